@@ -1,0 +1,341 @@
+//! Who a credential proved to be: tenant, key, scopes.
+//!
+//! Vocabulary only. Production code builds a [`Principal`] in the key set, from validated parts; nothing here reads a
+//! request. Scope names come from a closed list: an unknown name is an error, never ignored.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::clock::UnixTime;
+
+/// A tenant's name: 1 to 128 visible ASCII characters without `: , = |`, and not `*`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(Arc<str>);
+
+/// Why a text is no tenant name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTenant {
+    /// Nothing there.
+    #[error("the tenant is empty")]
+    Empty,
+    /// Longer than 128 bytes.
+    #[error("the tenant is longer than 128 characters")]
+    TooLong,
+    /// `*` is the fallback of limit lists.
+    #[error("the tenant '*' is reserved for limits")]
+    Wildcard,
+    /// A separator, white space, a control character or something beyond ASCII.
+    #[error("the tenant may hold only visible ASCII characters other than ':', ',', '=' and '|'")]
+    Character,
+}
+
+impl TenantId {
+    /// Takes a tenant's name as it stands.
+    ///
+    /// # Errors
+    /// [`BadTenant`] when it could not be written in every list that names tenants.
+    pub fn parse(text: &str) -> Result<Self, BadTenant> {
+        match text {
+            "" => Err(BadTenant::Empty),
+            "*" => Err(BadTenant::Wildcard),
+            _ if text.len() > 128 => Err(BadTenant::TooLong),
+            _ if text.bytes().all(|b| b.is_ascii_graphic() && !b":,=|".contains(&b)) => {
+                Ok(Self(text.into()))
+            }
+            _ => Err(BadTenant::Character),
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TenantId({})", self.0)
+    }
+}
+
+/// The public, stable name of a key: safe in logs, tokens and answers; it reveals nothing of the key.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(Arc<str>);
+
+impl KeyId {
+    /// Wraps an id that the key set derived: lower-case letters and digits.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({})", self.0)
+    }
+}
+
+/// One permission. Each implies those before it: admin > owner > exec > read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Scope {
+    /// Inspect through read-only routes.
+    Read,
+    /// Read, plus operate sandboxes and what runs in them.
+    Exec,
+    /// Exec, plus the keys, audit and usage of one's own tenant.
+    Owner,
+    /// Everything, for every tenant.
+    Admin,
+}
+
+impl Scope {
+    /// Every scope, weakest first.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Exec, Self::Owner, Self::Admin];
+
+    /// The name used in settings, messages and answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Exec => "exec",
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// A name that is no scope.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown scope '{0}' (known: read, exec, owner, admin)")]
+pub struct UnknownScope(pub String);
+
+impl std::str::FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.name() == text)
+            .ok_or_else(|| UnknownScope(text.to_owned()))
+    }
+}
+
+/// The scopes granted to a key, as written, without what they imply.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// All four, as in open mode.
+    pub const ALL: Self = Self(0b1111);
+
+    /// The set with `scope` added.
+    #[must_use]
+    pub const fn with(self, scope: Scope) -> Self {
+        Self(self.0 | scope.bit())
+    }
+
+    /// Whether nothing is granted.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether some granted scope is `needed` or implies it.
+    #[must_use]
+    pub const fn allows(self, needed: Scope) -> bool {
+        self.0 >= needed.bit()
+    }
+
+    /// The set with everything it implies.
+    #[must_use]
+    pub fn effective(self) -> Self {
+        Scope::ALL
+            .into_iter()
+            .filter(|scope| self.allows(*scope))
+            .fold(Self::default(), |set, scope| set.with(scope))
+    }
+
+    /// The names in the set, in alphabetical order, as answers list them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        [Scope::Admin, Scope::Exec, Scope::Owner, Scope::Read]
+            .into_iter()
+            .filter(move |scope| self.0 & scope.bit() != 0)
+            .map(Scope::name)
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        scopes.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl fmt::Display for Scopes {
+    /// `admin|exec`, in alphabetical order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().collect::<Vec<_>>().join("|"))
+    }
+}
+
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scopes({self})")
+    }
+}
+
+/// What vouched for a principal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A key of the settings or the keys file.
+    Static,
+    /// A sandbox token, standing for the key it was minted for.
+    SandboxToken,
+}
+
+impl Source {
+    /// The name used in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::SandboxToken => "sandbox_token",
+        }
+    }
+}
+
+/// Tells the open streams of a key that it is gone.
+#[derive(Debug, Default)]
+pub struct Revocation {
+    revoked: AtomicBool,
+    changed: Notify,
+}
+
+impl Revocation {
+    /// Revokes, once and for good, and wakes everyone who waits.
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether it happened.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    /// Resolves when it happens, or at once if it did.
+    pub async fn revoked(&self) {
+        let notified = self.changed.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if !self.is_revoked() {
+            notified.await;
+        }
+    }
+}
+
+/// Who a credential proved to be.
+#[derive(Debug)]
+pub struct Principal {
+    /// Whom it belongs to.
+    pub tenant: TenantId,
+    /// What its owner calls it.
+    pub name: Option<Arc<str>>,
+    /// Its public id.
+    pub key: KeyId,
+    /// The scopes granted, as written.
+    pub scopes: Scopes,
+    /// Not valid before.
+    pub not_before: Option<UnixTime>,
+    /// Not valid from here on.
+    pub expires: Option<UnixTime>,
+    /// Fires when the key is removed.
+    pub revocation: Revocation,
+}
+
+impl Principal {
+    /// Whether the key's own dates and its owner let it be used at `now`.
+    #[must_use]
+    pub fn is_valid_at(&self, now: UnixTime) -> bool {
+        self.not_before.is_none_or(|from| now >= from)
+            && self.expires.is_none_or(|until| now < until)
+            && !self.revocation.is_revoked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn implication_is_a_chain() {
+        let table = [
+            (Scope::Read, "read"),
+            (Scope::Exec, "exec|read"),
+            (Scope::Owner, "exec|owner|read"),
+            (Scope::Admin, "admin|exec|owner|read"),
+        ];
+        for (granted, effective) in table {
+            let set = Scopes::default().with(granted);
+            assert_eq!(set.to_string(), granted.name());
+            assert_eq!(set.effective().to_string(), effective);
+        }
+        assert!(Scope::ALL.iter().all(|scope| !Scopes::default().allows(*scope)));
+    }
+
+    #[test]
+    fn scope_names_are_exact() {
+        for text in ["", "Read", "ADMIN", "write", " read", "read "] {
+            assert!(text.parse::<Scope>().is_err(), "{text:?}");
+        }
+        assert_eq!("owner".parse(), Ok(Scope::Owner));
+    }
+
+    #[test]
+    fn tenants_fit_every_list() {
+        for text in ["team-a", "a", "A.b_c/d@e", &"x".repeat(128)] {
+            assert!(TenantId::parse(text).is_ok(), "{text:?}");
+        }
+        for (text, why) in [
+            ("", BadTenant::Empty),
+            ("*", BadTenant::Wildcard),
+            (&*"x".repeat(129), BadTenant::TooLong),
+            ("a:b", BadTenant::Character),
+            ("a,b", BadTenant::Character),
+            ("a=b", BadTenant::Character),
+            ("a|b", BadTenant::Character),
+            ("a b", BadTenant::Character),
+            ("a\n", BadTenant::Character),
+            ("ä", BadTenant::Character),
+        ] {
+            assert_eq!(TenantId::parse(text), Err(why), "{text:?}");
+        }
+    }
+}

@@ -3,6 +3,9 @@
 //! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains it).
 
 pub mod clock;
+pub mod credential;
+pub mod error;
 pub mod principal;
 pub mod secret;
 pub mod target;
+pub mod token;

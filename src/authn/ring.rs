@@ -1,0 +1,55 @@
+//! The static keys in force, replaced as a whole while requests go on.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::credential::Credential;
+use crate::keys::{KeyDigest, KeyEntry, KeyProblem, KeySet};
+use crate::principal::{KeyId, Principal};
+
+/// The key set in force. Readers take a snapshot without locking.
+#[derive(Debug)]
+pub struct KeyRing {
+    keys: ArcSwap<KeySet>,
+}
+
+impl KeyRing {
+    /// A ring that starts with `keys`.
+    #[must_use]
+    pub fn new(keys: KeySet) -> Self {
+        Self { keys: ArcSwap::from_pointee(keys) }
+    }
+
+    /// The principal a credential belongs to, whatever its dates. One hash and one look-up, however many keys there are; what an
+    /// attacker can time is the look-up of a digest, which says nothing of any key.
+    #[must_use]
+    pub fn find(&self, credential: &Credential<'_>) -> Option<Arc<Principal>> {
+        self.keys.load().find(&KeyDigest::of(credential.expose().as_bytes())).cloned()
+    }
+
+    /// The principal with a public id.
+    #[must_use]
+    pub fn by_id(&self, id: &KeyId) -> Option<Arc<Principal>> {
+        self.keys.load().by_id(id).cloned()
+    }
+
+    /// All keys as of now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<KeySet> {
+        self.keys.load_full()
+    }
+
+    /// Puts a new list in force and revokes what it no longer holds. Keys that did not change keep their open streams.
+    ///
+    /// Returns how many keys there are and how many were revoked.
+    ///
+    /// # Errors
+    /// The list contradicts itself; the old one stays in force.
+    pub fn replace(&self, entries: Vec<KeyEntry>) -> Result<(usize, usize), Vec<KeyProblem>> {
+        let old = self.keys.load_full();
+        let new = Arc::new(KeySet::build(entries, Some(&old))?);
+        self.keys.store(Arc::clone(&new));
+        Ok((new.len(), new.revoke_missing_from(&old)))
+    }
+}

@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod principal;
+pub mod route;
 pub mod secret;
 pub mod target;

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod credential;
 pub mod error;
 pub mod principal;
+pub mod route;
 pub mod secret;
 pub mod target;
 pub mod token;

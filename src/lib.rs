@@ -2,11 +2,21 @@
 //!
 //! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains it).
 
+pub mod authn;
+pub mod caller;
 pub mod clock;
 pub mod credential;
+pub mod directory;
 pub mod error;
+pub mod keys;
+pub mod layer;
+pub mod permit;
+pub mod policy;
 pub mod principal;
+pub mod proxy;
+pub mod request;
 pub mod route;
+pub mod sandbox;
 pub mod secret;
 pub mod target;
 pub mod token;

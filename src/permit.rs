@@ -16,6 +16,7 @@ use http::Request;
 use crate::caller::Caller;
 use crate::policy::{self, Verdict};
 use crate::principal::Scope;
+use crate::request::Origin;
 use crate::route::{Class, Match, Notes, Route, Surface};
 use crate::sandbox::Sandbox;
 use crate::target::Target;
@@ -27,6 +28,8 @@ pub struct Permitted<B> {
     pub permit: Permit,
     /// The request, as it came.
     pub request: Request<B>,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 /// One decision about one request.

@@ -13,7 +13,6 @@ pub mod layer;
 pub mod permit;
 pub mod policy;
 pub mod principal;
-pub mod proxy;
 pub mod request;
 pub mod route;
 pub mod sandbox;

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod error;
 pub mod keys;
 pub mod layer;
+pub mod listener;
 pub mod permit;
 pub mod policy;
 pub mod principal;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::Request;
 
 use crate::caller::Caller;
-use crate::policy::{self, Verdict};
+use crate::policy::{Requirement, Verdict};
 use crate::principal::Scope;
 use crate::request::Origin;
 use crate::route::{Class, Match, Notes, Route, Surface};
@@ -112,8 +112,9 @@ pub struct Cleared {
 /// [`Denial::MissingScope`] or [`Denial::Hidden`].
 pub fn clear(caller: Caller, matched: &Match<'_>, websocket: bool) -> Result<Cleared, Denial> {
     let on_control = !matched.surface.is_data_plane();
-    match policy::verdict(caller.scopes(), matched.class, websocket && on_control) {
-        Verdict::Allowed => Ok(Cleared {
+    let requirement = Requirement::of(matched.class, websocket && on_control);
+    match requirement.verdict(caller.scopes()) {
+        Verdict::Public | Verdict::Allowed => Ok(Cleared {
             caller,
             route: matched.route(),
             surface: matched.surface,

@@ -57,7 +57,7 @@ pub fn identify(
     if surface.is_data_plane() {
         return judge.in_sandbox(subject, headers, query);
     }
-    if subject.matched.class == Class::Public {
+    if subject.matched.class == Class::Public && !subject.websocket {
         let passing = Passing::default();
         return Ok(Reading::Caller(Identified { caller: Caller::Anonymous, passing }));
     }

@@ -4,6 +4,7 @@
 
 pub mod authn;
 pub mod caller;
+pub mod cli;
 pub mod clock;
 pub mod credential;
 pub mod directory;

@@ -4,7 +4,7 @@
 //! know: only that a request is ambiguous, never whether a route or a sandbox exists.
 
 use http::header::HOST;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, HeaderName, Method, Request, Version};
 
 use crate::credential::{BadPresentation, TRAFFIC_TOKEN, X_ACCESS_TOKEN, only_line};
 use crate::error::GatewayError;
@@ -174,12 +174,12 @@ fn bad_host(_: BadAuthority) -> GatewayError {
 
 /// The claims of the sandbox token in either of its headers; `X-Access-Token` first.
 fn claims(headers: &HeaderMap) -> Result<Option<Claims>, GatewayError> {
-    let read = |name| -> Result<Option<Claims>, GatewayError> {
-        let line = only_line(headers, name).map_err(bad_presentation)?;
+    let read = |name: HeaderName| -> Result<Option<Claims>, GatewayError> {
+        let line = only_line(headers, &name).map_err(bad_presentation)?;
         Ok(line.and_then(|value| Claims::parse(std::str::from_utf8(value).ok()?.trim())))
     };
-    let access = read(&X_ACCESS_TOKEN)?;
-    let traffic = read(&TRAFFIC_TOKEN)?;
+    let access = read(X_ACCESS_TOKEN)?;
+    let traffic = read(TRAFFIC_TOKEN)?;
     Ok(access.or(traffic))
 }
 

@@ -78,7 +78,7 @@ fn mark<'a>(
     let fresh = marker.as_ref().map(|marker| format!("{{{}:{marker}}}", quote(MARKER)));
     let metadata = match root.find_folded("metadata") {
         Found::Exact(member) => member,
-        Found::Folded(_) => return Err(BAD_METADATA),
+        Found::Variant(_) => return Err(BAD_METADATA),
         Found::Absent => {
             if let Some(fresh) = fresh {
                 edit.insert(root, "metadata", &fresh);
@@ -96,7 +96,7 @@ fn mark<'a>(
             let object = metadata.value.as_object().ok_or(BAD_METADATA)?;
             object.check_keys().map_err(|_| BAD_METADATA)?;
             match object.find_folded(MARKER) {
-                Found::Exact(forged) | Found::Folded(forged) => edit.remove(&object, &forged),
+                Found::Exact(forged) | Found::Variant(forged) => edit.remove(&object, &forged),
                 Found::Absent => {}
             }
             if let Some(marker) = marker {
@@ -161,7 +161,7 @@ fn sandbox<'a>(edit: &mut Edit<'a>, object: &Object<'a>, token: Option<&str>, sh
 
 fn set<'a>(edit: &mut Edit<'a>, object: &Object<'a>, key: &str, json: &str) {
     match object.find_folded(key) {
-        Found::Exact(member) | Found::Folded(member) => edit.replace(member.value.span(), json),
+        Found::Exact(member) | Found::Variant(member) => edit.replace(member.value.span(), json),
         Found::Absent => edit.insert(object, key, json),
     }
 }

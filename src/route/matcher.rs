@@ -130,30 +130,6 @@ impl Router {
         decide(Surface::Api, leaf, method, path)
     }
 
-    /// Looks up a request to envd.
-    ///
-    /// # Errors
-    /// [`BadPath::EncodedSlash`]: no path of envd takes one.
-    pub fn find_envd<'p>(
-        &self,
-        method: &Method,
-        path: &CanonicalPath<'p>,
-    ) -> Result<Match<'p>, BadPath> {
-        decide(Surface::Envd, self.envd.find(path), method, path)
-    }
-
-    /// Looks up a request to the code interpreter.
-    ///
-    /// # Errors
-    /// [`BadPath::EncodedSlash`]: no path of the interpreter takes one.
-    pub fn find_interpreter<'p>(
-        &self,
-        method: &Method,
-        path: &CanonicalPath<'p>,
-    ) -> Result<Match<'p>, BadPath> {
-        decide(Surface::Interpreter, self.interpreter.find(path), method, path)
-    }
-
     /// Looks up a request to `port` of a sandbox. The path is judged only where it decides: on envd's and the
     /// interpreter's port.
     ///
@@ -165,13 +141,16 @@ impl Router {
         method: &Method,
         raw_path: &'p str,
     ) -> Result<Match<'p>, BadPath> {
-        match Surface::of_port(port) {
-            Surface::Envd => self.find_envd(method, &CanonicalPath::parse(raw_path)?),
-            Surface::Interpreter => self.find_interpreter(method, &CanonicalPath::parse(raw_path)?),
+        let surface = Surface::of_port(port);
+        let root = match surface {
+            Surface::Envd => &self.envd,
+            Surface::Interpreter => &self.interpreter,
             Surface::Port | Surface::Api | Surface::Gateway | Surface::Registry => {
-                Ok(Match::user_port(method))
+                return Ok(Match::user_port(method));
             }
-        }
+        };
+        let path = CanonicalPath::parse(raw_path)?;
+        decide(surface, root.find(&path), method, &path)
     }
 
     /// The sandbox port whose surface lists `path`, with any method: envd's, which wins for what both list, or the

@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Route] = &[
     api(GET, "/sandboxes", Read).list().cube(),
     api(POST, "/sandboxes", Exec).effect(PlusOne).tokens(Tokens::One).body(BodyEdit::Create).cube(),
     api(POST, "/v2/sandboxes", Exec).effect(PlusOne).tokens(Tokens::One).body(BodyEdit::Create),
-    api(GET, "/v2/sandboxes", Read).list(),
+    api(GET, "/v2/sandboxes", Read).list().cube(),
     api(GET, "/sandboxes/metrics", Read).note(Notes::OWN_QUERY),
     api(GET, "/sandboxes/{id}", Read).own().tokens(Tokens::OneUnlessReadOnly).cube(),
     api(DELETE, "/sandboxes/{id}", Exec).effect(End).own().cube(),

@@ -121,7 +121,8 @@ impl Authenticator {
     /// The token of `principal` for `sandbox`. `None` when the principal may not operate sandboxes.
     #[must_use]
     pub fn mint(&self, principal: &Principal, sandbox: &SandboxId) -> Option<String> {
-        let token = principal.scopes.allows(Scope::Exec).then(|| self.sealer.mint(principal, sandbox));
+        let token =
+            principal.scopes.allows(Scope::Exec).then(|| self.sealer.mint(principal, sandbox));
         let token = token.flatten()?;
         self.signers.insert(sandbox.clone(), principal.key.clone());
         Some(token)

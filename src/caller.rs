@@ -29,12 +29,10 @@ impl Caller {
             Self::Open => Scopes::ALL,
             Self::Anonymous => Scopes::default(),
             Self::Key(principal, _) => principal.scopes,
-            Self::Token(principal, _) | Self::Signature(principal, _) => {
-                [Scope::Read, Scope::Exec]
-                    .into_iter()
-                    .filter(|scope| principal.scopes.allows(*scope))
-                    .collect()
-            }
+            Self::Token(principal, _) | Self::Signature(principal, _) => [Scope::Read, Scope::Exec]
+                .into_iter()
+                .filter(|scope| principal.scopes.allows(*scope))
+                .collect(),
         }
     }
 
@@ -43,9 +41,9 @@ impl Caller {
     pub const fn principal(&self) -> Option<&Arc<Principal>> {
         match self {
             Self::Open | Self::Anonymous => None,
-            Self::Key(principal, _)
-            | Self::Token(principal, _)
-            | Self::Signature(principal, _) => Some(principal),
+            Self::Key(principal, _) | Self::Token(principal, _) | Self::Signature(principal, _) => {
+                Some(principal)
+            }
         }
     }
 
@@ -55,9 +53,9 @@ impl Caller {
         match self {
             Self::Open => true,
             Self::Anonymous => false,
-            Self::Key(principal, _)
-            | Self::Token(principal, _)
-            | Self::Signature(principal, _) => principal.scopes.allows(Scope::Admin),
+            Self::Key(principal, _) | Self::Token(principal, _) | Self::Signature(principal, _) => {
+                principal.scopes.allows(Scope::Admin)
+            }
         }
     }
 }

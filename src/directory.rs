@@ -123,7 +123,9 @@ mod tests {
             Ok(Some(sandbox("i1")))
         };
         let ((), a, b) = tokio::join!(
-            async { release.send_replace(true); },
+            async {
+                release.send_replace(true);
+            },
             directory.find(&id, ask()),
             directory.find(&id, ask()),
         );
@@ -146,7 +148,10 @@ mod tests {
         let directory = Directory::default();
         let id = SandboxId::parse("i1").unwrap();
         directory.learn(sandbox("i1")).await;
-        assert!(matches!(directory.find(&id, async { Err(Unavailable) }).await, Ok(Entry::Known(_))));
+        assert!(matches!(
+            directory.find(&id, async { Err(Unavailable) }).await,
+            Ok(Entry::Known(_))
+        ));
         directory.forget(&id).await;
         assert!(matches!(directory.find(&id, async { Ok(None) }).await, Ok(Entry::Absent)));
     }

@@ -177,9 +177,7 @@ fn owns(caller: &Caller, sandbox: &Sandbox) -> bool {
     match caller {
         Caller::Open => true,
         Caller::Anonymous => false,
-        Caller::Key(principal, _) => {
-            caller.sees_all_tenants() || same_tenant(&principal.tenant)
-        }
+        Caller::Key(principal, _) => caller.sees_all_tenants() || same_tenant(&principal.tenant),
         Caller::Token(principal, id) | Caller::Signature(principal, id) => {
             *id == sandbox.id
                 && (caller.sees_all_tenants()

@@ -69,7 +69,10 @@ pub struct Auth<S> {
 
 impl<S, B> Service<Arrival<B>> for Auth<S>
 where
-    S: Service<Permitted<B>, Response = Response<Reply>, Error = GatewayError> + Clone + Send + 'static,
+    S: Service<Permitted<B>, Response = Response<Reply>, Error = GatewayError>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send,
     B: Send + Sync + 'static,
 {
@@ -152,7 +155,9 @@ async fn decide<B>(
     match &subject.aim {
         Place::Control if subject.is_own() => Ok(cleared.own()),
         Place::Control => place.on_control(cleared).await.map_err(refuse),
-        Place::Sandbox(target) => place.in_sandbox(cleared, target, found, unsigned).await.map_err(refuse),
+        Place::Sandbox(target) => {
+            place.in_sandbox(cleared, target, found, unsigned).await.map_err(refuse)
+        }
         Place::Nowhere => Err(refuse(NO_SANDBOX)),
     }
 }
@@ -242,8 +247,7 @@ async fn signed(
     query: &str,
     now: UnixTime,
 ) -> Result<(Caller, Arc<Sandbox>), GatewayError> {
-    let operation =
-        if *method == http::Method::POST { Operation::Write } else { Operation::Read };
+    let operation = if *method == http::Method::POST { Operation::Write } else { Operation::Read };
     let query = SignedQuery::parse(query).map_err(|_| GatewayError::BadSignature)?;
     if !query.is_current(now) {
         return Err(GatewayError::BadSignature);

@@ -90,7 +90,12 @@ mod tests {
     fn only_exact_origins_may_ask() {
         let answer = ask("https://app.example", "OPTIONS").unwrap();
         assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS], "x-api-key");
-        for origin in ["https://evil.example", "https://app.example.evil.example", "http://app.example", "null"] {
+        for origin in [
+            "https://evil.example",
+            "https://app.example.evil.example",
+            "http://app.example",
+            "null",
+        ] {
             assert!(ask(origin, "OPTIONS").is_none(), "{origin}");
         }
         assert!(ask("https://app.example", "POST").is_none());

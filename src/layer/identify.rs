@@ -82,17 +82,16 @@ impl Judge<'_> {
         } else {
             presented.judged(self.authenticator.precedence())
         };
-        let from_registry_client = (subject.matched.surface == Surface::Registry)
-            .then(|| registry_key(headers))
-            .flatten();
+        let from_registry_client =
+            (subject.matched.surface == Surface::Registry).then(|| registry_key(headers)).flatten();
         let credential = match (judged.map_err(bad_presentation)?, &from_registry_client) {
             (Some(credential), _) => credential,
             (None, Some(key)) => Credential::new(Kind::ApiKey, key.expose()),
             (None, None) => return Err(GatewayError::NoCredential),
         };
         let caller = self.key(&credential)?;
-        let authorization = from_registry_client.is_none()
-            && (foreign_bearer || !holds_bearer(headers));
+        let authorization =
+            from_registry_client.is_none() && (foreign_bearer || !holds_bearer(headers));
         Ok(Identified { caller, passing: Passing { authorization, access_token: false } })
     }
 
@@ -104,12 +103,15 @@ impl Judge<'_> {
         query: &str,
     ) -> Result<Reading, GatewayError> {
         let presented = Presented::from_headers(headers).map_err(bad_presentation)?;
-        let judged =
-            presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
+        let judged = presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
         let caller = match (judged, &subject.claims) {
             (Some(credential), _) => self.key(&credential)?,
             (None, Some(claims)) => self.token(claims)?,
-            (None, None) if [X_ACCESS_TOKEN, TRAFFIC_TOKEN].iter().any(|name| headers.contains_key(name)) => {
+            (None, None)
+                if [X_ACCESS_TOKEN, TRAFFIC_TOKEN]
+                    .iter()
+                    .any(|name| headers.contains_key(name)) =>
+            {
                 return Err(refuse(Reason::BadToken));
             }
             (None, None) if subject.matched.has(Notes::SIGNED) && signature::is_signed(query) => {

@@ -145,13 +145,14 @@ where
             let id = origin.request_id.clone();
             let allowed_origin = cors.allowed(request.headers());
             let line = Line { method: request.method().clone(), uri: request.uri().clone() };
-            let mut response = if let Some(preflight) = cors.preflight(&request, allowed_origin.as_ref()) {
-                preflight.map(Reply::whole)
-            } else {
-                let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
-                line.write(&answered, &id, began.elapsed());
-                answered.response
-            };
+            let mut response =
+                if let Some(preflight) = cors.preflight(&request, allowed_origin.as_ref()) {
+                    preflight.map(Reply::whole)
+                } else {
+                    let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
+                    line.write(&answered, &id, began.elapsed());
+                    answered.response
+                };
             let headers = response.headers_mut();
             if let Some(allowed) = allowed_origin {
                 cors.mark(headers, allowed);
@@ -202,12 +203,15 @@ impl Line {
     fn write(&self, answered: &Answered, id: &HeaderValue, took: Duration) {
         let Answered { response, outcome } = answered;
         let status = response.status();
-        let failed = outcome.error.is_some() || status.is_client_error() || status.is_server_error();
+        let failed =
+            outcome.error.is_some() || status.is_client_error() || status.is_server_error();
         if !failed && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
         let path = match self.uri.path() {
-            secret if secret.starts_with("/files/download-token/") => "/files/download-token/[redacted]",
+            secret if secret.starts_with("/files/download-token/") => {
+                "/files/download-token/[redacted]"
+            }
             path => path,
         };
         let principal = outcome.principal.as_deref();

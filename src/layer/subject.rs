@@ -48,7 +48,8 @@ pub enum Place {
 #[must_use]
 pub fn dialect<B>(request: &Request<B>) -> Dialect {
     let path = request.uri().path();
-    let is_rpc = path.starts_with("/process.Process/") || path.starts_with("/filesystem.Filesystem/");
+    let is_rpc =
+        path.starts_with("/process.Process/") || path.starts_with("/filesystem.Filesystem/");
     Dialect::of(request.headers(), is_rpc)
 }
 
@@ -77,9 +78,9 @@ impl<'r> Subject<'r> {
             listener: conn.listener,
             host: &host,
             headers,
-            token: claims.as_ref().map_or(SandboxToken::Absent, |claims| {
-                SandboxToken::Names(&claims.sandbox)
-            }),
+            token: claims
+                .as_ref()
+                .map_or(SandboxToken::Absent, |claims| SandboxToken::Names(&claims.sandbox)),
         };
         let listed_port =
             || CanonicalPath::parse(raw_path).ok().and_then(|path| router.listed_port(&path));
@@ -184,6 +185,7 @@ fn claims(headers: &HeaderMap) -> Result<Option<Claims>, GatewayError> {
 }
 
 /// What an unreadable credential header means.
+#[must_use]
 pub fn bad_presentation(bad: BadPresentation) -> GatewayError {
     match bad {
         BadPresentation::Repeated => GatewayError::BadRequest(

@@ -67,18 +67,14 @@ impl Ask<'_> {
         mut request: Request<Incoming>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
-        let websocket =
-            self.permit.websocket().then(|| hyper::upgrade::on(&mut request));
+        let websocket = self.permit.websocket().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         let coded = parts.headers.contains_key(CONTENT_ENCODING);
         self.rewrite_head(&mut parts.headers, origin);
         parts.version = Version::HTTP_11;
         let mut bounds = self.bounds(&parts.method);
-        let path = parts
-            .uri
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path =
+            parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
         let answer = if let Some(body_edit) = self.body_edit() {
             if coded {
@@ -135,7 +131,9 @@ impl Ask<'_> {
         }
         let key = match self.permit.caller() {
             Caller::Anonymous => None,
-            _ => inner.upstreams.key.clone().or(clients_key),
+            Caller::Open | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
+                inner.upstreams.key.clone().or(clients_key)
+            }
         };
         if let Some(key) = key {
             head.insert(X_API_KEY, key);
@@ -145,9 +143,10 @@ impl Ask<'_> {
     fn bounds(&self, method: &Method) -> Bounds {
         let upstreams = &self.forwarder.inner.upstreams;
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        let creates = self.permit.route().is_some_and(|route| {
-            !matches!(route.effect, Effect::None | Effect::End)
-        });
+        let creates = self
+            .permit
+            .route()
+            .is_some_and(|route| !matches!(route.effect, Effect::None | Effect::End));
         Bounds {
             head: Some(if reads { upstreams.response_timeout } else { upstreams.create_timeout }),
             sent: None,
@@ -159,7 +158,9 @@ impl Ask<'_> {
     fn tokens(&self) -> Tokens {
         match self.permit.caller() {
             Caller::Open => Tokens::None,
-            _ => self.permit.route().map_or(Tokens::None, |route| route.tokens),
+            Caller::Anonymous | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
+                self.permit.route().map_or(Tokens::None, |route| route.tokens)
+            }
         }
     }
 
@@ -167,7 +168,8 @@ impl Ask<'_> {
     fn body_edit(&self) -> Option<Editing> {
         let route = self.permit.route()?;
         let dialects = &self.forwarder.inner.upstreams.dialects;
-        let twin = Twin::of(route.pattern).filter(|_| dialects.only_v1() || dialects.is_undecided());
+        let twin =
+            Twin::of(route.pattern).filter(|_| dialects.only_v1() || dialects.is_undecided());
         match (route.body, twin) {
             (BodyEdit::Create, twin) => Some(Editing { creates: true, twin }),
             (BodyEdit::None, Some(twin)) => Some(Editing { creates: false, twin: Some(twin) }),
@@ -248,8 +250,8 @@ impl Ask<'_> {
 
     /// A sandbox that was killed is not remembered.
     async fn take_note(&self, method: &Method, status: StatusCode) {
-        let ended = *method == Method::DELETE
-            && (status.is_success() || status == StatusCode::NOT_FOUND);
+        let ended =
+            *method == Method::DELETE && (status.is_success() || status == StatusCode::NOT_FOUND);
         if let (true, Some(sandbox)) = (ended, &self.control.sandbox) {
             self.forwarder.inner.directory.forget(&sandbox.id).await;
         }

@@ -36,7 +36,8 @@ impl Forwarder {
         mut request: Request<Incoming>,
     ) -> Result<Response<Reply>, GatewayError> {
         let inner = &self.inner;
-        let upstream = inner.upstreams.of_port(data.target.port).ok_or(GatewayError::NoDataPlane)?;
+        let upstream =
+            inner.upstreams.of_port(data.target.port).ok_or(GatewayError::NoDataPlane)?;
         let websocket = permit.websocket().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         let path = match &data.query {
@@ -59,8 +60,7 @@ impl Forwarder {
         let principal = permit.caller().principal().cloned();
         let bounds = Bounds { principal: principal.clone(), ..Bounds::default() };
         let (body, _) = Outgoing::stream(body);
-        let mut answer =
-            exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
+        let mut answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
 
         if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
             let upstream = hyper::upgrade::on(&mut answer);

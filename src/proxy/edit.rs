@@ -185,7 +185,10 @@ mod tests {
     #[test]
     fn the_marker_is_ours_whatever_the_caller_wrote() {
         for (body, expected) in [
-            (r#"{"templateID":"b"}"#, r#"{"templateID":"b","metadata":{"coppice_tenant_id":"team-a"}}"#),
+            (
+                r#"{"templateID":"b"}"#,
+                r#"{"templateID":"b","metadata":{"coppice_tenant_id":"team-a"}}"#,
+            ),
             (r#"{"metadata":null}"#, r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#),
             (r#"{"metadata":{}}"#, r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#),
             (
@@ -227,7 +230,8 @@ mod tests {
 
     #[test]
     fn open_mode_strips_what_the_caller_wrote() {
-        let edited = create(br#"{"metadata":{"coppice_tenant_id":"x","a":"b"}}"#, None, Generation::AsSent);
+        let edited =
+            create(br#"{"metadata":{"coppice_tenant_id":"x","a":"b"}}"#, None, Generation::AsSent);
         assert_eq!(edited.unwrap(), br#"{"metadata":{"a":"b"}}"#);
         assert_eq!(create(b"{ }", None, Generation::AsSent).unwrap(), b"{ }");
     }
@@ -235,7 +239,8 @@ mod tests {
     #[test]
     fn v1_is_told_what_v2_takes_for_granted() {
         let down = |body: &str| {
-            String::from_utf8(create(body.as_bytes(), None, Generation::MappedDown).unwrap()).unwrap()
+            String::from_utf8(create(body.as_bytes(), None, Generation::MappedDown).unwrap())
+                .unwrap()
         };
         assert_eq!(down("{}"), r#"{"secure":true,"timeout":300}"#);
         assert_eq!(down(r#"{"timeout":5,"secure":false}"#), r#"{"timeout":5,"secure":true}"#);
@@ -256,15 +261,20 @@ mod tests {
             withheld,
             r#"{"sandboxID":"i1","x":1.0,"metadata":{"coppice_tenant_id":"a","k":"v"}}"#
         );
-        let twice = br#"{"envdAccessToken":"real","EnvdAccessToken":"real","envdAccessToken":"real"}"#;
-        assert!(!String::from_utf8(answer(twice, Some("o"), false).unwrap()).unwrap().contains("real"));
+        let twice =
+            br#"{"envdAccessToken":"real","EnvdAccessToken":"real","envdAccessToken":"real"}"#;
+        assert!(
+            !String::from_utf8(answer(twice, Some("o"), false).unwrap()).unwrap().contains("real")
+        );
         assert_eq!(answer(b"oops", Some("o"), false), None);
     }
 
     #[test]
     fn each_fork_gets_its_own_token() {
-        let json = br#"[{"sandbox":{"sandboxID":"i1","envdAccessToken":"real"}},{"error":{"code":500}}]"#;
-        let edited = fork_answer(json, |text| text.contains("i1").then(|| "t1".into()), false).unwrap();
+        let json =
+            br#"[{"sandbox":{"sandboxID":"i1","envdAccessToken":"real"}},{"error":{"code":500}}]"#;
+        let edited =
+            fork_answer(json, |text| text.contains("i1").then(|| "t1".into()), false).unwrap();
         assert_eq!(
             String::from_utf8(edited).unwrap(),
             r#"[{"sandbox":{"sandboxID":"i1","envdAccessToken":"t1","trafficAccessToken":"t1"}},{"error":{"code":500}}]"#

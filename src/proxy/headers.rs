@@ -49,9 +49,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(CONNECTION);
     }
     let trailers = headers.get(TE).is_some_and(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|part| {
-            part.trim_ascii().eq_ignore_ascii_case(b"trailers")
-        })
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
     for name in [
         TE,
@@ -186,7 +187,9 @@ mod tests {
 
     #[test]
     fn what_merely_looks_alike_stays() {
-        for name in ["x-coppicetenant", "xcoppice-tenant", "x-coppice", "accept", "x-requestid", "cookie"] {
+        for name in
+            ["x-coppicetenant", "xcoppice-tenant", "x-coppice", "accept", "x-requestid", "cookie"]
+        {
             let mut headers = map(&[(name, "v")]);
             strip_own(&mut headers, &[]);
             assert_eq!(headers.len(), 1, "{name}");
@@ -195,7 +198,8 @@ mod tests {
 
     #[test]
     fn answers_lose_the_gateways_names_only() {
-        let mut headers = map(&[("x-coppice-scopes", "admin"), ("x-next-token", "t"), ("connection", "close")]);
+        let mut headers =
+            map(&[("x-coppice-scopes", "admin"), ("x-next-token", "t"), ("connection", "close")]);
         strip_response(&mut headers);
         assert_eq!(headers, map(&[("x-next-token", "t")]));
     }

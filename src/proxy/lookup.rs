@@ -87,7 +87,8 @@ impl Asker {
     async fn fetch(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
         let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("/sandboxes/{id}")))
             .map_err(|_| unavailable("its id makes no path"))?;
-        let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("its id makes no URI"))?;
+        let uri =
+            self.upstreams.control.uri(path).map_err(|_| unavailable("its id makes no URI"))?;
         let mut request = Request::new(Outgoing::Empty);
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -140,7 +141,9 @@ mod tests {
 
     #[test]
     fn an_odd_marker_names_nobody() {
-        for metadata in ["{}", "null", r#"{"coppice_tenant_id":7}"#, r#"{"coppice_tenant_id":"a b"}"#] {
+        for metadata in
+            ["{}", "null", r#"{"coppice_tenant_id":7}"#, r#"{"coppice_tenant_id":"a b"}"#]
+        {
             let json = format!(r#"{{"sandboxID":"i1","metadata":{metadata}}}"#);
             assert_eq!(record(json.as_bytes()).unwrap().tenant, None, "{metadata}");
         }

@@ -30,9 +30,9 @@ pub fn is_websocket<B>(request: &Request<B>) -> bool {
 
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let mut protocols = headers.get_all(UPGRADE).iter();
-    let only = protocols.next().is_some_and(|value| {
-        value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket")
-    });
+    let only = protocols
+        .next()
+        .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
     only && protocols.next().is_none()
         && headers.get_all(CONNECTION).iter().any(|line| {
             line.as_bytes()
@@ -70,7 +70,9 @@ impl Tunnels {
             let copied = async {
                 match tokio::try_join!(client, upstream) {
                     Ok((client, upstream)) => copy(client, upstream).await,
-                    Err(cause) => tracing::debug!(cause = %Chain(&cause), "a tunnel was not opened"),
+                    Err(cause) => {
+                        tracing::debug!(cause = %Chain(&cause), "a tunnel was not opened")
+                    }
                 }
             };
             let revoked = async {

@@ -59,7 +59,9 @@ impl Dialects {
         let absent = status == StatusCode::METHOD_NOT_ALLOWED
             || (status == StatusCode::NOT_FOUND && twin == Twin::Create);
         if absent {
-            tracing::info!("the upstream only knows the v1 API; creates and connects are mapped down");
+            tracing::info!(
+                "the upstream only knows the v1 API; creates and connects are mapped down"
+            );
             self.known.store(ONLY_V1, Ordering::Relaxed);
         } else if status.is_success() {
             self.known.store(SPEAKS_V2, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 //! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains it).
 
 pub mod clock;
+pub mod config;
 pub mod keys;
 pub mod principal;
 pub mod secret;

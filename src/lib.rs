@@ -6,6 +6,7 @@ pub mod authn;
 pub mod caller;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod credential;
 pub mod directory;
 pub mod error;

@@ -67,6 +67,10 @@ impl KeySet {
     /// Revokes every principal of `old` that this set does not hold: removed keys, and keys whose entry changed.
     ///
     /// Call it after this set took the place of `old`. Returns how many were revoked.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "called for its effect; the count is for a log line"
+    )]
     pub fn revoke_missing_from(&self, old: &Self) -> usize {
         let mut revoked = 0;
         for (digest, principal) in &old.by_digest {

@@ -16,9 +16,9 @@ mod table;
 mod upstream;
 mod value;
 
-pub use auth::{AuthSettings, Authentication, Precedence};
-pub use listen::{DataListen, Label, Listen};
-pub use network::{Domain, Origin};
+pub use auth::{AuthSettings, Authentication};
+pub use listen::{DataListen, Listen};
+pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;

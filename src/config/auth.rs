@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::sources::read_file;
 use super::table::{API_KEYS, API_KEYS_FILE, PRECEDENCE, SECRET};
 use super::value::{Raw, path};
+use crate::credential::Precedence;
 use crate::keys::{KeySet, parse_file, parse_list};
 use crate::secret::Secret;
 
@@ -20,15 +21,6 @@ pub enum Authentication {
     Open,
     /// By static keys.
     Keys,
-}
-
-/// Which credential is judged when a request carries both.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Precedence {
-    /// `Authorization: Bearer`.
-    Bearer,
-    /// `X-API-Key`.
-    ApiKey,
 }
 
 /// Settings about credentials.

@@ -90,7 +90,10 @@ fn defaults() {
     assert_eq!(upstream.url.to_string(), "http://up:1");
     assert_eq!(upstream.create_timeout, Duration::from_secs(180));
     assert!(upstream.envd.is_empty() && upstream.api_key.is_none() && !upstream.http2);
-    assert_eq!((auth.authentication, auth.precedence), (Authentication::Open, Precedence::Bearer));
+    assert_eq!(
+        (auth.authentication, auth.precedence),
+        (Authentication::Open, crate::credential::Precedence::Bearer)
+    );
     assert!(auth.secrets.is_empty() && auth.keys_file.is_none() && state_dir.is_none());
     assert_eq!((log.filter.as_str(), log.format), ("info", LogFormat::Auto));
     assert!(loaded.keys.is_empty());

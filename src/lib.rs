@@ -2,6 +2,7 @@
 //!
 //! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains it).
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod keys;

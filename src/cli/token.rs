@@ -113,11 +113,12 @@ fn given_token(
     let token = match &options.token {
         Some(TokenOption::Inline(token)) => Secret::new(token.expose().to_owned()),
         Some(TokenOption::File(path)) => {
-            let name = path.display().to_string();
+            // Not the path: it may be the token, put where the path belongs.
+            let name = "--token-file";
             let file = File::open(path).map_err(|why| {
                 Failure::new(Exit::Failed, format!("{name}: cannot be read: {why}"))
             })?;
-            read_line(file, &name)?
+            read_line(file, name)?
         }
         Some(TokenOption::Stdin) => read_line(io::stdin().lock(), "standard input")?,
         None => {

@@ -176,16 +176,17 @@ impl<'a> Reader<'a> {
         Some((Spelling::Variable(name.to_owned()), raw))
     }
 
-    /// The text of a secret's file, less one newline at its end.
+    /// The text of a secret's file, less one newline at its end. No problem quotes the path: it may be the secret, put
+    /// where the path belongs.
     fn secret(&mut self, path: &str) -> Result<Raw, String> {
-        let file = read_file(Path::new(path)).map_err(|why| format!("'{path}' {why}"))?;
+        let file = read_file(Path::new(path)).map_err(|why| format!("the file {why}"))?;
         if file.is_public {
             self.warn(format!("{path}: holds a secret and every user can read it"));
         }
         let text = file.text.strip_suffix('\n').unwrap_or(&file.text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         if text.trim().is_empty() {
-            return Err(format!("'{path}' is empty"));
+            return Err("the file is empty".to_owned());
         }
         Ok(Raw::Text(text.to_owned()))
     }

@@ -70,7 +70,7 @@ macro_rules! settings {
     ($($name:ident: $shape:ident $key:literal, $flag:expr, $env:literal, $value:literal = $default:expr;
        $help:literal $(@ $file:literal)? $(, $reload:ident)?;)*) => {
         $(
-            #[doc = concat!("`", $key, "`: ", $help)]
+            #[doc = concat!("`", $key, "`")]
             pub(super) const $name: &Setting = &Setting {
                 key: $key,
                 flag: $flag,

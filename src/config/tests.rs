@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -308,5 +309,22 @@ fn names_follow_one_rule() {
             );
         }
         assert!(setting.help.ends_with('.') && !setting.help.contains('"'));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_value_is_read_or_refused(index in 0..SETTINGS.len(), value in "[0-9a-z:/=.,*\\[\\]-]{0,24}|\\PC*") {
+        let setting = SETTINGS[index];
+        let _ = Settings::load(&given(&[(setting.env, &value)]).sources, None);
+        let (table, key) = setting.key.split_once('.').unwrap();
+        let _ = Settings::load(&given(&[]).toml(&format!("[{table}]\n{key} = {value}")).sources, None);
+    }
+
+    #[test]
+    fn an_address_is_read_as_it_is_shown(port: u16, v4: [u8; 4], v6: [u8; 16], is_v4: bool) {
+        let ip = if is_v4 { v4.into() } else { std::net::IpAddr::from(v6) };
+        let listen = Listen::Tcp((ip, port).into());
+        prop_assert_eq!(Listen::parse(&listen.to_string()), Ok(listen));
     }
 }

@@ -34,10 +34,10 @@ fn keys_files_that_cannot_be_used() {
         (
             "absent",
             None,
-            "COPPICE_API_KEYS_FILE: 'absent' cannot be read: No such file or directory (os error 2)",
+            "COPPICE_API_KEYS_FILE: the file cannot be read: No such file or directory (os error 2)",
         ),
-        ("", None, "COPPICE_API_KEYS_FILE: '' cannot be read: Is a directory (os error 21)"),
-        ("keys", Some(&b"\xff"[..]), "COPPICE_API_KEYS_FILE: 'keys' is not UTF-8 text"),
+        ("", None, "COPPICE_API_KEYS_FILE: the file cannot be read: Is a directory (os error 21)"),
+        ("keys", Some(&b"\xff"[..]), "COPPICE_API_KEYS_FILE: the file is not UTF-8 text"),
         ("keys", Some(b""), "keys: holds no key"),
         ("keys", Some(b"[]"), "keys: holds no key"),
         ("keys", Some(b"[{]"), "keys:1:3: not valid JSON: key must be a string"),
@@ -106,7 +106,7 @@ fn faulty_secrets() {
         .names("COPPICE_SECRET_FILE", "secret");
     assert_eq!(file.problems(), ["COPPICE_SECRET: excludes COPPICE_SECRET_FILE; give one of them"]);
     let empty = given(&[]).file("secret", "\n").names("COPPICE_SECRET_FILE", "secret");
-    assert_eq!(empty.problems(), ["COPPICE_SECRET_FILE: 'secret' is empty"]);
+    assert_eq!(empty.problems(), ["COPPICE_SECRET_FILE: the file is empty"]);
     assert_eq!(
         given(&[("COPPICE_UPSTREAM_API_KEY", "can\u{e4}ry")]).problems(),
         ["COPPICE_UPSTREAM_API_KEY: holds something other than visible ASCII characters"]
@@ -153,5 +153,13 @@ fn a_broken_key_list_is_not_an_open_gateway() {
         let given = given(&[("COPPICE_API_KEYS", keys)]);
         let problems = given.problems();
         assert!(problems[0].starts_with("COPPICE_API_KEYS: "), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_place_of_a_path_is_not_told() {
+    for name in ["COPPICE_API_KEYS_FILE", "COPPICE_SECRET_FILE", "COPPICE_UPSTREAM_API_KEY_FILE"] {
+        let problems = given(&[(name, "team-a:canary:admin")]).problems();
+        assert!(problems[0].starts_with(name) && !problems[0].contains("canary"), "{problems:?}");
     }
 }

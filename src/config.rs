@@ -22,7 +22,7 @@ pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;
-pub use table::{OTHER_VARIABLES, SETTINGS, Setting, Shape};
+pub use table::{FileForm, SETTINGS, Setting, Shape};
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
 use crate::keys::KeySet;

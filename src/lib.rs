@@ -2,6 +2,7 @@
 //!
 //! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains it).
 
+pub mod app;
 pub mod authn;
 pub mod caller;
 pub mod cli;
@@ -20,10 +21,13 @@ pub mod permit;
 pub mod policy;
 pub mod principal;
 pub mod proxy;
+pub mod reload;
 pub mod request;
 pub mod route;
 pub mod sandbox;
 pub mod secret;
 pub mod server;
 pub mod target;
+pub mod telemetry;
 pub mod token;
+pub mod worker;

@@ -110,7 +110,8 @@ fn read_keys_file(reader: &mut Reader<'_>, path: &Path) -> Option<Entries> {
         }
         Err(why) => {
             let spelling = reader.origin(API_KEYS_FILE);
-            reader.problem(spelling, format!("'{name}' {why}"));
+            // Without the path, which may be a list of keys in the wrong variable.
+            reader.problem(spelling, format!("the file {why}"));
             None
         }
     }

@@ -1,6 +1,5 @@
 //! Names and networks: the sandbox domain, trusted proxies, web origins.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -52,9 +51,17 @@ pub(super) fn proxy(text: &str) -> Result<IpNet, String> {
     Ok(net.trunc())
 }
 
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Domain;
 
     #[test]
     fn domains() {

@@ -102,7 +102,8 @@ fn bind_all(settings: &Settings, workers: usize) -> Result<Vec<Vec<Socket>>, Sta
     let mut dealt: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
     let one_port = settings.server.one_port;
     let control = settings.server.listen.iter().map(|at| (at, Listener::Control { one_port }));
-    let data = settings.server.envd_listen.iter().map(|data| (&data.at, Listener::Data(data.label)));
+    let data =
+        settings.server.envd_listen.iter().map(|data| (&data.at, Listener::Data(data.label)));
     for (at, listener) in control.chain(data) {
         let failed = |cause| StartError::Listen { address: at.to_string(), cause };
         let (bound, address) = match at {
@@ -141,7 +142,8 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     let authenticator = Authenticator::new(schemes, keys, sealer, settings.auth.precedence);
     let server = &settings.server;
     let origins = server.cors_origins.iter();
-    let origins = origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()).collect();
+    let origins =
+        origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()).collect();
     Ok(Shared {
         gate: Arc::new(Gate {
             authenticator: Arc::new(authenticator),
@@ -218,7 +220,9 @@ fn kept_secret(directory: &Path) -> io::Result<Secret> {
     let path = directory.join("secret");
     std::fs::create_dir_all(directory)?;
     match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim_end().len() >= 32 => return Ok(Secret::new(text.trim_end().to_owned())),
+        Ok(text) if text.trim_end().len() >= 32 => {
+            return Ok(Secret::new(text.trim_end().to_owned()));
+        }
         Ok(_) => return Err(io::Error::other(format!("{} is too short", path.display()))),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
         Err(cause) => return Err(cause),
@@ -226,7 +230,12 @@ fn kept_secret(directory: &Path) -> io::Result<Secret> {
     let secret = fresh_secret()?;
     // Written whole before it gets its name, so that a crash leaves no half of one.
     let partial = directory.join(format!("secret.{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&partial)?;
     file.write_all(secret.expose().as_bytes())?;
     file.sync_all()?;
     match std::fs::hard_link(&partial, &path) {

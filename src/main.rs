@@ -1,9 +1,9 @@
-//! The `coppice-gateway` binary: hands the command line to [`coppice_gateway::cli`].
+//! The `coppice-gateway` binary: hands the command line to [`coppice_gateway::cli`], and it the daemon.
 
 use std::process::ExitCode;
 
-use coppice_gateway::cli;
+use coppice_gateway::{cli, daemon};
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), |_, _| Err("this build has no server".into()))
+    cli::run(std::env::args_os(), daemon::serve)
 }

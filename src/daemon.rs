@@ -1,5 +1,6 @@
-//! Runs a started gateway to its end, reloading on the way.
+//! The daemon: starts a gateway and runs it to its end, reloading on the way.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -8,8 +9,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::App;
-use crate::config::{Settings, Sources, load_keys};
+use crate::config::{Loaded, Settings, Sources, load_keys};
 use crate::lifecycle::LOOK;
+use crate::telemetry;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// It could not start, or a worker ended on its own.
+pub fn serve(sources: Sources, loaded: Loaded) -> Result<(), Box<dyn Error + Send + Sync>> {
+    telemetry::start(&loaded.settings.log);
+    let keys_file = loaded.settings.auth.keys_file.clone();
+    let drain = loaded.settings.server.drain_timeout;
+    let app = App::start(loaded)?;
+    match run(&app, &sources, keys_file, drain)? {
+        Ended::Drained | Ended::CutOff => Ok(()),
+        Ended::Failed => Err("a worker ended on its own; the log says why".into()),
+    }
+}
 
 /// What a run comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,17 +43,23 @@ pub enum Ended {
 ///
 /// # Errors
 /// Signals cannot be received.
-pub fn run(app: &App, sources: &Sources, keys_file: Option<PathBuf>, drain: Duration) -> io::Result<Ended> {
+pub fn run(
+    app: &App,
+    sources: &Sources,
+    keys_file: Option<PathBuf>,
+    drain: Duration,
+) -> io::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let mut watch = keys_file.map(Watch::new);
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = signals.end() => break,
-                _ = signals.hang_up.recv() => reload_all(app, sources),
+                _ = hang_up.recv() => reload_all(app, sources),
                 _ = tick.tick() => {
                     if watch.as_mut().is_some_and(Watch::has_changed) {
                         reload_keys(app, sources);
@@ -55,7 +78,6 @@ pub fn run(app: &App, sources: &Sources, keys_file: Option<PathBuf>, drain: Dura
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
 }
 
 impl Signals {
@@ -63,7 +85,6 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
@@ -108,7 +129,9 @@ fn reload_keys(app: &App, sources: &Sources) {
             let revoked = app.keys.install(keys);
             tracing::info!(keys = count, revoked, "the keys were reloaded");
         }
-        Err(problems) => tracing::error!(%problems, "the keys were not reloaded; the old ones stay in force"),
+        Err(problems) => {
+            tracing::error!(%problems, "the keys were not reloaded; the old ones stay in force")
+        }
     }
 }
 
@@ -119,9 +142,15 @@ fn reload_all(app: &App, sources: &Sources) {
         Ok(loaded) => {
             let count = loaded.keys.len();
             let revoked = app.keys.install(loaded.keys);
-            tracing::info!(keys = count, revoked, "reloaded; settings other than keys take effect with a restart");
+            tracing::info!(
+                keys = count,
+                revoked,
+                "reloaded; settings other than keys take effect with a restart"
+            );
         }
-        Err(problems) => tracing::error!(%problems, "not reloaded; the old configuration stays in force"),
+        Err(problems) => {
+            tracing::error!(%problems, "not reloaded; the old configuration stays in force")
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub mod route;
 pub mod sandbox;
 pub mod secret;
 pub mod server;
+pub mod simulator;
 pub mod target;
 pub mod telemetry;
 pub mod token;

@@ -5,4 +5,6 @@
 mod cli;
 mod config;
 mod program;
+mod receipt;
 mod routes;
+mod support;

@@ -16,13 +16,13 @@ mod table;
 mod upstream;
 mod value;
 
-pub use auth::{AuthSettings, Authentication, Precedence};
-pub use listen::{DataListen, Label, Listen};
-pub use network::{Domain, Origin};
+pub use auth::{AuthSettings, Authentication};
+pub use listen::{DataListen, Listen};
+pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;
-pub use table::{OTHER_VARIABLES, SETTINGS, Setting, Shape};
+pub use table::{FileForm, SETTINGS, Setting, Shape};
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
 use crate::keys::KeySet;

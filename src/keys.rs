@@ -77,8 +77,11 @@ pub fn parse_file(source: &str, text: &str) -> Result<Vec<KeyEntry>, Vec<KeyProb
     }
 }
 
-/// Reads a key or `sha256:` and the key's digest, as both forms allow.
-fn parse_key(text: &str) -> Result<KeyDigest, KeyFault> {
+/// Reads a key, or `sha256:` and the digest of one.
+///
+/// # Errors
+/// [`KeyFault`] when it is empty, too long or could not be sent in a header, or when the digest is malformed.
+pub fn parse_key(text: &str) -> Result<KeyDigest, KeyFault> {
     if let Some(hex) = text.strip_prefix("sha256:") {
         return KeyDigest::parse_hex(hex).map_err(KeyFault::Digest);
     }

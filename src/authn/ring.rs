@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::credential::Credential;
-use crate::keys::{KeyDigest, KeyEntry, KeyProblem, KeySet};
+use crate::keys::{KeyDigest, KeySet};
 use crate::principal::{KeyId, Principal};
 
 /// The key set in force. Readers take a snapshot without locking.
@@ -40,16 +40,11 @@ impl KeyRing {
         self.keys.load_full()
     }
 
-    /// Puts a new list in force and revokes what it no longer holds. Keys that did not change keep their open streams.
-    ///
-    /// Returns how many keys there are and how many were revoked.
-    ///
-    /// # Errors
-    /// The list contradicts itself; the old one stays in force.
-    pub fn replace(&self, entries: Vec<KeyEntry>) -> Result<(usize, usize), Vec<KeyProblem>> {
-        let old = self.keys.load_full();
-        let new = Arc::new(KeySet::build(entries, Some(&old))?);
-        self.keys.store(Arc::clone(&new));
-        Ok((new.len(), new.revoke_missing_from(&old)))
+    /// Puts a new set in force, built after the one that is, and revokes what it no longer holds. Keys that did not change keep their
+    /// open streams. Returns how many were revoked.
+    pub fn install(&self, keys: KeySet) -> usize {
+        let new = Arc::new(keys);
+        let old = self.keys.swap(Arc::clone(&new));
+        new.revoke_missing_from(&old)
     }
 }

@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::sources::read_file;
 use super::table::{API_KEYS, API_KEYS_FILE, PRECEDENCE, SECRET};
 use super::value::{Raw, path};
+use crate::credential::Precedence;
 use crate::keys::{KeySet, parse_file, parse_list};
 use crate::secret::Secret;
 
@@ -20,15 +21,6 @@ pub enum Authentication {
     Open,
     /// By static keys.
     Keys,
-}
-
-/// Which credential is judged when a request carries both.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Precedence {
-    /// `Authorization: Bearer`.
-    Bearer,
-    /// `X-API-Key`.
-    ApiKey,
 }
 
 /// Settings about credentials.
@@ -118,7 +110,8 @@ fn read_keys_file(reader: &mut Reader<'_>, path: &Path) -> Option<Entries> {
         }
         Err(why) => {
             let spelling = reader.origin(API_KEYS_FILE);
-            reader.problem(spelling, format!("'{name}' {why}"));
+            // Without the path, which may be a list of keys in the wrong variable.
+            reader.problem(spelling, format!("the file {why}"));
             None
         }
     }

@@ -53,22 +53,20 @@ impl Walk<'_> {
             let at = name.span().start;
             let has_children = known_keys()
                 .any(|known| known.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.')));
-            match value.get_ref() {
-                DeValue::Table(inner) if has_children => self.table(&format!("{key}."), inner),
-                _ if has_children => self.problem(&key, at, "must be a table".to_owned()),
-                leaf if known_keys().any(|known| known == key) => {
-                    let spelling = self.spelling(&key, value.span().start);
-                    self.document.values.insert(key, (spelling, raw(leaf)));
+            if has_children {
+                match value.get_ref().as_table() {
+                    Some(inner) => self.table(&format!("{key}."), inner),
+                    None => self.problem(&key, at, "must be a table".to_owned()),
                 }
-                _ if is_unsupported_key(&key) => {
-                    self.problem(&key, at, "is not supported by this version".to_owned());
-                }
-                _ => {
-                    let known: Vec<String> = known_keys().collect();
-                    let hint = nearest(&key, known.iter().map(String::as_str))
-                        .map(|near| format!("; did you mean {near}?"));
-                    self.problem(&key, at, format!("unknown setting{}", hint.unwrap_or_default()));
-                }
+            } else if known_keys().any(|known| known == key) {
+                let spelling = self.spelling(&key, value.span().start);
+                self.document.values.insert(key, (spelling, raw(value.get_ref())));
+            } else if is_unsupported_key(&key) {
+                self.problem(&key, at, "is not supported by this version".to_owned());
+            } else {
+                let hint =
+                    nearest(&key, known_keys()).map(|near| format!("; did you mean {near}?"));
+                self.problem(&key, at, format!("unknown setting{}", hint.unwrap_or_default()));
             }
         }
     }
@@ -86,26 +84,25 @@ impl Walk<'_> {
     }
 }
 
-fn known_keys() -> impl Iterator<Item = String> {
-    SETTINGS
-        .iter()
-        .flat_map(|setting| std::iter::once(setting.key.to_owned()).chain(setting.file_key()))
+fn known_keys() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().flat_map(|setting| {
+        std::iter::once(setting.key).chain(setting.file_form().map(|form| form.key))
+    })
 }
 
 fn raw(value: &DeValue<'_>) -> Result<Raw, String> {
-    if let DeValue::Array(items) = value {
-        let texts = items.iter().map(|item| match item.get_ref() {
-            DeValue::String(text) => Ok(text.to_string()),
-            _ => Err("must be an array of strings".to_owned()),
-        });
-        return texts.collect::<Result<_, _>>().map(Raw::Items);
-    }
     match value {
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| item.get_ref().as_str().map(str::to_owned))
+            .collect::<Option<_>>()
+            .map(Raw::Items)
+            .ok_or_else(|| "must be an array of strings".to_owned()),
         DeValue::String(text) => Ok(Raw::Text(text.to_string())),
         DeValue::Integer(number) => Ok(Raw::Text(number.to_string())),
         DeValue::Float(number) => Ok(Raw::Text(number.to_string())),
         DeValue::Boolean(switch) => Ok(Raw::Text(switch.to_string())),
-        DeValue::Datetime(_) | DeValue::Table(_) | DeValue::Array(_) => {
+        DeValue::Datetime(_) | DeValue::Table(_) => {
             Err("must be a string, a number, true or false, or an array of strings".to_owned())
         }
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::value::decimal;
+use crate::route::PortLabel;
 
 /// An address to listen on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,22 +61,13 @@ impl fmt::Display for Listen {
     }
 }
 
-/// The sandbox port that a data-plane listener stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Label {
-    /// This one, whatever a request says.
-    Port(u16),
-    /// The one that the request names.
-    Any,
-}
-
 /// A data-plane listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DataListen {
     /// Where it listens.
     pub at: Listen,
     /// What for.
-    pub label: Label,
+    pub label: PortLabel,
 }
 
 impl DataListen {
@@ -85,20 +77,21 @@ impl DataListen {
             let at = Listen::parse(text)?;
             return match &at {
                 Listen::Tcp(address) if address.port() != 0 => {
-                    Ok(Self { label: Label::Port(address.port()), at })
+                    Ok(Self { label: PortLabel::Port(address.port()), at })
                 }
                 Listen::Tcp(_) | Listen::Unix(_) => Err(format!(
                     "'{text}' does not say which sandbox port it stands for; write {text}=49983 or {text}=*"
                 )),
             };
         };
-        let label =
-            match label.trim() {
-                "*" => Label::Any,
-                port => Label::Port(decimal(port).filter(|port| *port != 0).ok_or_else(|| {
+        let label = match label.trim() {
+            "*" => PortLabel::Every,
+            port => {
+                PortLabel::Port(decimal(port).filter(|port| *port != 0).ok_or_else(|| {
                     format!("'{port}' is no sandbox port; write 1 to 65535, or *")
-                })?),
-            };
+                })?)
+            }
+        };
         Ok(Self { at: Listen::parse(at.trim())?, label })
     }
 }
@@ -143,11 +136,11 @@ mod tests {
     #[test]
     fn labels() {
         for (text, label) in [
-            ("127.0.0.1:49983", Label::Port(49983)),
-            ("127.0.0.1:8000=49999", Label::Port(49999)),
-            ("127.0.0.1:0=*", Label::Any),
-            ("unix:/run/a=b=80", Label::Port(80)),
-            ("[::1]:80 = *", Label::Any),
+            ("127.0.0.1:49983", PortLabel::Port(49983)),
+            ("127.0.0.1:8000=49999", PortLabel::Port(49999)),
+            ("127.0.0.1:0=*", PortLabel::Every),
+            ("unix:/run/a=b=80", PortLabel::Port(80)),
+            ("[::1]:80 = *", PortLabel::Every),
         ] {
             assert_eq!(DataListen::parse(text).unwrap().label, label, "{text}");
         }

@@ -1,48 +1,10 @@
 //! Names and networks: the sandbox domain, trusted proxies, web origins.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::value::decimal;
-
-/// The domain under which sandboxes have their host names: lower case, without a port.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Domain(Box<str>);
-
-impl Domain {
-    /// Reads a domain name.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.contains([':', '/']) {
-            return Err(format!("'{text}' must be a name only, without scheme or port"));
-        }
-        let is_name = text.len() <= 253 && text.split('.').all(is_label);
-        if !is_name || text.parse::<IpAddr>().is_ok() {
-            return Err(format!("'{text}' is no domain name"));
-        }
-        Ok(Self(text.to_ascii_lowercase().into()))
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-fn is_label(label: &str) -> bool {
-    (1..=63).contains(&label.len())
-        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-}
-
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// A web origin as browsers send it: `scheme://host[:port]`, lower case.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,9 +51,17 @@ pub(super) fn proxy(text: &str) -> Result<IpNet, String> {
     Ok(net.trunc())
 }
 
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Domain;
 
     #[test]
     fn domains() {

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
 use super::sources::{Sources, read_file};
-use super::table::{OTHER_VARIABLES, SETTINGS, Setting, Shape, is_unsupported_variable};
+use super::table::{OTHER_VARIABLES, SETTINGS, Setting, is_unsupported_variable};
 use super::value::Raw;
 
 /// Reads settings and collects what is wrong.
@@ -131,9 +131,10 @@ impl<'a> Reader<'a> {
     /// The spellings in which a setting is present, the one that counts first.
     fn spellings(&mut self, setting: &Setting) -> Vec<(Spelling, Result<Raw, String>)> {
         let flag = setting.flag.and_then(|flag| self.flag(flag));
-        let file_flag = setting.file_flag().and_then(|flag| self.flag(&flag));
+        let form = setting.file_form();
+        let file_flag = form.and_then(|form| self.flag(form.flag));
         let mut variable = self.variable(setting.env);
-        let file_variable = setting.file_env().and_then(|name| self.variable(&name));
+        let file_variable = form.and_then(|form| self.variable(form.env));
         if variable.is_none() && setting.env == "COPPICE_LOG" {
             // Not ours alone, so that an empty one means what it means to everybody else: nothing.
             variable = self
@@ -141,11 +142,11 @@ impl<'a> Reader<'a> {
                 .filter(|(_, raw)| raw.as_ref().is_ok_and(|raw| !raw.is_empty()));
         }
         let entry = self.document.get(setting.key).cloned();
-        let file_entry = setting.file_key().and_then(|key| self.document.get(&key).cloned());
-        if setting.shape == Shape::Secret && flag.is_some() {
-            let (name, file) =
-                (setting.flag.unwrap_or_default(), setting.file_flag().unwrap_or_default());
-            self.warn(format!("--{name}: shows in the list of processes; use --{file} instead"));
+        let file_entry = form.and_then(|form| self.document.get(form.key).cloned());
+        if let (Some((spelling, _)), Some(form)) = (&flag, form) {
+            let message =
+                format!("{spelling}: shows in the list of processes; use --{} instead", form.flag);
+            self.warn(message);
         }
         [(flag, file_flag), (variable, file_variable), (entry, file_entry)]
             .into_iter()
@@ -175,26 +176,26 @@ impl<'a> Reader<'a> {
         Some((Spelling::Variable(name.to_owned()), raw))
     }
 
-    /// The text of a secret's file, less one newline at its end.
+    /// The text of a secret's file, less one newline at its end. No problem quotes the path: it may be the secret, put
+    /// where the path belongs.
     fn secret(&mut self, path: &str) -> Result<Raw, String> {
-        let file = read_file(Path::new(path)).map_err(|why| format!("'{path}' {why}"))?;
+        let file = read_file(Path::new(path)).map_err(|why| format!("the file {why}"))?;
         if file.is_public {
             self.warn(format!("{path}: holds a secret and every user can read it"));
         }
         let text = file.text.strip_suffix('\n').unwrap_or(&file.text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         if text.trim().is_empty() {
-            return Err(format!("'{path}' is empty"));
+            return Err("the file is empty".to_owned());
         }
         Ok(Raw::Text(text.to_owned()))
     }
 
     /// Looks for variables that this version does not know.
     pub(super) fn check_variables(&mut self) {
-        let file_variables: Vec<String> = SETTINGS.iter().filter_map(|s| s.file_env()).collect();
         let known = || {
-            let settings = SETTINGS.iter().map(|setting| setting.env);
-            settings.chain(OTHER_VARIABLES).chain(file_variables.iter().map(String::as_str))
+            let files = SETTINGS.iter().filter_map(|setting| Some(setting.file_form()?.env));
+            SETTINGS.iter().map(|setting| setting.env).chain(files).chain(OTHER_VARIABLES)
         };
         for name in self.sources.environment.keys() {
             if is_unsupported_variable(name) {

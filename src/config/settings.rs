@@ -8,11 +8,12 @@ use ipnet::IpNet;
 
 use super::auth::{AuthSettings, Authentication};
 use super::listen::{DataListen, Listen};
-use super::network::{Domain, Origin, proxy};
+use super::network::{Origin, proxy};
 use super::reader::Reader;
 use super::table::{self, Setting};
 use super::upstream::{DataUpstreams, UpstreamUrl};
 use super::value::{Raw, count, duration, number, path, switch};
+use crate::route::Domain;
 use crate::secret::Secret;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -142,7 +143,7 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
     ServerSettings {
         listen: reader.value(table::LISTEN, |raw| raw.list(Listen::parse)),
         envd_listen: reader.list(table::ENVD_LISTEN, DataListen::parse),
-        domain: reader.optional(table::DOMAIN, |raw| Domain::parse(raw.text()?)),
+        domain: reader.optional(table::DOMAIN, domain),
         one_port: reader.value(table::ONE_PORT, switch),
         allow_open: reader.value(table::ALLOW_OPEN, switch),
         trusted_proxies: reader.list(table::TRUSTED_PROXIES, proxy),
@@ -193,6 +194,11 @@ fn check_listeners(reader: &mut Reader<'_>, server: &ServerSettings, mode: Authe
             reader.problem(reader.origin(setting), message);
         }
     }
+}
+
+fn domain(raw: &Raw) -> Result<Domain, String> {
+    let text = raw.text()?;
+    Domain::parse(text).map_err(|why| format!("'{text}' is {why}"))
 }
 
 fn header_value(raw: &Raw) -> Result<Secret, String> {

@@ -12,7 +12,7 @@ pub enum Shape {
     Switch,
     /// Values separated by commas, or a TOML array.
     List,
-    /// A secret text, with a second form that names a file: `…_FILE`, `…_file`, `…-file`.
+    /// A secret text, with a second form that names a file.
     Secret,
     /// A secret list whose file is a setting of its own.
     SecretList,
@@ -37,6 +37,7 @@ pub struct Setting {
     pub shape: Shape,
     /// Whether a reload brings a change into force.
     pub reload: bool,
+    file: Option<FileForm>,
 }
 
 impl Setting {
@@ -46,32 +47,30 @@ impl Setting {
         matches!(self.shape, Shape::Secret | Shape::SecretList)
     }
 
-    /// The name of the flag that names a file with the secret, without dashes.
+    /// The names under which a file with the secret is given, for secrets that have such a form.
     #[must_use]
-    pub fn file_flag(&self) -> Option<String> {
-        let base = || self.env.trim_start_matches("COPPICE_").to_lowercase().replace('_', "-");
-        (self.shape == Shape::Secret).then(|| base() + "-file")
+    pub const fn file_form(&self) -> Option<&FileForm> {
+        self.file.as_ref()
     }
+}
 
-    /// The environment variable that names a file with the secret.
-    #[must_use]
-    pub fn file_env(&self) -> Option<String> {
-        (self.shape == Shape::Secret).then(|| format!("{}_FILE", self.env))
-    }
-
-    /// The key of the TOML file that names a file with the secret.
-    #[must_use]
-    pub fn file_key(&self) -> Option<String> {
-        (self.shape == Shape::Secret).then(|| format!("{}_file", self.key))
-    }
+/// The second form of a secret: the path of a file that holds it.
+#[derive(Debug)]
+pub struct FileForm {
+    /// The dotted key of the TOML file.
+    pub key: &'static str,
+    /// The flag without its dashes.
+    pub flag: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
 }
 
 /// Declares the constants and [`SETTINGS`], the list of them all in the order of the example file.
 macro_rules! settings {
     ($($name:ident: $shape:ident $key:literal, $flag:expr, $env:literal, $value:literal = $default:expr;
-       $help:literal $(, $reload:ident)?;)*) => {
+       $help:literal $(@ $file:literal)? $(, $reload:ident)?;)*) => {
         $(
-            #[doc = concat!("`", $key, "`: ", $help)]
+            #[doc = concat!("`", $key, "`")]
             pub(super) const $name: &Setting = &Setting {
                 key: $key,
                 flag: $flag,
@@ -81,6 +80,7 @@ macro_rules! settings {
                 help: $help,
                 shape: Shape::$shape,
                 reload: settings!(@reload $($reload)?),
+                file: settings!(@file $key, $env $(, $file)?),
             };
         )*
         /// Every setting.
@@ -88,6 +88,10 @@ macro_rules! settings {
     };
     (@reload reload) => { true };
     (@reload) => { false };
+    (@file $key:literal, $env:literal, $flag:literal) => {
+        Some(FileForm { key: concat!($key, "_file"), flag: $flag, env: concat!($env, "_FILE") })
+    };
+    (@file $key:literal, $env:literal) => { None };
 }
 
 settings! {
@@ -123,7 +127,7 @@ settings! {
     ENVD_UPSTREAM: List "upstream.envd", Some("envd-upstream"), "COPPICE_ENVD_UPSTREAM", "URL|PORT=URL,…" = None;
         "Where data-plane requests go: one URL, or one for each sandbox port with * for the rest. Without it they are answered 404.";
     UPSTREAM_API_KEY: Secret "upstream.api_key", Some("upstream-api-key"), "COPPICE_UPSTREAM_API_KEY", "KEY" = None;
-        "Sent to the sandbox API as X-API-Key in place of the client's.";
+        "Sent to the sandbox API as X-API-Key in place of the client's." @ "upstream-api-key-file";
     UPSTREAM_HTTP2: Switch "upstream.http2", Some("upstream-http2"), "COPPICE_UPSTREAM_HTTP2", "on|off" = Some("off");
         "Speaks HTTP/2 without TLS to the upstreams, which must expect it.";
     CONNECT_TIMEOUT: Text "upstream.connect_timeout", Some("upstream-connect-timeout"), "COPPICE_UPSTREAM_CONNECT_TIMEOUT", "TIME" = Some("5s");
@@ -144,7 +148,7 @@ settings! {
     PRECEDENCE: Text "auth.precedence", Some("auth-precedence"), "COPPICE_AUTH_PRECEDENCE", "bearer|api-key" = Some("bearer");
         "Which credential is judged when a request carries both.";
     SECRET: Secret "auth.secret", None, "COPPICE_SECRET", "TEXT,…" = None;
-        "Signs sandbox tokens: texts of 32 bytes or more, the newest first while rotating. Without it one is made, and kept in state.dir if that is set.";
+        "Signs sandbox tokens: texts of 32 bytes or more, the newest first while rotating. Without it one is made, and kept in state.dir if that is set." @ "secret-file";
 
     STATE_DIR: Text "state.dir", Some("state-dir"), "COPPICE_STATE_DIR", "PATH" = None;
         "A directory for what must outlive a restart.";
@@ -156,7 +160,7 @@ settings! {
 }
 
 /// Variables of the client-side commands and of settings loading itself: known, but no settings.
-pub const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN", "COPPICE_URL"];
+pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN", "COPPICE_URL"];
 
 /// Variables that would change who gets in or what is enforced, and that this version does not know. Starting without
 /// what they ask for could leave a gateway open, so their mere presence stops the start.

@@ -126,6 +126,17 @@ impl DataUpstreams {
         self.by_port.is_empty() && self.rest.is_none()
     }
 
+    /// The ports with an upstream of their own.
+    pub fn by_port(&self) -> impl Iterator<Item = (u16, &UpstreamUrl)> {
+        self.by_port.iter().map(|(port, url)| (*port, url))
+    }
+
+    /// The upstream of every other port.
+    #[must_use]
+    pub fn rest(&self) -> Option<&UpstreamUrl> {
+        self.rest.as_ref()
+    }
+
     /// Every upstream; several ports may share one.
     pub fn iter(&self) -> impl Iterator<Item = &UpstreamUrl> {
         self.by_port.values().chain(&self.rest)

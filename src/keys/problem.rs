@@ -124,7 +124,7 @@ pub enum KeyFault {
     /// A name of only white space, or with control characters.
     #[error("the name is empty, longer than 128 characters or holds control characters")]
     Name,
-    /// See [`BadDate`].
+    /// Not RFC 3339, or before 1970.
     #[error("'{0}' {1}")]
     Date(&'static str, BadDate),
     /// The key could never be used.

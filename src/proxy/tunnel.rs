@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderMap, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -33,12 +33,23 @@ fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let only = protocols
         .next()
         .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
-    only && protocols.next().is_none()
-        && headers.get_all(CONNECTION).iter().any(|line| {
-            line.as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-        })
+    only && protocols.next().is_none() && lists(headers, &CONNECTION, b"upgrade")
+}
+
+/// Whether the head guard holds back what follows this request until it hears whether the connection became a tunnel: its own
+/// rule, which is wider than [`is_websocket`].
+#[must_use]
+pub fn awaits_verdict<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.version() == Version::HTTP_11
+        && lists(headers, &UPGRADE, b"websocket")
+        && lists(headers, &CONNECTION, b"upgrade")
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
+    let mut words =
+        headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    words.any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
 }
 
 /// Puts back the two headers that ask the upstream to switch, after hop-by-hop headers were removed.

@@ -1,5 +1,10 @@
-//! Integration tests, one binary for all: each module drives the library as a user or an attacker would.
+//! What users, operators and attackers see of the gateway from outside: one binary, one module for each subject.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on should fail there")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod cli;
+mod config;
+mod program;
+mod receipt;
 mod routes;
+mod support;

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::given;
-use crate::config::{SETTINGS, Setting, Shape};
+use crate::config::{FileForm, SETTINGS, Setting, Shape};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.example.toml");
 
@@ -42,15 +42,9 @@ fn example() -> String {
 fn spellings(setting: &Setting) -> String {
     let flag = setting.flag.map(|flag| format!("--{flag}, ")).unwrap_or_default();
     let mut text = format!("{flag}{}.", setting.env);
-    if let (Some(key), Some(env), Some(flag)) =
-        (setting.file_key(), setting.file_env(), setting.file_flag())
-    {
-        write!(
-            text,
-            " To read it from a file: {}, --{flag}, {env}.",
-            key.rsplit('.').next().unwrap()
-        )
-        .unwrap();
+    if let Some(FileForm { key, flag, env }) = setting.file_form() {
+        let name = key.rsplit('.').next().unwrap();
+        write!(text, " To read it from a file: {name}, --{flag}, {env}.").unwrap();
     }
     if setting.reload {
         text += " A reload brings changes into force.";

@@ -6,15 +6,16 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["clock", "json", "secret", "target"],
+    &["clock", "json", "lifecycle", "secret", "target"],
     &["credential", "principal", "route"],
     &["caller", "error", "keys", "policy", "request", "sandbox", "token"],
     &["authn", "directory", "permit"],
     &["proxy"],
     &["endpoint", "layer", "listener"],
-    &["config", "server", "telemetry"],
-    &["lifecycle", "reload"],
+    &["config", "server"],
+    &["telemetry", "worker"],
     &["app", "simulator"],
+    &["daemon"],
     &["cli"],
     &["main"],
 ];

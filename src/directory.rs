@@ -82,7 +82,9 @@ impl Directory {
         let fill = async {
             Ok(ask.await?.map_or(Entry::Absent, |sandbox| Entry::Known(Arc::new(sandbox))))
         };
-        self.entries.try_get_with_by_ref(id, fill).await.map_err(|failed: Arc<Unavailable>| *failed)
+        // Rare and large: kept out of every request's own state.
+        let filled = Box::pin(self.entries.try_get_with_by_ref(id, fill)).await;
+        filled.map_err(|failed: Arc<Unavailable>| *failed)
     }
 
     /// Takes over what an answer said.

@@ -83,7 +83,6 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
 
 /// Strips, then says where the request is for and shows the upstream its own tokens.
 fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str) {
-    headers::strip_hop_by_hop(head);
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
     let kept: &[HeaderName] = match (open, data.passing.access_token) {
@@ -91,7 +90,7 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
         (false, true) => &[X_REQUEST_ID, X_ACCESS_TOKEN],
         (false, false) => &[X_REQUEST_ID],
     };
-    headers::strip_own(head, kept);
+    headers::strip_request(head, kept);
     headers::join_cookies(head);
     if !data.passing.authorization {
         head.remove(AUTHORIZATION);

@@ -38,37 +38,51 @@ const OWN_NAMES: [&[u8]; 17] = [
     b"true-client-ip",
 ];
 
-/// Removes what is for this hop only (RFC 9110 7.6.1): every name that any `Connection` line lists, and the fixed ones.
+/// Strips a client's head in one pass: what is for this hop only (RFC 9110 7.6.1), with every name that any `Connection` line lists, and every
+/// name that is the gateway's own, at any spelling, save the exact `kept` ones.
 ///
 /// `TE: trailers` is put back, because gRPC upstreams insist on it.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        for name in listed_in_connection(headers) {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
-    }
-    let trailers = headers.get(TE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+pub fn strip_request(headers: &mut HeaderMap, kept: &[HeaderName]) {
+    strip(headers, |name| is_own(name.as_str().as_bytes()) && !kept.contains(name));
+}
+
+/// Removes from an upstream's answer what was for its hop and what only the gateway says.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip(headers, |name| {
+        let name = name.as_str().as_bytes();
+        name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
     });
-    for name in [
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        EXPECT,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        HTTP2_SETTINGS,
-    ] {
+}
+
+fn strip(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
+    let mut doomed: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || is_doomed(name)).cloned().collect();
+    if doomed.is_empty() {
+        return;
+    }
+    if doomed.contains(&CONNECTION) {
+        doomed.extend(listed_in_connection(headers));
+    }
+    let trailers = doomed.contains(&TE)
+        && headers.get_all(TE).iter().any(|value| {
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        });
+    for name in doomed {
         headers.remove(name);
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    match *name {
+        CONNECTION | TE | TRANSFER_ENCODING | UPGRADE | EXPECT | PROXY_AUTHENTICATE
+        | PROXY_AUTHORIZATION => true,
+        _ => *name == KEEP_ALIVE || *name == PROXY_CONNECTION || *name == HTTP2_SETTINGS,
     }
 }
 
@@ -79,18 +93,6 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
-}
-
-/// Removes every name that is the gateway's own, at any spelling, save the exact `kept` ones.
-pub fn strip_own(headers: &mut HeaderMap, kept: &[HeaderName]) {
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_own(name.as_str().as_bytes()) && !kept.contains(name))
-        .cloned()
-        .collect();
-    for name in own {
-        headers.remove(name);
-    }
 }
 
 /// Whether trailers may carry this name: nothing that would be stripped from a head.
@@ -127,22 +129,6 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes from an upstream's answer what was for its hop and what only the gateway says.
-pub fn strip_response(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str().as_bytes();
-            name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
-        })
-        .cloned()
-        .collect();
-    for name in own {
-        headers.remove(name);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +156,7 @@ mod tests {
             ("upgrade", "h2c"),
             ("http2-settings", "AAMAAABkAAQAAP__"),
         ]);
-        strip_hop_by_hop(&mut headers);
+        strip_request(&mut headers, &[]);
         assert_eq!(headers, map(&[("x-three", "3"), ("te", "trailers")]));
     }
 
@@ -192,7 +178,7 @@ mod tests {
             "X-HTTP-Method-Override",
         ] {
             let mut headers = map(&[(name, "forged"), ("x-mine", "kept")]);
-            strip_own(&mut headers, &[]);
+            strip_request(&mut headers, &[]);
             assert_eq!(headers, map(&[("x-mine", "kept")]), "{name}");
         }
     }
@@ -203,7 +189,7 @@ mod tests {
             ["x-coppicetenant", "xcoppice-tenant", "x-coppice", "accept", "x-requestid", "cookie"]
         {
             let mut headers = map(&[(name, "v")]);
-            strip_own(&mut headers, &[]);
+            strip_request(&mut headers, &[]);
             assert_eq!(headers.len(), 1, "{name}");
         }
     }
@@ -236,7 +222,7 @@ mod tests {
             let mut name = format!("x{one}coppice{two}tenant");
             if upper { name.make_ascii_uppercase(); }
             let mut headers = map(&[(name.as_str(), "forged")]);
-            strip_own(&mut headers, &[]);
+            strip_request(&mut headers, &[]);
             prop_assert!(headers.is_empty());
         }
     }

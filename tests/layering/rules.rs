@@ -6,22 +6,23 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["clock", "json", "secret", "target"],
+    &["clock", "json", "lifecycle", "secret", "target"],
     &["credential", "principal", "route"],
     &["caller", "error", "keys", "policy", "request", "sandbox", "token"],
     &["authn", "directory", "permit"],
     &["proxy"],
     &["endpoint", "layer", "listener"],
-    &["config", "server", "telemetry"],
-    &["lifecycle", "reload"],
-    &["app", "simulator"],
-    &["cli"],
+    &["server"],
+    &["worker"],
+    &["config"],
+    &["app", "simulator", "telemetry"],
+    &["cli", "daemon"],
     &["main"],
 ];
 
 /// Modules that see less than all rows above their own: only this many, counted from the first.
 const NARROW: &[(&str, usize)] = &[
-    // Parses into the vocabulary, and wires nothing.
+    // Parses into the vocabulary and wires nothing, while nothing that serves knows settings.
     ("config", 3),
     // A test's upstream must not share what it tests.
     ("simulator", 1),

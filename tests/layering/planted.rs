@@ -44,7 +44,7 @@ fn the_line_is_named() {
         of("src/proxy.rs", "/* two\n lines */ const A: &str = \"\n\";\n\nuse crate::cli;\n");
     assert_eq!(
         found,
-        ["src/proxy.rs:6: `crate::cli`: `proxy` has rank 4 and must not import rank 10"]
+        ["src/proxy.rs:6: `crate::cli`: `proxy` has rank 4 and must not import rank 11"]
     );
 }
 

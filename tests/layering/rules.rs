@@ -16,7 +16,8 @@ pub(crate) const RANKS: &[&[&str]] = &[
     &["worker"],
     &["config"],
     &["app", "simulator", "telemetry"],
-    &["cli", "daemon"],
+    &["daemon"],
+    &["cli"],
     &["main"],
 ];
 

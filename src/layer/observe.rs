@@ -141,7 +141,7 @@ where
         let Self { cors, mut inner } = self.clone();
         Box::pin(async move {
             let began = Instant::now();
-            let origin = origin(&conn, request.headers());
+            let origin = origin(&conn, &request);
             let id = origin.request_id.clone();
             let allowed_origin = cors.allowed(request.headers());
             let line = Line { method: request.method().clone(), uri: request.uri().clone() };
@@ -163,9 +163,10 @@ where
     }
 }
 
-fn origin(conn: &Conn, headers: &HeaderMap) -> Origin {
+fn origin<B>(conn: &Conn, request: &Request<B>) -> Origin {
+    let headers = request.headers();
     let request_id = request_id(headers);
-    let host = headers.get(HOST).cloned();
+    let host = headers.get(HOST).cloned().or_else(|| authority(request.uri()));
     if !conn.trusted_proxy {
         let proto = HeaderValue::from_static("http");
         return Origin { request_id, forwarded_for: conn.peer_value.clone(), proto, host };
@@ -180,6 +181,11 @@ fn origin(conn: &Conn, headers: &HeaderMap) -> Origin {
         proto: only(&X_FORWARDED_PROTO).unwrap_or_else(|| HeaderValue::from_static("http")),
         host: only(&X_FORWARDED_HOST).or(host),
     }
+}
+
+/// `:authority`, which HTTP/2 clients send in place of `Host`.
+fn authority(uri: &http::Uri) -> Option<HeaderValue> {
+    HeaderValue::from_str(uri.authority()?.as_str()).ok()
 }
 
 /// What a trusted proxy reported, with the proxy's own address behind it.

@@ -42,18 +42,14 @@ const OWN_NAMES: [&[u8]; 17] = [
 ///
 /// `TE: trailers` is put back, because gRPC upstreams insist on it.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Read first: a client that follows RFC 9110 10.1.4 lists TE in Connection.
+    let trailers = words(headers, &TE).any(|word| word.eq_ignore_ascii_case(b"trailers"));
     if headers.contains_key(CONNECTION) {
         for name in listed_in_connection(headers) {
             headers.remove(name);
         }
         headers.remove(CONNECTION);
     }
-    let trailers = headers.get(TE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    });
     for name in [
         TE,
         TRANSFER_ENCODING,
@@ -73,12 +69,13 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
+    words(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
+/// The members of a comma-separated list, over all its lines.
+fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Removes every name that is the gateway's own, at any spelling, save the exact `kept` ones.

@@ -5,14 +5,27 @@
 //! read them: `-`, `_` and `.` are one character.
 
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// What is for one hop only although no `Connection` line says so.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    EXPECT,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HTTP2_SETTINGS,
+];
 
 /// Names that start like this are the gateway's, or choose an identity at an upstream, at any spelling.
 const OWN_PREFIXES: [&[u8]; 3] = [b"x-coppice-", b"x-supabase-", b"x-forwarded-"];
@@ -50,17 +63,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    for name in [
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        EXPECT,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        HTTP2_SETTINGS,
-    ] {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     if trailers {
@@ -90,10 +93,22 @@ pub fn strip_own(headers: &mut HeaderMap, kept: &[HeaderName]) {
     }
 }
 
-/// Whether trailers may carry this name: nothing that would be stripped from a head.
+/// Whether a request's trailers may carry this name: nothing that would be stripped from a head or must stand there (RFC 9110 6.5.1).
 #[must_use]
 pub fn may_trail(name: &HeaderName) -> bool {
-    !is_own(name.as_str().as_bytes()) && *name != FORWARDED
+    !is_own(name.as_str().as_bytes()) && !belongs_in_a_head(name)
+}
+
+/// The same for an answer's trailers.
+#[must_use]
+pub fn may_trail_answer(name: &HeaderName) -> bool {
+    !is_vouched(name.as_str().as_bytes()) && !belongs_in_a_head(name)
+}
+
+fn belongs_in_a_head(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+        || [AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRAILER]
+            .contains(name)
 }
 
 /// Header names arrive in lower case; only the separators need folding.
@@ -115,17 +130,17 @@ fn same(name: &[u8], own: &[u8]) -> bool {
 /// Removes from an upstream's answer what was for its hop and what only the gateway says.
 pub fn strip_response(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str().as_bytes();
-            name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
-        })
-        .cloned()
-        .collect();
+    headers.remove(TE);
+    let own: Vec<HeaderName> =
+        headers.keys().filter(|name| is_vouched(name.as_str().as_bytes())).cloned().collect();
     for name in own {
         headers.remove(name);
     }
+}
+
+/// Names under which only the gateway speaks.
+fn is_vouched(name: &[u8]) -> bool {
+    name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
 }
 
 #[cfg(test)]

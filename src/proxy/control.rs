@@ -108,6 +108,7 @@ impl Ask<'_> {
             .then(|| head.get(X_API_KEY).cloned())
             .flatten();
         headers::strip_hop_by_hop(head);
+        headers::join_cookies(head);
         headers::strip_own(head, &[]);
         if !self.control.foreign_authorization {
             head.remove(AUTHORIZATION);

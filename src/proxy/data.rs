@@ -85,6 +85,7 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
 /// Strips, then says where the request is for and shows the upstream its own tokens.
 fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str) {
     headers::strip_hop_by_hop(head);
+    headers::join_cookies(head);
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
     let kept: &[HeaderName] = match (open, data.passing.access_token) {

@@ -71,6 +71,18 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Joins cookies that came in pieces, as HTTP/2 clients may send them and HTTP/1.1 upstreams may not get them (RFC 9113 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut pieces = headers.get_all(COOKIE).iter();
+    if pieces.next().is_none() || pieces.next().is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     words(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
@@ -172,6 +184,13 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&[("x-three", "3"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn cookies_in_pieces_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("x-one", "1")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2"), ("x-one", "1")]));
     }
 
     #[test]

@@ -199,6 +199,18 @@ fn chain(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(&joined).unwrap_or_else(|_| peer.clone())
 }
 
+/// The path without the token that a download path ends in, wherever a client put it.
+fn loggable(path: &str) -> std::borrow::Cow<'_, str> {
+    const BEFORE_TOKEN: &str = "download-token";
+    match path.to_ascii_lowercase().find(BEFORE_TOKEN) {
+        Some(at) => {
+            let kept = path.get(..at + BEFORE_TOKEN.len()).unwrap_or_default();
+            format!("{kept}/[redacted]").into()
+        }
+        None => path.into(),
+    }
+}
+
 /// What is logged of a request.
 struct Line {
     method: Method,
@@ -214,12 +226,7 @@ impl Line {
         if !failed && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let path = match self.uri.path() {
-            secret if secret.starts_with("/files/download-token/") => {
-                "/files/download-token/[redacted]"
-            }
-            path => path,
-        };
+        let path = loggable(self.uri.path());
         let principal = outcome.principal.as_deref();
         let request_id = id.to_str().unwrap_or_default();
         macro_rules! line {
@@ -227,7 +234,7 @@ impl Line {
                 tracing::$level!(
                     request_id,
                     method = %self.method,
-                    path,
+                    path = &*path,
                     status = status.as_u16(),
                     tenant = principal.map(|principal| principal.tenant.as_str()),
                     key = principal.map(|principal| principal.key.as_str()),

@@ -4,6 +4,7 @@
 
 mod cli;
 mod config;
+mod hygiene;
 mod program;
 mod receipt;
 mod routes;

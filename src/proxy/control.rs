@@ -97,6 +97,7 @@ impl Ask<'_> {
         if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
             return Ok(self.switch(client, answer));
         }
+        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
         self.take_note(&method, answer.status()).await;
         self.pass(answer, &method).await
     }

@@ -70,6 +70,7 @@ impl Forwarder {
             tunnel::ask_upstream(&mut parts.headers);
             return Ok(Response::from_parts(parts, Reply::whole(Bytes::new())));
         }
+        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, Reply::upstream(body, principal)))

@@ -5,8 +5,8 @@
 //! read them: `-`, `_` and `.` are one character.
 
 use http::header::{
-    CONNECTION, COOKIE, EXPECT, FORWARDED, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue};
 
@@ -43,41 +43,32 @@ const OWN_NAMES: [&[u8]; 17] = [
 ///
 /// `TE: trailers` is put back, because gRPC upstreams insist on it.
 pub fn strip_request(headers: &mut HeaderMap, kept: &[HeaderName]) {
+    // Read first: a client that follows RFC 9110 10.1.4 lists TE in Connection.
+    let trailers = headers.contains_key(TE)
+        && words(headers, &TE).any(|word| word.eq_ignore_ascii_case(b"trailers"));
     strip(headers, |name| is_own(name.as_str().as_bytes()) && !kept.contains(name));
-}
-
-/// Removes from an upstream's answer what was for its hop and what only the gateway says.
-pub fn strip_response(headers: &mut HeaderMap) {
-    strip(headers, |name| {
-        let name = name.as_str().as_bytes();
-        name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
-    });
-}
-
-fn strip(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
-    let mut doomed: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hop_by_hop(name) || is_doomed(name)).cloned().collect();
-    if doomed.is_empty() {
-        return;
-    }
-    if doomed.contains(&CONNECTION) {
-        doomed.extend(listed_in_connection(headers));
-    }
-    let trailers = doomed.contains(&TE)
-        && headers.get_all(TE).iter().any(|value| {
-            value
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-        });
-    for name in doomed {
-        headers.remove(name);
-    }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
+/// Strips an upstream's answer: what was for its hop, and what only the gateway says.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip(headers, |name| is_vouched(name.as_str().as_bytes()));
+}
+
+fn strip(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
+    let mut doomed: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || is_doomed(name)).cloned().collect();
+    if doomed.contains(&CONNECTION) {
+        doomed.extend(listed_in_connection(headers));
+    }
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+/// What is for one hop only, `Connection` itself included.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     match *name {
         CONNECTION | TE | TRANSFER_ENCODING | UPGRADE | EXPECT | PROXY_AUTHENTICATE
@@ -86,19 +77,43 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     }
 }
 
-fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
+/// Joins cookies that came in pieces, as HTTP/2 clients may send them and HTTP/1.1 upstreams may not get them (RFC 9113 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut pieces = headers.get_all(COOKIE).iter();
+    if pieces.next().is_none() || pieces.next().is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
-/// Whether trailers may carry this name: nothing that would be stripped from a head.
+fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    words(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
+/// The members of a comma-separated list, over all its lines.
+fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// Whether a request's trailers may carry this name: nothing that would be stripped from a head or must stand there (RFC 9110 6.5.1).
 #[must_use]
 pub fn may_trail(name: &HeaderName) -> bool {
-    !is_own(name.as_str().as_bytes()) && *name != FORWARDED
+    !is_own(name.as_str().as_bytes()) && !belongs_in_a_head(name)
+}
+
+/// The same for an answer's trailers.
+#[must_use]
+pub fn may_trail_answer(name: &HeaderName) -> bool {
+    !is_vouched(name.as_str().as_bytes()) && !belongs_in_a_head(name)
+}
+
+fn belongs_in_a_head(name: &HeaderName) -> bool {
+    is_hop_by_hop(name)
+        || [AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRAILER].contains(name)
 }
 
 /// Header names arrive in lower case; only the separators need folding.
@@ -117,16 +132,9 @@ fn same(name: &[u8], own: &[u8]) -> bool {
         && name.iter().zip(own).all(|(a, b)| a == b || (*b == b'-' && matches!(a, b'_' | b'.')))
 }
 
-/// Joins the cookie lines that HTTP/2 may split (RFC 9113 8.2.3), as HTTP/1.1 wants them.
-pub fn join_cookies(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(COOKIE).iter();
-    if lines.next().is_none() || lines.next().is_none() {
-        return;
-    }
-    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
-    }
+/// Names under which only the gateway speaks.
+fn is_vouched(name: &[u8]) -> bool {
+    name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
 }
 
 #[cfg(test)]
@@ -158,6 +166,13 @@ mod tests {
         ]);
         strip_request(&mut headers, &[]);
         assert_eq!(headers, map(&[("x-three", "3"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn cookies_in_pieces_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("x-one", "1")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2"), ("x-one", "1")]));
     }
 
     #[test]
@@ -200,16 +215,6 @@ mod tests {
             map(&[("x-coppice-scopes", "admin"), ("x-next-token", "t"), ("connection", "close")]);
         strip_response(&mut headers);
         assert_eq!(headers, map(&[("x-next-token", "t")]));
-    }
-
-    #[test]
-    fn split_cookies_become_one_line() {
-        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("accept", "*/*")]);
-        join_cookies(&mut headers);
-        assert_eq!(headers, map(&[("cookie", "a=1; b=2"), ("accept", "*/*")]));
-        let mut one = map(&[("cookie", "a=1; b=2")]);
-        join_cookies(&mut one);
-        assert_eq!(one, map(&[("cookie", "a=1; b=2")]));
     }
 
     proptest! {

@@ -21,6 +21,7 @@ use tower::Service;
 use super::Stack;
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
+use crate::layer::request_id::{X_REQUEST_ID, fresh};
 use crate::lifecycle::Phases;
 use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refusal};
 use crate::proxy::body::{BodyError, Reply};
@@ -109,8 +110,12 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     fn call(&self, request: Request<Incoming>) -> Answering {
         let held = Some(self.guard.request_started());
         if let Some(refusal) = Refusal::from_method(request.method()) {
-            tracing::info!(reason = refusal.code(), peer = ?self.conn.peer, "a request head was refused");
-            let response = respond(&refused(refusal), &Dialect::Rest).map(Reply::whole);
+            let id = fresh();
+            let request_id = id.to_str().unwrap_or_default();
+            let (reason, peer) = (refusal.code(), self.conn.peer);
+            tracing::info!(request_id, reason, ?peer, "a request head was refused");
+            let mut response = respond(&refused(refusal), &Dialect::Rest).map(Reply::whole);
+            response.headers_mut().insert(X_REQUEST_ID, id);
             let answer = Box::pin(std::future::ready(Ok(response)));
             return Answering { answer, verdict: None, held };
         }

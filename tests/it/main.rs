@@ -4,6 +4,7 @@
 
 mod cli;
 mod config;
+mod hygiene;
 mod packaging;
 mod program;
 mod receipt;

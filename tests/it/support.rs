@@ -2,6 +2,7 @@
 
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod upstream;
 pub(crate) mod world;
 
 pub(crate) use gateway::Gateway;

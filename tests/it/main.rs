@@ -4,7 +4,14 @@
 
 mod cli;
 mod config;
+mod errors;
 mod program;
 mod receipt;
 mod routes;
+mod signed;
+mod streaming;
 mod support;
+mod targets;
+mod tokens;
+mod v1;
+mod websocket;

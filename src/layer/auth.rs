@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use super::identify::{Identified, Reading, identify};
@@ -40,6 +41,13 @@ pub struct Gate {
     pub router: Router,
     /// The domain under which sandboxes have host names.
     pub domain: Option<Domain>,
+    /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked for yet.
+    pub strangers: Semaphore,
+}
+
+impl Gate {
+    /// How many such questions may be open at once.
+    pub const STRANGERS: usize = 32;
 }
 
 /// Puts [`Auth`] in front of a service of permitted requests.
@@ -252,7 +260,9 @@ async fn signed(
     if !query.is_current(now) {
         return Err(GatewayError::BadSignature);
     }
+    let place = gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady)?;
     let sandbox = find(gate, asker, &target.sandbox).await?.ok_or(GatewayError::BadSignature)?;
+    drop(place);
     let principal = gate
         .authenticator
         .signer(&sandbox, &query, operation, now)

@@ -108,6 +108,7 @@ impl Ask<'_> {
             .flatten();
         headers::strip_hop_by_hop(head);
         headers::strip_own(head, &[]);
+        headers::join_cookies(head);
         if !self.control.foreign_authorization {
             head.remove(AUTHORIZATION);
         }

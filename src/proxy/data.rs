@@ -92,6 +92,7 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
         (false, false) => &[X_REQUEST_ID],
     };
     headers::strip_own(head, kept);
+    headers::join_cookies(head);
     if !data.passing.authorization {
         head.remove(AUTHORIZATION);
     }

@@ -5,7 +5,7 @@
 //! read them: `-`, `_` and `.` are one character.
 
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, COOKIE, EXPECT, FORWARDED, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue};
@@ -115,6 +115,18 @@ fn same(name: &[u8], own: &[u8]) -> bool {
         && name.iter().zip(own).all(|(a, b)| a == b || (*b == b'-' && matches!(a, b'_' | b'.')))
 }
 
+/// Joins the cookie lines that HTTP/2 may split (RFC 9113 8.2.3), as HTTP/1.1 wants them.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// Removes from an upstream's answer what was for its hop and what only the gateway says.
 pub fn strip_response(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
@@ -202,6 +214,16 @@ mod tests {
             map(&[("x-coppice-scopes", "admin"), ("x-next-token", "t"), ("connection", "close")]);
         strip_response(&mut headers);
         assert_eq!(headers, map(&[("x-next-token", "t")]));
+    }
+
+    #[test]
+    fn split_cookies_become_one_line() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("accept", "*/*")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2"), ("accept", "*/*")]));
+        let mut one = map(&[("cookie", "a=1; b=2")]);
+        join_cookies(&mut one);
+        assert_eq!(one, map(&[("cookie", "a=1; b=2")]));
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod errors;
+mod ownership;
 mod program;
 mod receipt;
 mod routes;

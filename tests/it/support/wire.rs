@@ -16,7 +16,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// Takes over a connection.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, read: Vec::new() }
@@ -68,6 +72,21 @@ impl Wire {
     pub(crate) fn rest(mut self) -> Vec<u8> {
         while matches!(self.try_more(), Ok(1..)) {}
         self.read
+    }
+
+    /// Reads to the end of what the other side sends; what is sent back still goes.
+    pub(crate) fn to_its_end(mut self) -> (Vec<u8>, Self) {
+        while self.more() > 0 {}
+        (std::mem::take(&mut self.read), self)
+    }
+
+    /// Whether nothing comes for so long.
+    pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let silent = self.read.is_empty()
+            && self.try_more().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        silent
     }
 
     /// Reads `length` bytes and forgets them as they come.

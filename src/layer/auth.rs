@@ -180,16 +180,17 @@ struct Placing<'a> {
 
 impl Placing<'_> {
     async fn on_control(&self, cleared: Cleared) -> Result<Permit, GatewayError> {
-        let sandbox = match self.subject.matched.sandbox {
-            Some(raw) if cleared.needs_standing() => {
-                let id = SandboxId::parse(raw).map_err(|_| GatewayError::SandboxNotFound)?;
-                let found = find(self.gate, self.asker, &id).await?;
-                Some(found.ok_or(GatewayError::SandboxNotFound)?)
-            }
-            _ => None,
+        let raw = self.subject.matched.sandbox;
+        let named = raw.and_then(|raw| SandboxId::parse(raw).ok());
+        let sandbox = if raw.is_some() && cleared.needs_standing() {
+            let id = named.as_ref().ok_or(GatewayError::SandboxNotFound)?;
+            let found = find(self.gate, self.asker, id).await?;
+            Some(found.ok_or(GatewayError::SandboxNotFound)?)
+        } else {
+            None
         };
         let foreign_authorization = self.passing.authorization;
-        cleared.control(Control { sandbox, foreign_authorization }).map_err(denied)
+        cleared.control(Control { sandbox, named, foreign_authorization }).map_err(denied)
     }
 
     async fn in_sandbox(

@@ -252,8 +252,12 @@ impl Ask<'_> {
     async fn take_note(&self, method: &Method, status: StatusCode) {
         let ended =
             *method == Method::DELETE && (status.is_success() || status == StatusCode::NOT_FOUND);
-        if let (true, Some(sandbox)) = (ended, &self.control.sandbox) {
-            self.forwarder.inner.directory.forget(&sandbox.id).await;
+        if !ended {
+            return;
+        }
+        let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
+        for id in known.into_iter().chain(&self.control.named) {
+            self.forwarder.inner.directory.forget(id).await;
         }
     }
 
@@ -296,11 +300,7 @@ impl Ask<'_> {
         let sandbox = self.with_owner(lookup::record(json)?, principal);
         let token = inner.authenticator.mint(principal, &sandbox.id);
         let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
-        if sandbox.tenant.is_some() {
-            inner.directory.learn(sandbox).await;
-        } else {
-            inner.directory.forget(&sandbox.id).await;
-        }
+        inner.directory.learn(sandbox).await;
         Some(edited)
     }
 
@@ -310,12 +310,12 @@ impl Ask<'_> {
         let mint = |text: &str| {
             let sandbox = lookup::record(text.as_bytes())?;
             let token = inner.authenticator.mint(principal, &sandbox.id);
-            seen.push(sandbox.id);
+            seen.push(sandbox);
             token
         };
         let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
-        for id in &seen {
-            inner.directory.forget(id).await;
+        for sandbox in seen {
+            inner.directory.learn(sandbox).await;
         }
         Some(edited)
     }

@@ -4,9 +4,17 @@
 
 mod cli;
 mod config;
+mod errors;
 mod hygiene;
+mod ownership;
 mod packaging;
 mod program;
 mod receipt;
 mod routes;
+mod signed;
+mod streaming;
 mod support;
+mod targets;
+mod tokens;
+mod v1;
+mod websocket;

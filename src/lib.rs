@@ -5,4 +5,5 @@
 pub mod clock;
 pub mod principal;
 pub mod secret;
+pub mod simulator;
 pub mod target;

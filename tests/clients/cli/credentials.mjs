@@ -10,6 +10,7 @@
 // beside a bad key is accepted.
 
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { VERSION, admin, cli, ended, need, run } from './harness.mjs'
 
 const KEYS = { admin: need('ADMIN_KEY'), read: need('READ_KEY'), wrong: need('WRONG_KEY'), none: undefined }
@@ -41,6 +42,9 @@ const SAYS = {
   403: /API key lacks required scope: admin/,
 }
 
+// An existing name would be built anew, not made.
+const suite = randomBytes(4).toString('hex')
+
 async function templates() {
   return (await admin('GET', '/templates')).map((each) => each.templateID)
 }
@@ -52,7 +56,7 @@ await run('credentials', async () => {
     const [listing, templateListing, deletion, creation] = outcomes
     const credentials = { key: KEYS[key], token: KEYS[token] }
     const who = `key ${key}, token ${token}`
-    const { templateID } = await admin('POST', '/v3/templates', { name: `row-${number}` })
+    const { templateID } = await admin('POST', '/v3/templates', { name: `row-${number}-${suite}` })
     const expect = (what, result, outcome, shown) =>
       ended(`${what} with ${who}`, result, outcome === 'ok' ? 0 : 1, SAYS[outcome] ?? shown)
 
@@ -64,7 +68,7 @@ await run('credentials', async () => {
     assert.equal((await templates()).includes(templateID), deletion !== 'ok', `template delete with ${who}`)
 
     const before = (await templates()).length
-    const created = await cli(credentials, 'template', 'create', `built-${number}`)
+    const created = await cli(credentials, 'template', 'create', `built-${number}-${suite}`)
     expect('template create', created, creation, /Template created with ID/)
     const more = creation === 'ok' ? 1 : 0
     assert.equal((await templates()).length, before + more, `template create with ${who}`)

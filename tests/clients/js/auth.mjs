@@ -46,6 +46,11 @@ await run(async () => {
     ]) {
       await rejects(SandboxError, call())
     }
+    // The refusal comes while the body is still being sent, and must not be lost to a connection that is cut off.
+    const upload = 'overwritten'.repeat(100_000)
+    for (let count = 0; count < 5; count += 1) {
+      await rejects(SandboxError, intruder.files.write('/home/user/secret.txt', upload))
+    }
     assert.equal(await box.files.read('/home/user/secret.txt'), 'secret')
 
     // A token that nobody made: the streamed command raises the same class as any other call, with the reason.

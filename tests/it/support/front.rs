@@ -111,7 +111,7 @@ http {{
     uwsgi_temp_path {root}/uwsgi;
     scgi_temp_path {root}/scgi;
     # An empty value removes the header, which keeps plain requests on kept-alive connections.
-    map $http_upgrade $connection {{ default upgrade; "" ""; }}
+    map $http_upgrade $hop {{ default upgrade; "" ""; }}
     upstream api {{ server {api}; keepalive 64; }}
     upstream sandboxes {{ server {sandboxes}; keepalive 64; }}
     map $host $upstream {{ default sandboxes; api.{domain} api; }}
@@ -126,7 +126,7 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection;
+            proxy_set_header Connection $hop;
             proxy_buffering off;
             proxy_request_buffering off;
             proxy_read_timeout 700s;

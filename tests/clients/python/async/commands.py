@@ -57,12 +57,11 @@ async def stream_input(box):
     came_back = asyncio.Event()
     handle = await box.commands.run("cat", background=True, stdin=True, on_stdout=lambda _: came_back.set())
 
-    async def chunks():
-        yield "one\n"
-        await asyncio.wait_for(came_back.wait(), 15)
-        yield b"two\n"
-
-    await box.commands.stream_input(handle.pid, chunks())
+    typing = box.commands.stream_input(handle.pid)
+    await typing.send("one\n")
+    await asyncio.wait_for(came_back.wait(), 15)
+    await typing.send(b"two\n")
+    await typing.close()
     await box.commands.close_stdin(handle.pid)
     assert (await handle.wait()).stdout == "one\ntwo\n"
 

@@ -49,6 +49,10 @@ def main():
             lambda: intruder.files.list("/home/user"),
         ):
             raises(SandboxException, call)
+        # The refusal comes while the body is still being sent, and must not be lost to a connection that is cut off.
+        upload = "overwritten" * 100_000
+        for _ in range(5):
+            raises(SandboxException, lambda: intruder.files.write("/home/user/secret.txt", upload))
         assert box.files.read("/home/user/secret.txt") == "secret"
 
         # A token that nobody made: the streamed command raises the same class as any other call, with the reason.

@@ -45,10 +45,13 @@ impl Sdk {
             Self::JavaScript(generation) => {
                 let mut script = program("node");
                 script.arg(clients("js").join(format!("{scenario}.mjs")));
-                script.env("SDK", match generation {
-                    Generation::New => "new",
-                    Generation::Old => "old",
-                });
+                script.env(
+                    "SDK",
+                    match generation {
+                        Generation::New => "new",
+                        Generation::Old => "old",
+                    },
+                );
                 script
             }
         }

@@ -41,8 +41,15 @@ pub(crate) fn succeed(mut script: Command) {
 fn assert_installed() {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
     let missing = MISSING.get_or_init(|| {
-        let check = program(clients("../setup-clients")).arg("--check").output().expect("tests/setup-clients runs");
+        let check = program(clients("../setup-clients"))
+            .arg("--check")
+            .output()
+            .expect("tests/setup-clients runs");
         (!check.status.success()).then(|| String::from_utf8_lossy(&check.stderr).into_owned())
     });
-    assert!(missing.is_none(), "run tests/setup-clients first: {}", missing.as_deref().unwrap_or_default());
+    assert!(
+        missing.is_none(),
+        "run tests/setup-clients first: {}",
+        missing.as_deref().unwrap_or_default()
+    );
 }

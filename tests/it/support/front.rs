@@ -33,7 +33,8 @@ impl Front {
     /// Serves `https://<domain>` and `https://*.<domain>` by passing requests on with their Host: those for `api.<domain>`
     /// to `api`, all others to `sandboxes`. Both are `http://host:port` addresses and may be the same.
     pub(crate) fn new(api: &str, sandboxes: &str, domain: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("front-").tempdir().expect("a temporary directory");
+        let folder =
+            tempfile::Builder::new().prefix("front-").tempdir().expect("a temporary directory");
         certificates(folder.path(), domain);
         let socket = folder.path().join("tls.sock");
         let nginx = start_nginx(folder.path(), &socket, [api, sandboxes], domain);
@@ -82,21 +83,36 @@ fn certificates(folder: &Path, domain: &str) {
     );
     std::fs::write(folder.join("openssl.cnf"), config).expect("write openssl.cnf");
     let common = "req -x509 -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
-    openssl(folder, &format!("{common} -extensions authority -subj /CN=front-of-one-test -keyout ca.key -out ca.pem"));
-    openssl(folder, &format!("{common} -extensions server -CA ca.pem -CAkey ca.key -keyout tls.key -out tls.pem"));
+    openssl(
+        folder,
+        &format!(
+            "{common} -extensions authority -subj /CN=front-of-one-test -keyout ca.key -out ca.pem"
+        ),
+    );
+    openssl(
+        folder,
+        &format!(
+            "{common} -extensions server -CA ca.pem -CAkey ca.key -keyout tls.key -out tls.pem"
+        ),
+    );
 }
 
 fn openssl(folder: &Path, arguments: &str) {
     let made = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
     let made = made.expect("openssl must be installed");
-    assert!(made.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "openssl {arguments}: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
 }
 
 /// Starts nginx on a unix socket (no port to lose to somebody else) and returns when it accepts.
 fn start_nginx(folder: &Path, socket: &Path, upstreams: [&str; 2], domain: &str) -> Child {
     let root = folder.display();
     let socket_path = socket.display();
-    let [api, sandboxes] = upstreams.map(|url| url.trim_start_matches("http://").trim_end_matches('/'));
+    let [api, sandboxes] =
+        upstreams.map(|url| url.trim_start_matches("http://").trim_end_matches('/'));
     let config = format!(
         r#"user root;
 worker_processes 1;
@@ -185,7 +201,9 @@ impl ConnectProxy {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let (Ok(client), target, suffix) = (client, target.clone(), suffix.clone()) else { continue };
+                let (Ok(client), target, suffix) = (client, target.clone(), suffix.clone()) else {
+                    continue;
+                };
                 // A tunnel that breaks is the client's to report.
                 thread::spawn(move || drop(tunnel(client, &target, &suffix)));
             }

@@ -2,8 +2,33 @@
 //!
 //! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains it).
 
+pub mod app;
+pub mod authn;
+pub mod caller;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod credential;
+pub mod daemon;
+pub mod directory;
+pub mod endpoint;
+pub mod error;
+pub mod json;
+pub mod keys;
+pub mod layer;
+pub mod lifecycle;
+pub mod listener;
+pub mod permit;
+pub mod policy;
 pub mod principal;
+pub mod proxy;
+pub mod request;
+pub mod route;
+pub mod sandbox;
 pub mod secret;
+pub mod server;
 pub mod simulator;
 pub mod target;
+pub mod telemetry;
+pub mod token;
+pub mod worker;

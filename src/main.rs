@@ -1,3 +1,9 @@
-//! The `coppice-gateway` binary: parses the command line and hands over to [`coppice_gateway`].
+//! The `coppice-gateway` binary: hands the command line to [`coppice_gateway::cli`], and it the daemon.
 
-fn main() {}
+use std::process::ExitCode;
+
+use coppice_gateway::{cli, daemon};
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os(), daemon::serve)
+}

@@ -1,7 +1,7 @@
 //! An in-memory sandbox API that speaks E2B's protocol, for the demo, tests and benches.
 //!
 //! It is not a sandbox: it isolates nothing, keeps everything in memory and answers commands from a toy shell. It is an
-//! *upstream*: the gateway stands in front of it, and nothing of the gateway is used here.
+//! *upstream*: the gateway stands in front of it. Of the gateway's own modules it uses only the clock and the port numbers.
 
 mod connect;
 mod control;
@@ -21,6 +21,7 @@ mod shell;
 mod state;
 mod templates;
 mod transfer;
+mod view;
 mod watch;
 
 use std::fmt;
@@ -37,6 +38,12 @@ use self::state::World;
 
 /// A port that is closed in every sandbox, to see what a client makes of it.
 pub const CLOSED_PORT: u16 = 9;
+
+/// Metadata of a create request: answer with this status and create nothing.
+pub const FAIL: &str = "simulator-fail";
+
+/// Metadata of a create request: create at once, but answer only after so many milliseconds.
+pub const DELAY: &str = "simulator-delay-ms";
 
 /// How the simulator behaves.
 #[derive(Clone)]
@@ -55,7 +62,7 @@ pub struct Options {
     pub domain: Option<String>,
     /// Run real commands on this machine in place of the toy shell. There is no isolation whatsoever.
     pub local_processes: bool,
-    /// Keep requests for [`Simulator::requests`]; they are counted in any case.
+    /// Keep requests for [`Simulator::requests`], without bound: not for anything that runs long. They are counted in any case.
     pub record: bool,
 }
 

@@ -5,26 +5,26 @@
 mod list;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post, put};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::files::Files;
-use super::reply::{Payload, Reply, empty, error, json, typed};
+use super::reply::{Answer, Payload, Refusal, Reply, empty, error, json, typed};
 use super::state::{NewSandbox, Resumed, Sandbox, World};
-use super::{locked, templates};
+use super::{DELAY, FAIL, locked, templates};
 use crate::clock::UnixTime;
 
 const V1_TIMEOUT: u32 = 15;
 const V2_TIMEOUT: u32 = 300;
 const MAX_FORKS: u32 = 100;
 
-type Answer = Result<Reply, Reply>;
 type Known = State<Arc<World>>;
 
 /// The control plane's routes.
@@ -71,16 +71,13 @@ async fn authenticate(State(world): Known, request: Request, next: Next) -> Repl
     let path = request.uri().path();
     let public = path == "/health" || path.starts_with("/uploads/");
     let sent = request.headers().get("x-api-key").map(HeaderValue::as_bytes);
-    match &world.options.api_key {
-        Some(key) if !public && sent.is_none() => {
-            let _ = key;
-            error(StatusCode::UNAUTHORIZED, "authorization header is missing")
-        }
-        Some(key) if !public && sent != Some(key.as_bytes()) => {
-            error(StatusCode::UNAUTHORIZED, "Invalid API key")
-        }
-        Some(_) | None => next.run(request).await,
+    let wanted = world.options.api_key.as_ref().filter(|_| !public).map(String::as_bytes);
+    if wanted.is_none() || sent == wanted {
+        return next.run(request).await;
     }
+    let message =
+        if sent.is_none() { "authorization header is missing" } else { "Invalid API key" };
+    error(StatusCode::UNAUTHORIZED, message)
 }
 
 async fn not_found() -> Reply {
@@ -93,8 +90,8 @@ async fn not_allowed() -> Reply {
     reply
 }
 
-fn find(world: &World, id: &str) -> Result<Arc<Sandbox>, Reply> {
-    world.sandbox(id).ok_or_else(|| gone(id))
+fn find(world: &World, id: &str) -> Result<Arc<Sandbox>, Refusal> {
+    Ok(world.sandbox(id).ok_or_else(|| gone(id))?)
 }
 
 fn gone(id: &str) -> Reply {
@@ -104,22 +101,44 @@ fn gone(id: &str) -> Reply {
     )
 }
 
-async fn create_v1(State(world): Known, Payload(spec): Payload<NewSandbox>) -> Answer {
-    create(&world, spec, V1_TIMEOUT)
+async fn create_v1(
+    State(world): Known,
+    headers: HeaderMap,
+    Payload(spec): Payload<NewSandbox>,
+) -> Answer {
+    create(&world, &headers, spec, V1_TIMEOUT).await
 }
 
-async fn create_v2(State(world): Known, Payload(mut spec): Payload<NewSandbox>) -> Answer {
+async fn create_v2(
+    State(world): Known,
+    headers: HeaderMap,
+    Payload(mut spec): Payload<NewSandbox>,
+) -> Answer {
     spec.secure = Some(true);
-    create(&world, spec, V2_TIMEOUT)
+    create(&world, &headers, spec, V2_TIMEOUT).await
 }
 
-fn create(world: &World, spec: NewSandbox, default_timeout: u32) -> Answer {
+/// Creates a sandbox, or answers with the one that the same `Idempotency-Key` made. See [`super::FAIL`] and [`super::DELAY`].
+async fn create(
+    world: &World,
+    headers: &HeaderMap,
+    spec: NewSandbox,
+    default_timeout: u32,
+) -> Answer {
+    let metadata = |name: &str| spec.metadata.get(name).and_then(|text| text.parse::<u16>().ok());
+    if let Some(status) = metadata(FAIL).and_then(|code| StatusCode::from_u16(code).ok()) {
+        return Err(error(status, "The simulator was asked to fail").into());
+    }
+    let delay = Duration::from_millis(metadata(DELAY).unwrap_or(0).into());
     let known = locked(&world.templates).resolve(&spec.template);
     let (template, alias) = known.ok_or_else(|| {
         error(StatusCode::NOT_FOUND, &format!("template '{}' not found", spec.template))
     })?;
     let timeout = spec.timeout.unwrap_or(default_timeout);
-    let sandbox = world.create(spec, template, Some(alias), timeout, Files::new());
+    let key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
+    let sandbox =
+        world.create_once(key, || world.create(spec, template, Some(alias), timeout, Files::new()));
+    tokio::time::sleep(delay).await;
     Ok(json(StatusCode::CREATED, &sandbox.brief(world.options.domain.as_deref())))
 }
 
@@ -129,7 +148,7 @@ async fn detail(State(world): Known, Path(id): Path<String>) -> Answer {
 }
 
 async fn kill(State(world): Known, Path(id): Path<String>) -> Answer {
-    if world.kill(&id) { Ok(empty(StatusCode::NO_CONTENT)) } else { Err(gone(&id)) }
+    if world.kill(&id) { Ok(empty(StatusCode::NO_CONTENT)) } else { Err(gone(&id).into()) }
 }
 
 async fn pause(
@@ -140,7 +159,7 @@ async fn pause(
     if find(&world, &id)?.pause() {
         Ok(empty(StatusCode::NO_CONTENT))
     } else {
-        Err(error(StatusCode::CONFLICT, &format!("Sandbox '{id}' is already paused")))
+        Err(error(StatusCode::CONFLICT, &format!("Sandbox '{id}' is already paused")).into())
     }
 }
 
@@ -150,8 +169,9 @@ struct Timeout {
 }
 
 impl Timeout {
-    fn required(&self) -> Result<u32, Reply> {
-        self.timeout.ok_or_else(|| error(StatusCode::BAD_REQUEST, "Missing property: timeout"))
+    fn required(&self) -> Result<u32, Refusal> {
+        let missing = || error(StatusCode::BAD_REQUEST, "Missing property: timeout");
+        Ok(self.timeout.ok_or_else(missing)?)
     }
 }
 
@@ -162,7 +182,9 @@ async fn resume(
 ) -> Answer {
     let sandbox = find(&world, &id)?;
     if sandbox.is_running() {
-        return Err(error(StatusCode::CONFLICT, &format!("Sandbox '{id}' is already running")));
+        return Err(
+            error(StatusCode::CONFLICT, &format!("Sandbox '{id}' is already running")).into()
+        );
     }
     sandbox.resume(request.timeout.unwrap_or(V1_TIMEOUT));
     Ok(json(StatusCode::CREATED, &sandbox.brief(world.options.domain.as_deref())))
@@ -201,7 +223,7 @@ async fn timeout(
     if find(&world, &id)?.set_timeout(request.required()?) {
         Ok(empty(StatusCode::NO_CONTENT))
     } else {
-        Err(gone(&id))
+        Err(gone(&id).into())
     }
 }
 
@@ -219,7 +241,7 @@ async fn refresh(
     if find(&world, &id)?.extend(duration) {
         Ok(empty(StatusCode::NO_CONTENT))
     } else {
-        Err(gone(&id))
+        Err(gone(&id).into())
     }
 }
 
@@ -237,7 +259,7 @@ async fn fork(
     let parent = find(&world, &id)?;
     let count = request.count.unwrap_or(1);
     if !(1..=MAX_FORKS).contains(&count) {
-        return Err(error(StatusCode::BAD_REQUEST, "count must be between 1 and 100"));
+        return Err(error(StatusCode::BAD_REQUEST, "count must be between 1 and 100").into());
     }
     let timeout = request.timeout.unwrap_or(V1_TIMEOUT);
     let forks = (0..count).map(|_| {

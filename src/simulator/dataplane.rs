@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -20,7 +21,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::ServiceExt as _;
 
 use super::record::host;
-use super::reply::{Reply, error, json};
+use super::reply::{Refusal, Reply, error, json};
 use super::state::{Sandbox, World, plain_id};
 use super::{CLOSED_PORT, envd, interpreter, port};
 use crate::target::{ENVD_PORT, INTERPRETER_PORT};
@@ -68,7 +69,7 @@ async fn dispatch(State(apps): State<Apps>, mut request: Request) -> Reply {
         );
     }
     if let Err(refusal) = admit(&sandbox, port, &request) {
-        return refusal;
+        return refusal.into_response();
     }
     request.extensions_mut().insert(Arc::clone(&sandbox));
     let app = match port {
@@ -95,7 +96,7 @@ fn not_found(id: &str) -> Reply {
 }
 
 /// The traffic token guards the interpreter and private ports; envd checks its own token.
-fn admit(sandbox: &Sandbox, port: u16, request: &Request) -> Result<(), Reply> {
+fn admit(sandbox: &Sandbox, port: u16, request: &Request) -> Result<(), Refusal> {
     let Some(traffic) = &sandbox.traffic_token else { return Ok(()) };
     let header = |name: &str| request.headers().get(name).map(http::HeaderValue::as_bytes);
     let has_traffic = header("e2b-traffic-access-token") == Some(traffic.as_bytes());
@@ -112,7 +113,7 @@ fn admit(sandbox: &Sandbox, port: u16, request: &Request) -> Result<(), Reply> {
     }
     let message = "The traffic access token is missing or invalid";
     let refusal = json!({ "sandboxId": sandbox.id, "message": message, "port": port, "code": 403 });
-    Err(json(StatusCode::FORBIDDEN, &refusal))
+    Err(json(StatusCode::FORBIDDEN, &refusal).into())
 }
 
 fn target(request: &Request) -> Result<(u16, String), &'static str> {

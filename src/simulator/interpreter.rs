@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::locked;
 use super::python::{Printed, Python};
-use super::reply::{Feed, Payload, ReaderGone, Reply, empty, feed, json, typed};
+use super::reply::{Answer, Feed, Payload, ReaderGone, Reply, empty, feed, json, typed};
 use super::state::Sandbox;
 use crate::clock::UnixTime;
 
@@ -81,7 +81,6 @@ impl Contexts {
     }
 }
 
-type Answer = Result<Reply, Reply>;
 type Inside = Extension<Arc<Sandbox>>;
 
 /// The interpreter's routes; the sandbox comes as an extension of the request.
@@ -122,7 +121,8 @@ async fn list(Extension(sandbox): Inside) -> Reply {
 
 async fn remove(Extension(sandbox): Inside, Path(id): Path<String>) -> Answer {
     let removed = locked(&sandbox.contexts.all).remove(&id);
-    removed.map(|_| empty(StatusCode::NO_CONTENT)).ok_or_else(|| unknown(&id))
+    removed.ok_or_else(|| unknown(&id))?;
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 async fn restart(Extension(sandbox): Inside, Path(id): Path<String>) -> Answer {

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::query::{first, pairs};
 use super::record::header_list;
-use super::reply::{Reply, empty, error, feed, json, typed};
+use super::reply::{Answer, Reply, empty, error, feed, json, typed};
 use super::state::hex;
 use super::transfer::{digest, zeros};
 
@@ -81,7 +81,7 @@ async fn echo(request: Request) -> Reply {
     json(StatusCode::OK, &answer)
 }
 
-async fn upload(request: Request) -> Result<Reply, Reply> {
+async fn upload(request: Request) -> Answer {
     let (length, sha256) = digest(request.into_body()).await?;
     Ok(json(StatusCode::OK, &json!({ "length": length, "sha256": sha256 })))
 }

@@ -52,10 +52,8 @@ impl Python {
         for statement in before {
             self.statement(statement, &output).await?;
         }
-        match self.statement(last, &output).await? {
-            Value::None => Ok(None),
-            value => Ok(Some(value.repr())),
-        }
+        let value = self.statement(last, &output).await?;
+        Ok((value != Value::None).then(|| value.repr()))
     }
 
     /// Runs a statement; the value if it is an expression.

@@ -6,9 +6,11 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -44,6 +46,24 @@ pub(super) fn typed(status: StatusCode, content_type: Option<&'static str>, body
     response
 }
 
+/// An answer that ends a handler early; boxed, since most handlers go well.
+pub(super) struct Refusal(Box<Reply>);
+
+impl From<Reply> for Refusal {
+    fn from(reply: Reply) -> Self {
+        Self(Box::new(reply))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Reply {
+        *self.0
+    }
+}
+
+/// How a handler ends.
+pub(super) type Answer = Result<Reply, Refusal>;
+
 /// A JSON request body; an empty one reads as `{}`, anything malformed answers 400.
 pub(super) struct Payload<T>(pub(super) T);
 
@@ -58,6 +78,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Payload<T> {
         serde_json::from_slice(&body).map(Self).map_err(|cause| {
             error(StatusCode::BAD_REQUEST, &format!("Error when parsing the request: {cause}"))
         })
+    }
+}
+
+/// Sets a member of a JSON object.
+pub(super) fn set(object: &mut Value, name: &str, value: impl Serialize) {
+    if let Value::Object(members) = object {
+        members.insert(name.to_owned(), json!(value));
     }
 }
 

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use http::Request;
@@ -19,6 +20,11 @@ use super::record::{Plane, Recorder};
 
 /// More streams than E2B's 100 a connection, so that load tests through one connection measure something else.
 const STREAMS_PER_CONNECTION: u32 = 1_000;
+
+/// After a failed accept, as when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// HTTP/2 flow control windows, as at E2B's proxy.
+const WINDOW: u32 = 1024 * 1024;
 
 /// Binds without a runtime, so that errors are known before any task starts.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -41,7 +47,7 @@ pub(super) async fn accept(
             }
             Err(error) => {
                 tracing::debug!(%error, "simulator: accept failed");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -63,7 +69,11 @@ async fn serve(stream: TcpStream, plane: Plane, router: Router, recorder: Arc<Re
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http2().max_concurrent_streams(STREAMS_PER_CONNECTION);
+    builder
+        .http2()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
     if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
     {
         tracing::debug!(error, "simulator: connection ended early");

@@ -6,6 +6,7 @@
 mod builtin;
 mod expand;
 mod syntax;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use self::syntax::{Command, Destination, Redirect, Script, Simple, When};
+use self::tree::{Command, Destination, Redirect, Script, Simple, When};
 use super::files::{Content, home};
 use super::locked;
 use super::process::{Channel, Process};

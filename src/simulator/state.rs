@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub(super) struct World {
     seed: [u8; 16],
     created: AtomicU64,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
+    /// Idempotency keys, and the id of the sandbox each made.
+    idempotent: Mutex<BTreeMap<Vec<u8>, String>>,
 }
 
 /// What a create request asks for, as far as it matters here.
@@ -111,6 +113,7 @@ impl World {
             seed,
             created: AtomicU64::new(0),
             sandboxes: Mutex::default(),
+            idempotent: Mutex::default(),
         })
     }
 
@@ -164,6 +167,22 @@ impl World {
             id: id.clone(),
         });
         locked(&self.sandboxes).insert(id, Arc::clone(&sandbox));
+        sandbox
+    }
+
+    /// What `create` makes, or what it made for the same idempotency key while that sandbox lives.
+    pub(super) fn create_once(
+        &self,
+        key: Option<&[u8]>,
+        create: impl FnOnce() -> Arc<Sandbox>,
+    ) -> Arc<Sandbox> {
+        let Some(key) = key else { return create() };
+        let mut made = locked(&self.idempotent);
+        if let Some(sandbox) = made.get(key).and_then(|id| self.sandbox(id)) {
+            return sandbox;
+        }
+        let sandbox = create();
+        made.insert(key.to_vec(), sandbox.id.clone());
         sandbox
     }
 
@@ -267,77 +286,14 @@ impl Sandbox {
         life.running && life.deadline <= now
     }
 
+    /// When it ends unless somebody extends its life.
+    pub(super) fn ends(&self) -> UnixTime {
+        locked(&self.life).ends
+    }
+
     /// Whether ports other than envd's want the traffic token.
     pub(super) fn is_private(&self) -> bool {
         locked(&self.network).get("allowPublicTraffic") == Some(&Value::Bool(false))
-    }
-
-    /// As create, connect and resume answer.
-    pub(super) fn brief(&self, domain: Option<&str>) -> Value {
-        let mut brief = json!({
-            "templateID": self.template,
-            "sandboxID": self.id,
-            "clientID": "simulator",
-            "envdVersion": ENVD_VERSION,
-            "domain": domain,
-        });
-        self.add_alias(&mut brief);
-        if let Some(token) = &self.access_token {
-            brief["envdAccessToken"] = json!(token);
-        }
-        if let Some(token) = &self.traffic_token {
-            brief["trafficAccessToken"] = json!(token);
-        }
-        brief
-    }
-
-    /// As lists answer.
-    pub(super) fn listed(&self) -> Value {
-        let (running, ends) = {
-            let life = locked(&self.life);
-            (life.running, life.ends)
-        };
-        let mut listed = json!({
-            "templateID": self.template,
-            "sandboxID": self.id,
-            "clientID": "simulator",
-            "startedAt": self.started.to_string(),
-            "endAt": ends.to_string(),
-            "cpuCount": 2,
-            "memoryMB": 512,
-            "diskSizeMB": 1024,
-            "metadata": self.spec.metadata,
-            "state": if running { "running" } else { "paused" },
-            "envdVersion": ENVD_VERSION,
-        });
-        if let Some(mounts) = &self.spec.volume_mounts {
-            listed["volumeMounts"] = mounts.clone();
-        }
-        self.add_alias(&mut listed);
-        listed
-    }
-
-    /// As a request for this one sandbox answers.
-    pub(super) fn detail(&self, domain: Option<&str>) -> Value {
-        let mut detail = self.listed();
-        detail["domain"] = json!(domain);
-        detail["allowInternetAccess"] = json!(self.spec.allow_internet_access);
-        detail["network"] = Value::Object(locked(&self.network).clone());
-        let auto_resume = self.spec.auto_resume.as_ref().and_then(|config| config.get("enabled"));
-        detail["lifecycle"] = json!({
-            "autoResume": auto_resume == Some(&Value::Bool(true)),
-            "onTimeout": if self.spec.auto_pause { "pause" } else { "kill" },
-        });
-        if let Some(token) = &self.access_token {
-            detail["envdAccessToken"] = json!(token);
-        }
-        detail
-    }
-
-    fn add_alias(&self, value: &mut Value) {
-        if let Some(alias) = &self.alias {
-            value["alias"] = json!(alias);
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::locked;
-use super::reply::{Payload, Reply, empty, error, json};
+use super::reply::{Answer, Payload, Reply, empty, error, json, set};
 use super::state::{ENVD_VERSION, World};
 use crate::clock::UnixTime;
 
@@ -140,7 +140,7 @@ impl Template {
 
     fn detail(&self) -> Value {
         let mut detail = self.json();
-        detail["builds"] = json!([{
+        let build = json!({
             "buildID": self.build,
             "status": self.state.as_str(),
             "createdAt": self.made.to_string(),
@@ -149,7 +149,8 @@ impl Template {
             "memoryMB": 512,
             "diskSizeMB": 1024,
             "envdVersion": ENVD_VERSION,
-        }]);
+        });
+        set(&mut detail, "builds", [build]);
         detail
     }
 
@@ -172,8 +173,6 @@ fn uuid(digest: &str) -> String {
 fn unknown(id: &str) -> Reply {
     error(StatusCode::NOT_FOUND, &format!("template '{id}' not found"))
 }
-
-type Answer = Result<Reply, Reply>;
 
 /// The template and snapshot routes.
 pub(super) fn routes() -> Router<Arc<World>> {
@@ -269,7 +268,7 @@ async fn start_build(
     let mut templates = locked(&world.templates);
     let template = templates.find_mut(&id).ok_or_else(|| unknown(&id))?;
     if template.build != build {
-        return Err(error(StatusCode::NOT_FOUND, &format!("build '{build}' not found")));
+        return Err(error(StatusCode::NOT_FOUND, &format!("build '{build}' not found")).into());
     }
     template.state = Build::Started;
     Ok(empty(StatusCode::ACCEPTED))
@@ -304,7 +303,7 @@ async fn upload_link(
     let present = templates.uploads.contains(&hash);
     let mut answer = json!({ "present": present });
     if !present {
-        answer["url"] = json!(format!("http://{}/uploads/{hash}", world.api));
+        set(&mut answer, "url", format!("http://{}/uploads/{hash}", world.api));
     }
     Ok(json(StatusCode::CREATED, &answer))
 }

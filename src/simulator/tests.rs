@@ -1,1 +1,7 @@
+//! The simulator from outside, over real connections.
 
+mod client;
+mod control;
+mod data;
+mod envd;
+mod interpreter;

@@ -18,20 +18,19 @@ use sha2::{Digest as _, Sha256};
 use super::envd::known_user;
 use super::files::{Content, Files, KEPT_CONTENT, Trouble, home, normal};
 use super::query::first;
-use super::reply::{Reply, error, json, typed};
+use super::reply::{Answer, Refusal, Reply, error, json, typed};
 use super::state::{Sandbox, hex};
-
-type Answer = Result<Reply, Reply>;
 
 const ZEROS: &str = "/dev/zeros/";
 const CHUNK: u64 = 64 * 1024;
 static ZERO_CHUNK: [u8; 64 * 1024] = [0; 64 * 1024];
 
-fn user(uri: &Uri) -> Result<String, Reply> {
+fn user(uri: &Uri) -> Result<String, Refusal> {
     let name = first(uri, "username").unwrap_or_default();
-    known_user(&name)
-        .map(str::to_owned)
-        .ok_or_else(|| error(StatusCode::UNAUTHORIZED, &format!("error looking up user '{name}'")))
+    let known = known_user(&name).ok_or_else(|| {
+        error(StatusCode::UNAUTHORIZED, &format!("error looking up user '{name}'"))
+    })?;
+    Ok(known.to_owned())
 }
 
 fn refuse(trouble: &Trouble) -> Reply {
@@ -61,7 +60,7 @@ pub(super) async fn download(
     }
     let bytes = match sandbox.files.read(&path).map_err(|trouble| refuse(&trouble))? {
         Content::Whole(bytes) => bytes,
-        Content::Length(_) => return Err(refuse(&Trouble::NotKept(path))),
+        Content::Length(_) => return Err(refuse(&Trouble::NotKept(path)).into()),
     };
     let mut reply = match range(&headers, bytes.len()) {
         None => typed(StatusCode::OK, None, Body::from(bytes)),
@@ -140,7 +139,7 @@ impl Arriving {
 }
 
 /// Length and SHA-256 (hex) of a body, read in flat memory.
-pub(super) async fn digest(body: Body) -> Result<(u64, String), Reply> {
+pub(super) async fn digest(body: Body) -> Result<(u64, String), Refusal> {
     let mut stream = body.into_data_stream();
     let (mut digest, mut length) = (Sha256::new(), 0);
     while let Some(chunk) = stream.next().await {
@@ -166,7 +165,8 @@ pub(super) async fn upload(
         return Err(error(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "The simulator takes no compressed uploads",
-        ));
+        )
+        .into());
     }
     let target = Target { files: &sandbox.files, user, metadata: metadata(headers) };
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -201,7 +201,7 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn store(&self, path: &str, content: Arriving) -> Result<Value, Reply> {
+    fn store(&self, path: &str, content: Arriving) -> Result<Value, Refusal> {
         let home = home(&self.user);
         let (content, sha256) = content.done();
         let entry = self
@@ -219,7 +219,11 @@ impl Target<'_> {
     }
 
     /// Stores every field named `file`: at `path` if the request has one, else at its own file name.
-    async fn multipart(&self, path: Option<String>, request: Request) -> Result<Vec<Value>, Reply> {
+    async fn multipart(
+        &self,
+        path: Option<String>,
+        request: Request,
+    ) -> Result<Vec<Value>, Refusal> {
         let bad = |error_text: String| error(StatusCode::BAD_REQUEST, &error_text);
         let mut form = Multipart::from_request(request, &())
             .await
@@ -240,7 +244,7 @@ impl Target<'_> {
             entries.push(self.store(&name, content)?);
         }
         if entries.is_empty() {
-            return Err(bad("no file in the form".to_owned()));
+            return Err(bad("no file in the form".to_owned()).into());
         }
         Ok(entries)
     }

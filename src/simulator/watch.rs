@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::files::{Entry, below, name};
 use super::locked;
+use super::reply::set;
 
 /// What happened to a path.
 #[derive(Clone, Copy)]
@@ -90,7 +91,7 @@ impl Watchers {
             }
             let mut event = json!({ "name": rest, "type": change.as_str() });
             if let (true, Some(entry)) = (watch.include_entry, entry) {
-                event["entry"] = entry.json();
+                set(&mut event, "entry", entry.json());
             }
             listener.events.send(event).is_ok()
         });

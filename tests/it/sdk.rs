@@ -8,8 +8,7 @@ use std::process::Command;
 use crate::support::World;
 use crate::support::client::{WRONG_KEY, clients, program, succeed};
 use crate::support::front::Front;
-
-const DOMAIN: &str = "sandboxes.test";
+use crate::support::world::DOMAIN;
 
 /// One way to run a scenario.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +67,7 @@ fn plain(sdk: Sdk, scenario: &str) {
 
 fn domain(sdk: Sdk, scenario: &str) {
     let world = World::new();
-    let front = Front::new(&world.api_url(), &world.sandbox_url(), DOMAIN);
+    let front = Front::new(&world.api_url(), DOMAIN);
     let mut script = sdk.script(scenario);
     keys(&mut script, &world);
     script

@@ -8,9 +8,9 @@ use http::{HeaderValue, StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
 use super::super::query::{first, pairs, unescape};
-use super::super::reply::{Reply, error, json};
+use super::super::reply::{Answer, Refusal, Reply, error, json};
 use super::super::state::{Sandbox, plain_id};
-use super::{Answer, Known, find};
+use super::{Known, find};
 use crate::clock::UnixTime;
 
 const PAGE: usize = 100;
@@ -36,14 +36,14 @@ pub(super) async fn paged(State(world): Known, uri: Uri) -> Answer {
         None => PAGE,
         Some(text) => match text.parse() {
             Ok(limit @ 1..=PAGE) => limit,
-            Ok(_) | Err(_) => return Err(bad("limit must be between 1 and 100")),
+            Ok(_) | Err(_) => return Err(bad("limit must be between 1 and 100").into()),
         },
     };
     let (want_running, want_paused) = states(&uri)?;
     let oldest_first = match first(&uri, "order").as_deref() {
         None | Some("desc") => false,
         Some("asc") => true,
-        Some(_) => return Err(bad("order must be asc or desc")),
+        Some(_) => return Err(bad("order must be asc or desc").into()),
     };
     let after = first(&uri, "nextToken").map(|token| cursor(&token)).transpose()?;
     let wanted = metadata_filter(&uri);
@@ -83,15 +83,14 @@ pub(super) async fn paged(State(world): Known, uri: Uri) -> Answer {
     Ok(reply)
 }
 
-fn cursor(token: &str) -> Result<u64, Reply> {
+fn cursor(token: &str) -> Result<u64, Refusal> {
     let decoded = URL_SAFE_NO_PAD.decode(token).ok();
-    decoded
-        .and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok())
-        .ok_or_else(|| bad("Invalid next token"))
+    let order = decoded.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+    Ok(order.ok_or_else(|| bad("Invalid next token"))?)
 }
 
 /// Which of running and paused `state` asks for; both when it is absent.
-fn states(uri: &Uri) -> Result<(bool, bool), Reply> {
+fn states(uri: &Uri) -> Result<(bool, bool), Refusal> {
     let mut asked = Vec::new();
     for (name, value) in pairs(uri.query().unwrap_or_default()) {
         if name == "state" {
@@ -102,7 +101,7 @@ fn states(uri: &Uri) -> Result<(bool, bool), Reply> {
         return Ok((true, true));
     }
     if asked.iter().any(|state| state != "running" && state != "paused") {
-        return Err(bad("state must be running or paused"));
+        return Err(bad("state must be running or paused").into());
     }
     let has = |state: &str| asked.iter().any(|asked| asked == state);
     Ok((has("running"), has("paused")))

@@ -31,7 +31,10 @@ pub(super) async fn run(setting: Setting, process: Arc<Process>, stdin: mpsc::Re
             () = sandbox.ended.cancelled() => End::Signal(Signal::Kill),
         }
     };
-    sandbox.processes.end(&process, end).await;
+    // The connections to a sandbox that ended break; nobody is told how its processes ended.
+    if !sandbox.ended.is_cancelled() {
+        sandbox.processes.end(&process, end).await;
+    }
 }
 
 async fn simulate(setting: &Setting, process: &Arc<Process>, stdin: mpsc::Receiver<Bytes>) -> i32 {

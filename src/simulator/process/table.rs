@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::super::connect::{Code, Fault};
 use super::super::locked;
+use super::super::reply::set;
 use super::Config;
 
 const FIRST_PID: u32 = 500;
@@ -86,7 +87,7 @@ impl End {
         };
         let mut end = json!({ "exitCode": code, "exited": exited, "status": status });
         if code != 0 {
-            end["error"] = json!(status);
+            set(&mut end, "error", status);
         }
         end
     }
@@ -125,7 +126,7 @@ impl Processes {
             config,
             tag,
             stdin: Mutex::new(open_stdin.then_some(sender)),
-            size: size.map(|size| watch::Sender::new(size)),
+            size: size.map(watch::Sender::new),
             signal: watch::Sender::new(None),
             listeners: Mutex::default(),
         });
@@ -159,7 +160,7 @@ impl Process {
     pub(super) fn info(&self) -> Value {
         let mut info = json!({ "pid": self.pid, "config": self.config });
         if let Some(tag) = &self.tag {
-            info["tag"] = json!(tag);
+            set(&mut info, "tag", tag);
         }
         info
     }

@@ -140,14 +140,10 @@ impl Parser {
             return Ok(Statement::Nothing);
         }
         if self.eat_name("raise") {
-            return match self.expression()? {
-                Expression::Name(name) => Ok(Statement::Raise(name, None)),
-                Expression::Call(name, arguments) => {
-                    let message = arguments.into_iter().next().map(|argument| argument.value);
-                    Ok(Statement::Raise(name, message))
-                }
-                _ => Err(bad("exceptions must derive from BaseException")),
-            };
+            let name = self.name()?;
+            let arguments = if self.eat("(") { self.arguments(")")? } else { Vec::new() };
+            let message = arguments.into_iter().next().map(|argument| argument.value);
+            return Ok(Statement::Raise(name, message));
         }
         let expression = self.expression()?;
         if self.eat("=") {
@@ -242,11 +238,12 @@ impl Parser {
         let mut arguments = Vec::new();
         while !self.eat(close) {
             let value = self.expression()?;
-            let argument = match value {
-                Expression::Name(name) if self.eat("=") => {
-                    Argument { keyword: Some(name), value: self.expression()? }
-                }
-                value => Argument { keyword: None, value },
+            let argument = if let Expression::Name(name) = &value
+                && self.eat("=")
+            {
+                Argument { keyword: Some(name.clone()), value: self.expression()? }
+            } else {
+                Argument { keyword: None, value }
             };
             arguments.push(argument);
             if !self.eat(",") {

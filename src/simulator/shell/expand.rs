@@ -1,7 +1,7 @@
 //! Puts variables and substitutions into words, and splits what was not quoted.
 
 use super::super::files::{home, normal};
-use super::syntax::{Kind, Word};
+use super::tree::{Kind, Word};
 use super::{Output, Shell, Sink};
 use crate::simulator::locked;
 

@@ -30,14 +30,14 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Serves `https://<domain>` and `https://*.<domain>` by passing requests on with their Host: those for `api.<domain>`
-    /// to `api`, all others to `sandboxes`. Both are `http://host:port` addresses and may be the same.
-    pub(crate) fn new(api: &str, sandboxes: &str, domain: &str) -> Self {
+    /// Serves `https://<domain>` and `https://*.<domain>` by passing requests on to `upstream`, an `http://host:port`
+    /// address, with their Host.
+    pub(crate) fn new(upstream: &str, domain: &str) -> Self {
         let folder =
             tempfile::Builder::new().prefix("front-").tempdir().expect("a temporary directory");
         certificates(folder.path(), domain);
         let socket = folder.path().join("tls.sock");
-        let nginx = start_nginx(folder.path(), &socket, [api, sandboxes], domain);
+        let nginx = start_nginx(folder.path(), &socket, upstream, domain);
         let proxy = ConnectProxy::start(socket, domain);
         Self { folder, nginx, proxy }
     }
@@ -108,11 +108,10 @@ fn openssl(folder: &Path, arguments: &str) {
 }
 
 /// Starts nginx on a unix socket (no port to lose to somebody else) and returns when it accepts.
-fn start_nginx(folder: &Path, socket: &Path, upstreams: [&str; 2], domain: &str) -> Child {
+fn start_nginx(folder: &Path, socket: &Path, upstream: &str, domain: &str) -> Child {
     let root = folder.display();
     let socket_path = socket.display();
-    let [api, sandboxes] =
-        upstreams.map(|url| url.trim_start_matches("http://").trim_end_matches('/'));
+    let address = upstream.trim_start_matches("http://").trim_end_matches('/');
     let config = format!(
         r#"user root;
 worker_processes 1;
@@ -128,9 +127,7 @@ http {{
     scgi_temp_path {root}/scgi;
     # An empty value removes the header, which keeps plain requests on kept-alive connections.
     map $http_upgrade $hop {{ default upgrade; "" ""; }}
-    upstream api {{ server {api}; keepalive 64; }}
-    upstream sandboxes {{ server {sandboxes}; keepalive 64; }}
-    map $host $upstream {{ default sandboxes; api.{domain} api; }}
+    upstream gateway {{ server {address}; keepalive 64; }}
     server {{
         listen unix:{socket_path} ssl http2;
         server_name {domain} *.{domain};
@@ -138,7 +135,7 @@ http {{
         ssl_certificate_key {root}/tls.key;
         client_max_body_size 0;
         location / {{
-            proxy_pass http://$upstream;
+            proxy_pass http://gateway;
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;

@@ -1,0 +1,260 @@
+//! Composition: turns settings into running workers. The one module that knows all the others.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use http::HeaderValue;
+use tokio::sync::Semaphore;
+
+use crate::authn::{Authenticator, KeyRing, Scheme};
+use crate::config::{Authentication, Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
+use crate::directory::Directory;
+use crate::layer::auth::Gate;
+use crate::layer::cors::Cors;
+use crate::lifecycle::Phases;
+use crate::listener::bind::{self, Bound};
+use crate::listener::head_guard::Limits;
+use crate::proxy::{Upstream, Upstreams, pool, v1};
+use crate::route::{Listener, PortLabel, Router};
+use crate::secret::Secret;
+use crate::server::connection;
+use crate::token::Sealer;
+use crate::worker::{self, Kind, Shared, Socket};
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct App {
+    /// The static keys in force, for reloads.
+    pub keys: Arc<KeyRing>,
+    /// The steps of stopping.
+    pub phases: Phases,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address as it was set.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error("cannot keep the signing secret in the state directory: {0}")]
+    State(io::Error),
+    /// A thread could not be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+}
+
+impl App {
+    /// Binds every socket, then starts the workers.
+    ///
+    /// # Errors
+    /// What could not be had from the system.
+    pub fn start(loaded: Loaded) -> Result<Self, StartError> {
+        let Loaded { settings, keys, warnings } = loaded;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let count = settings.server.workers.map_or_else(cores, usize::from);
+        let mut sockets = bind_all(&settings, count)?;
+        let phases = Phases::default();
+        let keys = Arc::new(KeyRing::new(keys));
+        let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone())?);
+        let mut workers = Vec::with_capacity(count);
+        for number in 0..count {
+            let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
+            let worker = std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || worker::run(shared, sockets))
+                .map_err(StartError::Worker)?;
+            workers.push(worker);
+        }
+        Ok(Self { keys, phases, workers })
+    }
+
+    /// Whether every worker has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Whether a worker ended although nobody asked it to.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        !self.phases.drain.is_cancelled() && self.workers.iter().any(JoinHandle::is_finished)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Binds everything, and deals the sockets out: one list for each worker.
+fn bind_all(settings: &Settings, workers: usize) -> Result<Vec<Vec<Socket>>, StartError> {
+    let mut dealt: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+    let one_port = settings.server.one_port;
+    let control = settings.server.listen.iter().map(|at| (at, Listener::Control { one_port }));
+    let data =
+        settings.server.envd_listen.iter().map(|data| (&data.at, Listener::Data(data.label)));
+    for (at, listener) in control.chain(data) {
+        let failed = |cause| StartError::Listen { address: at.to_string(), cause };
+        let (bound, address) = match at {
+            Listen::Tcp(address) => {
+                let (bound, address) = bind::tcp(*address, workers).map_err(failed)?;
+                (bound, address.to_string())
+            }
+            Listen::Unix(path) => (bind::unix(path, workers).map_err(failed)?, at.to_string()),
+        };
+        match listener {
+            Listener::Control { .. } => tracing::info!(%address, "listening for the control plane"),
+            Listener::Data(PortLabel::Port(port)) => {
+                tracing::info!(%address, port, "listening for a sandbox port");
+            }
+            Listener::Data(PortLabel::Every) => {
+                tracing::info!(%address, port = "*", "listening for every sandbox port");
+            }
+        }
+        let kinds: Vec<Kind> = match bound {
+            Bound::Tcp(sockets) => sockets.into_iter().map(Kind::Tcp).collect(),
+            Bound::Unix(sockets) => sockets.into_iter().map(Kind::Unix).collect(),
+        };
+        for (worker, kind) in dealt.iter_mut().zip(kinds) {
+            worker.push(Socket { listener, kind });
+        }
+    }
+    Ok(dealt)
+}
+
+fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shared, StartError> {
+    let schemes = match settings.auth.authentication {
+        Authentication::Open => Vec::new(),
+        Authentication::Keys => vec![Scheme::StaticKeys(Arc::clone(&keys))],
+    };
+    let sealer = sealer(settings).map_err(StartError::State)?;
+    let authenticator = Authenticator::new(schemes, keys, sealer, settings.auth.precedence);
+    let server = &settings.server;
+    let origins = server.cors_origins.iter();
+    let origins =
+        origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()).collect();
+    Ok(Shared {
+        gate: Arc::new(Gate {
+            authenticator: Arc::new(authenticator),
+            directory: Directory::default(),
+            router: Router::new(),
+            domain: server.domain.clone(),
+            strangers: Semaphore::new(Gate::STRANGERS),
+        }),
+        upstreams: Arc::new(upstreams(settings)),
+        cors: Arc::new(Cors::new(origins)),
+        pool: pool::Settings {
+            connect_timeout: settings.upstream.connect_timeout,
+            idle_timeout: settings.upstream.idle_timeout,
+            http2: settings.upstream.http2,
+        },
+        connections: connection::Settings {
+            limits: Limits {
+                head_timeout: server.head_timeout,
+                idle_timeout: server.idle_timeout,
+                ..Limits::default()
+            },
+            max_streams: server.max_streams,
+        },
+        trusted_proxies: server.trusted_proxies.clone(),
+        places: Arc::new(Semaphore::new(server.max_connections.get())),
+        phases,
+    })
+}
+
+fn upstreams(settings: &Settings) -> Upstreams {
+    let upstream = &settings.upstream;
+    Upstreams {
+        control: address(&upstream.url),
+        key: key(upstream),
+        ports: upstream.envd.by_port().map(|(port, url)| (port, address(url))).collect(),
+        any_port: upstream.envd.rest().map(address),
+        domain: settings
+            .server
+            .domain
+            .as_ref()
+            .map_or("localhost", |domain| domain.as_str())
+            .into(),
+        http2: upstream.http2,
+        response_timeout: upstream.response_timeout,
+        create_timeout: upstream.create_timeout,
+        lookup_timeout: upstream.lookup_timeout,
+        dialects: v1::Dialects::default(),
+    }
+}
+
+fn address(url: &UpstreamUrl) -> Upstream {
+    Upstream::new(url.authority().clone(), url.path_prefix())
+}
+
+fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {
+    let mut key = HeaderValue::from_str(upstream.api_key.as_ref()?.expose()).ok()?;
+    key.set_sensitive(true);
+    Some(key)
+}
+
+/// The sealer of sandbox tokens: of the secrets that were set, else of one that is kept in the state directory, else of one that dies
+/// with the process.
+fn sealer(settings: &Settings) -> io::Result<Sealer> {
+    if !settings.auth.secrets.is_empty() {
+        return Ok(Sealer::new(&settings.auth.secrets));
+    }
+    let secret = match &settings.state_dir {
+        Some(directory) => kept_secret(directory)?,
+        None => fresh_secret()?,
+    };
+    Ok(Sealer::new(&[secret]))
+}
+
+fn kept_secret(directory: &Path) -> io::Result<Secret> {
+    let path = directory.join("secret");
+    std::fs::create_dir_all(directory)?;
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim_end().len() >= 32 => {
+            return Ok(Secret::new(text.trim_end().to_owned()));
+        }
+        Ok(_) => return Err(io::Error::other(format!("{} is too short", path.display()))),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+        Err(cause) => return Err(cause),
+    }
+    let secret = fresh_secret()?;
+    // Written whole before it gets its name, so that a crash leaves no half of one.
+    let partial = directory.join(format!("secret.{}", std::process::id()));
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&partial)?;
+    file.write_all(secret.expose().as_bytes())?;
+    file.sync_all()?;
+    match std::fs::hard_link(&partial, &path) {
+        Ok(()) => std::fs::remove_file(&partial).map(|()| secret),
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&partial)?;
+            kept_secret(directory)
+        }
+        Err(cause) => Err(cause),
+    }
+}
+
+fn fresh_secret() -> io::Result<Secret> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let mut text = String::with_capacity(64);
+    for byte in bytes {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    Ok(Secret::new(text))
+}

@@ -1,0 +1,91 @@
+//! The command line: what the words mean, and which command they start.
+//!
+//! Results go to standard output, everything else to standard error. Nothing here prints a key or a token.
+
+mod args;
+mod check;
+mod client;
+mod completions;
+mod credentials;
+mod hash_key;
+mod login;
+mod logout;
+mod output;
+mod serve;
+mod token;
+mod whoami;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use args::command;
+
+use crate::config::{Loaded, Sources};
+use args::{Invocation, Verb};
+
+/// How a command ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Refused or failed.
+    Failed,
+    /// Called wrongly.
+    Usage,
+    /// Bad configuration.
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 64,
+            Exit::Config => 78,
+        })
+    }
+}
+
+/// Why a command did not get done: one line for the user, and how to end.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}
+
+/// What `serve` runs: given the settings as loaded and the sources to load them from again, until it is told to stop.
+pub trait Daemon: FnOnce(Sources, Loaded) -> Result<(), Box<dyn Error + Send + Sync>> {}
+
+impl<F: FnOnce(Sources, Loaded) -> Result<(), Box<dyn Error + Send + Sync>>> Daemon for F {}
+
+/// Runs the command that `args` (the program's name first) ask for.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>, daemon: impl Daemon) -> ExitCode {
+    let Invocation { verb, sources } = match Invocation::parse(args) {
+        Ok(invocation) => invocation,
+        Err(error) => return args::explain(&error).into(),
+    };
+    let result = match verb {
+        Verb::Serve => serve::run(sources, daemon),
+        Verb::Check => Ok(check::run(&sources)),
+        Verb::HashKey => hash_key::run(),
+        Verb::Whoami(options) => whoami::run(&options, &sources),
+        Verb::Login(options) => login::run(&options, &sources),
+        Verb::Logout => logout::run(&sources),
+        Verb::Completions(shell) => Ok(completions::run(shell)),
+        Verb::Man => completions::man(),
+    };
+    let exit = result.unwrap_or_else(|failure| {
+        output::complain(&format!("error: {}", failure.message));
+        failure.exit
+    });
+    exit.into()
+}

@@ -1,0 +1,98 @@
+//! What `explain` says, for each kind of outcome.
+
+use super::*;
+use crate::target::ENVD_PORT;
+
+const API: Listener = Listener::Control { one_port: true };
+const ENVD: Listener = Listener::Data(PortLabel::Port(ENVD_PORT));
+
+/// `scopes` is a list with `|`, `-` for nobody and `*` for an open gateway.
+fn ask(listener: Listener, method: &str, path: &str, host: &str, scopes: &str) -> Explanation {
+    let domain = Domain::parse("box.dev").unwrap();
+    let tenant = TenantId::parse("team-a").unwrap();
+    let caller = match scopes {
+        "-" => Caller::Nobody,
+        "*" => Caller::Open,
+        list => Caller::Key {
+            tenant: Some(&tenant),
+            scopes: list.split('|').map(|scope| scope.parse::<Scope>().unwrap()).collect(),
+        },
+    };
+    let question = Question {
+        method: &method.parse().unwrap(),
+        path,
+        host: (!host.is_empty()).then_some(host),
+        listener,
+        domain: Some(&domain),
+        caller,
+    };
+    explain(&Router::new(), &question)
+}
+
+#[test]
+fn names_the_rule_and_the_verdict() {
+    for (listener, method, path, host, scopes, status, surface, class, why) in [
+        (API, "GET", "/health", "", "-", None, "api", "public", "the route is public"),
+        (API, "GET", "/sandboxes", "", "-", Some(401), "api", "read", "a credential is needed"),
+        (API, "GET", "/sandboxes?limit=1", "", "read", None, "api", "read", "the scope read"),
+        (API, "POST", "/sandboxes", "", "read", Some(403), "api", "exec", "required scope: exec"),
+        (API, "POST", "/sandboxes", "", "*", None, "api", "exec", "no authenticator"),
+        (API, "GET", "/nothing", "", "exec", Some(403), "api", "admin", "required scope: admin"),
+        (API, "GET", "/nothing", "", "admin", None, "api", "admin", "the scope admin"),
+        (API, "GET", "/sandboxes/abc", "", "read", None, "api", "read", "belong to tenant team-a"),
+        (API, "GET", "/sandboxes/abc", "", "admin", None, "api", "read", "has the scope read"),
+        (API, "GET", "/auth/whoami", "", "read", None, "gateway", "any", "any valid key"),
+        (API, "POST", "/auth/whoami", "", "admin", Some(405), "gateway", "any", "one of GET"),
+        (API, "GET", "/auth/x", "", "admin", Some(404), "gateway", "hidden", "to nobody"),
+        (API, "POST", "/api-keys", "", "admin", Some(404), "api", "hidden", "to nobody"),
+        (API, "GET", "/v2/", "api.box.dev", "admin", None, "registry", "admin", "scope admin"),
+        (API, "POST", "/init", "49983-abc.box.dev", "*", Some(404), "envd", "hidden", "nobody"),
+        (API, "GET", "/health", "49983-abc.box.dev", "-", Some(401), "envd", "read", "credential"),
+        (API, "GET", "/a//b", "80-abc.box.dev", "exec", None, "port", "exec", "tenant team-a"),
+        (API, "GET", "/files", "localhost:3000", "exec", Some(403), "api", "admin", "admin"),
+        (ENVD, "GET", "/files", "", "exec", None, "envd", "exec", "the scope exec; the sandbox"),
+        (ENVD, "GET", "/files", "127.0.0.1", "read", Some(403), "envd", "exec", "scope: exec"),
+    ] {
+        let said = ask(listener, method, path, host, scopes);
+        assert_eq!(said.status, status, "{said}");
+        assert_eq!(said.is_allowed(), status.is_none(), "{said}");
+        assert_eq!(said.verdict, if status.is_none() { "allowed" } else { "refused" }, "{said}");
+        assert_eq!((said.surface, said.class), (Some(surface), Some(class)), "{said}");
+        assert!(said.why.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn says_what_is_refused_before_it_has_a_class() {
+    for (listener, method, path, host, status, why) in [
+        (API, "GET", "/ui/../sandboxes", "", 400, "'..'"),
+        (API, "GET", "/sandboxes/a%2Fb", "", 400, "encoded slash"),
+        (API, "GET", "/health", "a b", 400, "host is malformed"),
+        (API, "GET", "/health", "070-abc.box.dev", 400, "<port>-<sandbox id>"),
+        (API, "GET", "/health", "sandbox.box.dev", 400, "no sandbox is named"),
+        (ENVD, "GET", "/health", "80-abc.box.dev", 400, "different targets"),
+        (API, "TRACE", "/health", "", 405, "nowhere"),
+    ] {
+        let said = ask(listener, method, path, host, "admin");
+        assert_eq!((said.status, said.surface, said.class), (Some(status), None, None), "{said}");
+        assert!(said.why.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn renders_as_text_and_json() {
+    let said = ask(API, "POST", "/files?x=secret", "49983-abc-c1.box.dev", "read");
+    assert_eq!(
+        said.to_string(),
+        "POST /files\n  surface  envd\n  sandbox  abc-c1\n  port     49983\n  rule     POST /files\n  class    exec\n  \
+         scope    exec\n  verdict  refused, 403\n  why      API key lacks required scope: exec\n"
+    );
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&said.render_json()).unwrap(),
+        serde_json::json!({
+            "method": "POST", "path": "/files", "surface": "envd", "sandbox": "abc-c1", "port": 49983,
+            "rule": "POST /files", "class": "exec", "scope": "exec", "verdict": "refused", "status": 403,
+            "why": "API key lacks required scope: exec",
+        })
+    );
+}

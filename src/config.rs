@@ -1,0 +1,91 @@
+//! Settings: read once from flags, environment and a TOML file into typed values, or refused with every problem at once.
+//!
+//! A setting that is present but empty or malformed is a problem, never "off". Nothing below this module knows where a
+//! value came from. Only `sources` reads the environment and files.
+
+mod auth;
+mod document;
+mod listen;
+mod nearest;
+mod network;
+mod problem;
+mod reader;
+mod settings;
+mod sources;
+mod table;
+mod upstream;
+mod value;
+
+pub use auth::{AuthSettings, Authentication};
+pub use listen::{DataListen, Listen};
+pub use network::Origin;
+pub use problem::{Problem, Problems, Spelling};
+pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
+pub use sources::Sources;
+pub use table::{FileForm, SETTINGS, Setting, Shape};
+pub use upstream::{DataUpstreams, UpstreamUrl};
+
+use crate::keys::KeySet;
+use reader::Reader;
+
+/// What a successful load gives.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The static keys; empty in open mode.
+    pub keys: KeySet,
+    /// What is not wrong, but should be looked at; a line each.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Reads everything: at the start, for `check`, and again on SIGHUP.
+    ///
+    /// `previous` is the key set in force at a reload; the new one keeps what did not change, and may not be absent.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn load(sources: &Sources, previous: Option<&KeySet>) -> Result<Loaded, Problems> {
+        let mut reader = Reader::new(sources);
+        reader.check_variables();
+        let (auth, keys) = auth::read(&mut reader, previous);
+        let settings = settings::read(&mut reader, auth);
+        if let Some(settings) = &settings {
+            remarks(&mut reader, settings);
+        }
+        let (settings, warnings) = reader.finish(settings)?;
+        Ok(Loaded { settings, keys, warnings })
+    }
+}
+
+/// Reads the keys alone, after their file changed.
+///
+/// # Errors
+/// Every problem with them, and with the syntax of the settings file.
+pub fn load_keys(sources: &Sources, previous: &KeySet) -> Result<KeySet, Problems> {
+    let mut reader = Reader::new(sources);
+    let (_, _, keys) = auth::read_keys(&mut reader, Some(previous));
+    reader.finish(Some(keys)).map(|(keys, _)| keys)
+}
+
+/// Warns of combinations that work, but hardly as meant.
+fn remarks(reader: &mut Reader<'_>, settings: &Settings) {
+    if settings.auth.authentication == Authentication::Open {
+        reader.warn(
+            "no keys are set: the gateway is open, and every request passes unchecked".to_owned(),
+        );
+    }
+    if settings.auth.secrets.is_empty() && settings.state_dir.is_none() {
+        reader.warn(
+            "neither COPPICE_SECRET nor --state-dir is set: sandbox tokens die with the process"
+                .to_owned(),
+        );
+    }
+    if !settings.server.envd_listen.is_empty() && settings.upstream.envd.is_empty() {
+        reader.warn("--envd-listen without --envd-upstream: the data plane answers 404".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Suggests the name that was probably meant.
+
+/// The candidate that differs least from `name`, if it differs by no more than a third.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= name.chars().count() / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many characters to insert, delete or replace (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, a) in from.chars().enumerate() {
+        let mut next = Vec::with_capacity(row.len());
+        let mut left = index + 1;
+        next.push(left);
+        for (b, above) in to.iter().zip(row.windows(2)) {
+            let [diagonal, above] = above else { continue };
+            left = (diagonal + usize::from(a != *b)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_edits() {
+        for (a, b, edits) in
+            [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("listen", "listn", 1)]
+        {
+            assert_eq!((distance(a, b), distance(b, a)), (edits, edits), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        let names = ["listen", "domain", "workers"];
+        assert_eq!(nearest("lisen", names), Some("listen"));
+        assert_eq!(nearest("worker", names), Some("workers"));
+        assert_eq!(nearest("frobnicate", names), None);
+        assert_eq!(nearest("", names), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! Names and networks: the sandbox domain, trusted proxies, web origins.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::value::decimal;
+
+/// A web origin as browsers send it: `scheme://host[:port]`, lower case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin(Box<str>);
+
+impl Origin {
+    /// Reads an exact origin. Wildcards and `null` are refused: they would trust pages nobody named.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let exact = || {
+            let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+            let (name, port) = match host.rsplit_once(':').filter(|_| !host.ends_with(']')) {
+                Some((name, port)) => (name, Some(decimal::<u16>(port)?)),
+                None => (host, None),
+            };
+            let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+            let is_host = match address {
+                Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+                None => name.split('.').all(is_label),
+            };
+            (is_host && port != Some(0)).then(|| Self(text.into()))
+        };
+        let upper = text.bytes().any(|b| b.is_ascii_uppercase());
+        exact().filter(|_| !upper).ok_or_else(|| {
+            format!(
+                "'{text}' is no exact origin; write https://HOST or https://HOST:PORT in lower case"
+            )
+        })
+    }
+
+    /// The origin.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Reads a network, or one address. The whole Internet is no proxy.
+pub(super) fn proxy(text: &str) -> Result<IpNet, String> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let net = net.map_err(|_| format!("'{text}' is no network; write 10.0.0.0/8 or an address"))?;
+    if net.prefix_len() == 0 {
+        return Err(format!("'{text}' would let everybody forge forwarded headers"));
+    }
+    Ok(net.trunc())
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Domain;
+
+    #[test]
+    fn domains() {
+        assert_eq!(Domain::parse("Sandbox.Example.COM").unwrap().as_str(), "sandbox.example.com");
+        assert!(Domain::parse("lan").is_ok());
+        for text in [
+            "a.lan:49999",
+            "http://a",
+            "a.",
+            ".a",
+            "a..b",
+            "-a.b",
+            "a_b",
+            "*.a",
+            "127.0.0.1",
+            "::1",
+            "a b",
+            "ä",
+        ] {
+            assert!(Domain::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for text in
+            ["https://app.example", "http://localhost:5173", "http://[::1]:80", "http://[::1]"]
+        {
+            assert_eq!(Origin::parse(text).unwrap().as_str(), text);
+        }
+        for text in [
+            "*",
+            "null",
+            "https://",
+            "https://*.a",
+            "https://a/",
+            "https://A",
+            "a",
+            "ftp://a",
+            "https://a:",
+            "https://a:0",
+            "https://a:080",
+            "https://u@a",
+            "https://a?b",
+            "http://[x]",
+        ] {
+            assert!(Origin::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn proxies() {
+        assert_eq!(proxy("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(proxy("::1").unwrap().to_string(), "::1/128");
+        for text in ["0.0.0.0/0", "::/0", "10.0.0.0/33", "proxy", "10.0.0"] {
+            assert!(proxy(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Finds the value of a setting among its spellings: flag, then environment, then file, then default.
+//!
+//! Every spelling that is present must be sound, the overruled ones too: a broken value is never passed over in silence.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::document::Document;
+use super::nearest::nearest;
+use super::problem::{Problem, Problems, Spelling};
+use super::sources::{Sources, read_file};
+use super::table::{OTHER_VARIABLES, SETTINGS, Setting, is_unsupported_variable};
+use super::value::Raw;
+
+/// Reads settings and collects what is wrong.
+pub(super) struct Reader<'a> {
+    sources: &'a Sources,
+    document: Document,
+    origins: BTreeMap<&'static str, Spelling>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// Opens the settings file, if one is named.
+    pub(super) fn new(sources: &'a Sources) -> Self {
+        let mut reader = Self {
+            sources,
+            document: Document::default(),
+            origins: BTreeMap::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if let Some((spelling, path)) = reader.config_path() {
+            reader.open(spelling, &path);
+        }
+        reader
+    }
+
+    fn config_path(&mut self) -> Option<(Spelling, String)> {
+        let (spelling, path) = match self.sources.flags.get("config") {
+            Some(path) => (Spelling::Flag("config".to_owned()), Ok(Raw::Text(path.clone()))),
+            None => self.variable("COPPICE_CONFIG")?,
+        };
+        match path.and_then(checked).and_then(|raw| raw.text().map(str::to_owned)) {
+            Ok(path) => Some((spelling, path)),
+            Err(message) => {
+                self.problem(spelling, message);
+                None
+            }
+        }
+    }
+
+    fn open(&mut self, spelling: Spelling, path: &str) {
+        let name: Arc<str> = path.into();
+        match read_file(Path::new(path)) {
+            Ok(file) => {
+                self.document = Document::parse(&name, &file.text, &mut self.problems);
+                let mut secrets = SETTINGS.iter().filter(|setting| setting.is_secret());
+                if file.is_public && secrets.any(|setting| self.document.get(setting.key).is_some())
+                {
+                    self.warn(format!("{path}: holds secrets and every user can read it"));
+                }
+            }
+            Err(message) => self.problem(spelling, format!("'{path}' {message}")),
+        }
+    }
+
+    /// The value of a setting that may be absent.
+    pub(super) fn optional<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
+        let mut chosen = None;
+        for (rank, (spelling, raw)) in self.spellings(setting).into_iter().enumerate() {
+            match raw.and_then(checked).and_then(|raw| parse(&raw)) {
+                Ok(value) if rank == 0 => {
+                    self.origins.insert(setting.key, spelling);
+                    chosen = Some(value);
+                }
+                Ok(_) => {}
+                Err(message) => self.problem(spelling, message),
+            }
+        }
+        chosen
+    }
+
+    /// The value of a setting that has a default.
+    #[expect(clippy::expect_used, reason = "defaults are constants, and a test reads them all")]
+    pub(super) fn value<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl Fn(&Raw) -> Result<T, String>,
+    ) -> T {
+        self.optional(setting, &parse).unwrap_or_else(|| {
+            let default = Raw::Text(setting.default.unwrap_or_default().to_owned());
+            parse(&default).expect("a sound default")
+        })
+    }
+
+    /// The value of a setting that must be present.
+    pub(super) fn required<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.spellings(setting).is_empty() {
+            let flag = setting.flag.map(|flag| format!("--{flag}, ")).unwrap_or_default();
+            let message = format!("is required; set {flag}{} or this key of the file", setting.env);
+            self.problem(Spelling::Key(setting.key), message);
+        }
+        self.optional(setting, parse)
+    }
+
+    /// A list that is empty when absent.
+    pub(super) fn list<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        self.optional(setting, |raw| raw.list(&parse)).unwrap_or_default()
+    }
+
+    /// How a setting was given; its key when it was not.
+    pub(super) fn origin(&self, setting: &'static Setting) -> Spelling {
+        self.origins.get(setting.key).cloned().unwrap_or(Spelling::Key(setting.key))
+    }
+
+    /// The spellings in which a setting is present, the one that counts first.
+    fn spellings(&mut self, setting: &Setting) -> Vec<(Spelling, Result<Raw, String>)> {
+        let flag = setting.flag.and_then(|flag| self.flag(flag));
+        let form = setting.file_form();
+        let file_flag = form.and_then(|form| self.flag(form.flag));
+        let mut variable = self.variable(setting.env);
+        let file_variable = form.and_then(|form| self.variable(form.env));
+        if variable.is_none() && setting.env == "COPPICE_LOG" {
+            // Not ours alone, so that an empty one means what it means to everybody else: nothing.
+            variable = self
+                .variable("RUST_LOG")
+                .filter(|(_, raw)| raw.as_ref().is_ok_and(|raw| !raw.is_empty()));
+        }
+        let entry = self.document.get(setting.key).cloned();
+        let file_entry = form.and_then(|form| self.document.get(form.key).cloned());
+        if let (Some((spelling, _)), Some(form)) = (&flag, form) {
+            let message =
+                format!("{spelling}: shows in the list of processes; use --{} instead", form.flag);
+            self.warn(message);
+        }
+        [(flag, file_flag), (variable, file_variable), (entry, file_entry)]
+            .into_iter()
+            .filter_map(|(inline, file)| match (inline, file) {
+                (Some((spelling, _)), Some((file, _))) => {
+                    Some((spelling, Err(format!("excludes {file}; give one of them"))))
+                }
+                (Some(inline), None) => Some(inline),
+                (None, Some((spelling, path))) => {
+                    let text = path.and_then(checked).and_then(|path| self.secret(path.text()?));
+                    Some((spelling, text))
+                }
+                (None, None) => None,
+            })
+            .collect()
+    }
+
+    fn flag(&self, name: &str) -> Option<(Spelling, Result<Raw, String>)> {
+        let value = self.sources.flags.get(name)?;
+        Some((Spelling::Flag(name.to_owned()), Ok(Raw::Text(value.clone()))))
+    }
+
+    fn variable(&self, name: &str) -> Option<(Spelling, Result<Raw, String>)> {
+        let value = self.sources.environment.get(name)?.to_str();
+        let raw =
+            value.map(|text| Raw::Text(text.to_owned())).ok_or("is not UTF-8 text".to_owned());
+        Some((Spelling::Variable(name.to_owned()), raw))
+    }
+
+    /// The text of a secret's file, less one newline at its end. No problem quotes the path: it may be the secret, put
+    /// where the path belongs.
+    fn secret(&mut self, path: &str) -> Result<Raw, String> {
+        let file = read_file(Path::new(path)).map_err(|why| format!("the file {why}"))?;
+        if file.is_public {
+            self.warn(format!("{path}: holds a secret and every user can read it"));
+        }
+        let text = file.text.strip_suffix('\n').unwrap_or(&file.text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.trim().is_empty() {
+            return Err("the file is empty".to_owned());
+        }
+        Ok(Raw::Text(text.to_owned()))
+    }
+
+    /// Looks for variables that this version does not know.
+    pub(super) fn check_variables(&mut self) {
+        let known = || {
+            let files = SETTINGS.iter().filter_map(|setting| Some(setting.file_form()?.env));
+            SETTINGS.iter().map(|setting| setting.env).chain(files).chain(OTHER_VARIABLES)
+        };
+        for name in self.sources.environment.keys() {
+            if is_unsupported_variable(name) {
+                let spelling = Spelling::Variable(name.clone());
+                let message = "is not supported by this version".to_owned();
+                self.problems.push(Problem::Setting(spelling, message));
+            } else if name.starts_with("COPPICE_") && !known().any(|known| known == name) {
+                let hint = nearest(name, known()).map(|near| format!("; did you mean {near}?"));
+                let hint = hint.unwrap_or_default();
+                self.warnings.push(format!("{name}: no such setting, ignored{hint}"));
+            }
+        }
+    }
+
+    /// Adds a problem.
+    pub(super) fn problem(&mut self, spelling: Spelling, message: String) {
+        self.problems.push(Problem::Setting(spelling, message));
+    }
+
+    /// Adds problems of key lists.
+    pub(super) fn key_problems(&mut self, problems: Vec<crate::keys::KeyProblem>) {
+        self.problems.extend(problems.into_iter().map(Problem::Key));
+    }
+
+    /// Adds a warning.
+    pub(super) fn warn(&mut self, message: String) {
+        self.warnings.push(message);
+    }
+
+    /// What was read, and the warnings, unless there was a problem. Whoever has no value has added a problem.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<String>), Problems> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok((value, self.warnings)),
+            Some(_) | None => Err(Problems::sorted(self.problems)),
+        }
+    }
+}
+
+fn checked(raw: Raw) -> Result<Raw, String> {
+    if raw.is_empty() { Err("is empty; remove it or give it a value".to_owned()) } else { Ok(raw) }
+}

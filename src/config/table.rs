@@ -1,0 +1,206 @@
+//! The settings: each is declared here once, with all its names.
+//!
+//! Command-line flags, environment variables, keys of the TOML file, the help, the man page and
+//! `config/gateway.example.toml` all come from this table.
+
+/// How a setting is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// One value.
+    Text,
+    /// `on` or `off`.
+    Switch,
+    /// Values separated by commas, or a TOML array.
+    List,
+    /// A secret text, with a second form that names a file.
+    Secret,
+    /// A secret list whose file is a setting of its own.
+    SecretList,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The dotted key of the TOML file.
+    pub key: &'static str,
+    /// The flag without its dashes; secrets that must not show in a process list have none.
+    pub flag: Option<&'static str>,
+    /// The environment variable.
+    pub env: &'static str,
+    /// What stands for the value in the help.
+    pub value: &'static str,
+    /// The value when the setting is absent, as it would be written.
+    pub default: Option<&'static str>,
+    /// What it does, as one or two sentences.
+    pub help: &'static str,
+    /// How it is written.
+    pub shape: Shape,
+    /// Whether a reload brings a change into force.
+    pub reload: bool,
+    file: Option<FileForm>,
+}
+
+impl Setting {
+    /// Whether its value must not be shown.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self.shape, Shape::Secret | Shape::SecretList)
+    }
+
+    /// The names under which a file with the secret is given, for secrets that have such a form.
+    #[must_use]
+    pub const fn file_form(&self) -> Option<&FileForm> {
+        self.file.as_ref()
+    }
+}
+
+/// The second form of a secret: the path of a file that holds it.
+#[derive(Debug)]
+pub struct FileForm {
+    /// The dotted key of the TOML file.
+    pub key: &'static str,
+    /// The flag without its dashes.
+    pub flag: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
+}
+
+/// Declares the constants and [`SETTINGS`], the list of them all in the order of the example file.
+macro_rules! settings {
+    ($($name:ident: $shape:ident $key:literal, $flag:expr, $env:literal, $value:literal = $default:expr;
+       $help:literal $(@ $file:literal)? $(, $reload:ident)?;)*) => {
+        $(
+            #[doc = concat!("`", $key, "`")]
+            pub(super) const $name: &Setting = &Setting {
+                key: $key,
+                flag: $flag,
+                env: $env,
+                value: $value,
+                default: $default,
+                help: $help,
+                shape: Shape::$shape,
+                reload: settings!(@reload $($reload)?),
+                file: settings!(@file $key, $env $(, $file)?),
+            };
+        )*
+        /// Every setting.
+        pub const SETTINGS: &[&Setting] = &[$($name),*];
+    };
+    (@reload reload) => { true };
+    (@reload) => { false };
+    (@file $key:literal, $env:literal, $flag:literal) => {
+        Some(FileForm { key: concat!($key, "_file"), flag: $flag, env: concat!($env, "_FILE") })
+    };
+    (@file $key:literal, $env:literal) => { None };
+}
+
+settings! {
+    LISTEN: List "server.listen", Some("listen"), "COPPICE_LISTEN", "ADDR,…" = Some("127.0.0.1:3000");
+        "Where the control plane listens: addresses, or unix:/path. Port 0 takes any free port.";
+    ENVD_LISTEN: List "server.envd_listen", Some("envd-listen"), "COPPICE_ENVD_LISTEN", "ADDR[=LABEL],…" = None;
+        "Where the data plane listens. LABEL is the sandbox port that the listener stands for, or * for every port; without one it is ADDR's own port.";
+    DOMAIN: Text "server.domain", Some("domain"), "COPPICE_DOMAIN", "NAME" = None;
+        "Requests for <port>-<id>.NAME and sandbox.NAME are data plane; every other host is control plane.";
+    ONE_PORT: Switch "server.one_port", Some("one-port"), "COPPICE_ONE_PORT", "on|off" = Some("on");
+        "Whether data-plane requests are recognised on the control-plane listeners too when Host is an IP address or localhost.";
+    ALLOW_OPEN: Switch "server.allow_open", Some("allow-open"), "COPPICE_ALLOW_OPEN", "on|off" = Some("off");
+        "Lets a gateway without any keys listen beyond loopback.";
+    TRUSTED_PROXIES: List "server.trusted_proxies", Some("trusted-proxies"), "COPPICE_TRUSTED_PROXIES", "CIDR,…" = None;
+        "Proxies in front of the gateway whose forwarded headers are believed.";
+    CORS_ORIGINS: List "server.cors_origins", Some("cors-origins"), "COPPICE_CORS_ORIGINS", "ORIGIN,…" = None;
+        "Web origins whose pages may call the gateway, written exactly as browsers send them.";
+    WORKERS: Text "server.workers", Some("workers"), "COPPICE_WORKERS", "N" = None;
+        "Threads that serve requests. Without it there is one for each core.";
+    MAX_CONNECTIONS: Text "server.max_connections", Some("max-connections"), "COPPICE_MAX_CONNECTIONS", "N" = Some("10000");
+        "Connections open at once over all listeners; more wait to be accepted.";
+    MAX_STREAMS: Text "server.max_streams", Some("max-streams"), "COPPICE_MAX_STREAMS", "N" = Some("200");
+        "Concurrent HTTP/2 streams of one connection.";
+    HEAD_TIMEOUT: Text "server.head_timeout", Some("head-timeout"), "COPPICE_HEAD_TIMEOUT", "TIME" = Some("10s");
+        "How long a client may take to send a complete request head.";
+    IDLE_TIMEOUT: Text "server.idle_timeout", Some("idle-timeout"), "COPPICE_IDLE_TIMEOUT", "TIME" = Some("650s");
+        "How long a connection may stay quiet between requests. A stream may be silent for as long as it likes.";
+    DRAIN_TIMEOUT: Text "server.drain_timeout", Some("drain-timeout"), "COPPICE_DRAIN_TIMEOUT", "TIME" = Some("30s");
+        "How long open streams may go on after SIGTERM.";
+
+    UPSTREAM: Text "upstream.url", Some("upstream"), "COPPICE_UPSTREAM", "URL" = None;
+        "Base URL of the sandbox API. Required.";
+    ENVD_UPSTREAM: List "upstream.envd", Some("envd-upstream"), "COPPICE_ENVD_UPSTREAM", "URL|PORT=URL,…" = None;
+        "Where data-plane requests go: one URL, or one for each sandbox port with * for the rest. Without it they are answered 404.";
+    UPSTREAM_API_KEY: Secret "upstream.api_key", Some("upstream-api-key"), "COPPICE_UPSTREAM_API_KEY", "KEY" = None;
+        "Sent to the sandbox API as X-API-Key in place of the client's." @ "upstream-api-key-file";
+    UPSTREAM_HTTP2: Switch "upstream.http2", Some("upstream-http2"), "COPPICE_UPSTREAM_HTTP2", "on|off" = Some("off");
+        "Speaks HTTP/2 without TLS to the upstreams, which must expect it.";
+    CONNECT_TIMEOUT: Text "upstream.connect_timeout", Some("upstream-connect-timeout"), "COPPICE_UPSTREAM_CONNECT_TIMEOUT", "TIME" = Some("5s");
+        "How long a connection to an upstream may take.";
+    POOL_IDLE_TIMEOUT: Text "upstream.idle_timeout", Some("upstream-idle-timeout"), "COPPICE_UPSTREAM_IDLE_TIMEOUT", "TIME" = Some("60s");
+        "How long an unused upstream connection is kept. It must be shorter than the upstream's own keep-alive time.";
+    CREATE_TIMEOUT: Text "upstream.create_timeout", Some("upstream-create-timeout"), "COPPICE_UPSTREAM_CREATE_TIMEOUT", "TIME" = Some("180s");
+        "How long the sandbox API may take to answer a create. At least 80s, since a create may wait for its sandbox.";
+    RESPONSE_TIMEOUT: Text "upstream.response_timeout", Some("upstream-response-timeout"), "COPPICE_UPSTREAM_RESPONSE_TIMEOUT", "TIME" = Some("90s");
+        "How long the sandbox API may take to begin any other answer.";
+    LOOKUP_TIMEOUT: Text "upstream.lookup_timeout", Some("upstream-lookup-timeout"), "COPPICE_UPSTREAM_LOOKUP_TIMEOUT", "TIME" = Some("5s");
+        "How long the gateway's own questions to the sandbox API may take.";
+
+    API_KEYS: SecretList "auth.api_keys", None, "COPPICE_API_KEYS", "TENANT:KEY:SCOPE|SCOPE,…" = None;
+        "Keys that clients may present. KEY may be sha256:<hex>, as hash-key prints it.", reload;
+    API_KEYS_FILE: Text "auth.api_keys_file", Some("api-keys-file"), "COPPICE_API_KEYS_FILE", "PATH" = None;
+        "A file with further keys, as lines or as JSON. A change takes effect within two seconds.", reload;
+    PRECEDENCE: Text "auth.precedence", Some("auth-precedence"), "COPPICE_AUTH_PRECEDENCE", "bearer|api-key" = Some("bearer");
+        "Which credential is judged when a request carries both.";
+    SECRET: Secret "auth.secret", None, "COPPICE_SECRET", "TEXT,…" = None;
+        "Signs sandbox tokens: texts of 32 bytes or more, the newest first while rotating. Without it one is made, and kept in state.dir if that is set." @ "secret-file";
+
+    STATE_DIR: Text "state.dir", Some("state-dir"), "COPPICE_STATE_DIR", "PATH" = None;
+        "A directory for what must outlive a restart.";
+
+    LOG_FILTER: Text "log.filter", Some("log"), "COPPICE_LOG", "FILTER" = Some("info");
+        "What is logged, as in info,coppice_gateway=debug. RUST_LOG is read when COPPICE_LOG is absent.";
+    LOG_FORMAT: Text "log.format", Some("log-format"), "COPPICE_LOG_FORMAT", "text|json|auto" = Some("auto");
+        "How it is logged; auto is text on a terminal, JSON otherwise.";
+}
+
+/// Variables of the client-side commands and of settings loading itself: known, but no settings.
+pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN", "COPPICE_URL"];
+
+/// Variables that would change who gets in or what is enforced, and that this version does not know. Starting without
+/// what they ask for could leave a gateway open, so their mere presence stops the start.
+const UNSUPPORTED_VARIABLES: [&str; 8] = [
+    "AUTH_CALLBACK_*",
+    "COPPICE_AUDIT_*",
+    "COPPICE_OPS_LISTEN",
+    "COPPICE_QUOTA_STATUS",
+    "COPPICE_STORE",
+    "COPPICE_STORE_*",
+    "COPPICE_TENANT_*",
+    "COPPICE_TLS_*",
+];
+
+/// As [`UNSUPPORTED_VARIABLES`], in the TOML file. A name stands for everything below it too.
+const UNSUPPORTED_KEYS: [&str; 9] = [
+    "audit",
+    "auth.callback",
+    "metadata_reserved",
+    "quota",
+    "server.ops_listen",
+    "server.tls",
+    "store",
+    "tenants",
+    "tls",
+];
+
+/// Whether a variable asks for something that this version does not do.
+#[must_use]
+pub(super) fn is_unsupported_variable(name: &str) -> bool {
+    UNSUPPORTED_VARIABLES.iter().any(|known| match known.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == *known,
+    })
+}
+
+/// Whether a key of the TOML file asks for something that this version does not do.
+#[must_use]
+pub(super) fn is_unsupported_key(key: &str) -> bool {
+    UNSUPPORTED_KEYS.iter().any(|known| {
+        key.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '_']))
+    })
+}

@@ -1,0 +1,188 @@
+//! The daemon: starts a gateway and runs it to its end, reloading on the way.
+//!
+//! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what is left. SIGHUP, or a
+//! changed keys file, reloads without touching a connection; a reload that fails keeps what is in force and says so.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::app::App;
+use crate::config::{Loaded, Settings, Sources, load_keys};
+use crate::telemetry;
+
+/// How often the keys file is looked at: a change takes effect within two seconds.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// It could not start, or a worker ended on its own.
+pub fn serve(sources: Sources, loaded: Loaded) -> Result<(), Box<dyn Error + Send + Sync>> {
+    telemetry::start(&loaded.settings.log);
+    let keys_file = loaded.settings.auth.keys_file.clone();
+    let drain = loaded.settings.server.drain_timeout;
+    let app = App::start(loaded)?;
+    match run(&app, &sources, keys_file, drain)? {
+        Ended::Drained | Ended::CutOff => Ok(()),
+        Ended::Failed => Err("a worker ended on its own; the log says why".into()),
+    }
+}
+
+/// What a run comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// Asked to stop, and everything ended in time.
+    Drained,
+    /// Asked to stop; what was still open was closed.
+    CutOff,
+    /// A worker ended on its own.
+    Failed,
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// Signals cannot be received.
+pub fn run(
+    app: &App,
+    sources: &Sources,
+    keys_file: Option<PathBuf>,
+    drain: Duration,
+) -> io::Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut watch = keys_file.map(Watch::new);
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = signals.end() => break,
+                _ = hang_up.recv() => reload_all(app, sources),
+                _ = tick.tick() => {
+                    if watch.as_mut().is_some_and(Watch::has_changed) {
+                        reload_keys(app, sources);
+                    }
+                    if app.has_failed() {
+                        tracing::error!("a worker ended on its own");
+                        return Ok(Ended::Failed);
+                    }
+                }
+            }
+        }
+        Ok(stop(app, &mut signals, drain).await)
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Drains, then stops.
+async fn stop(app: &App, signals: &mut Signals, limit: Duration) -> Ended {
+    tracing::info!(limit_s = limit.as_secs(), "draining: no new connections, streams may finish");
+    app.phases.drain.cancel();
+    let deadline = Instant::now() + limit;
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    let ended = loop {
+        tokio::select! {
+            _ = look.tick() => {
+                if app.has_ended() {
+                    break Ended::Drained;
+                }
+            }
+            () = tokio::time::sleep_until(deadline) => break Ended::CutOff,
+            () = signals.end() => break Ended::CutOff,
+        }
+    };
+    app.phases.stop.cancel();
+    match ended {
+        Ended::Drained => tracing::info!("drained"),
+        Ended::CutOff | Ended::Failed => tracing::warn!("closed what was still open"),
+    }
+    ended
+}
+
+fn reload_keys(app: &App, sources: &Sources) {
+    let old = app.keys.snapshot();
+    match load_keys(sources, &old) {
+        Ok(keys) => {
+            let count = keys.len();
+            let revoked = app.keys.install(keys);
+            tracing::info!(keys = count, revoked, "the keys were reloaded");
+        }
+        Err(problems) => {
+            tracing::error!(%problems, "the keys were not reloaded; the old ones stay in force")
+        }
+    }
+}
+
+/// Keys take effect at once; other settings are checked, and take effect with a restart.
+fn reload_all(app: &App, sources: &Sources) {
+    let old = app.keys.snapshot();
+    match Settings::load(sources, Some(&old)) {
+        Ok(loaded) => {
+            let count = loaded.keys.len();
+            let revoked = app.keys.install(loaded.keys);
+            tracing::info!(
+                keys = count,
+                revoked,
+                "reloaded; settings other than keys take effect with a restart"
+            );
+        }
+        Err(problems) => {
+            tracing::error!(%problems, "not reloaded; the old configuration stays in force")
+        }
+    }
+}
+
+/// Notices that a file was changed or replaced.
+struct Watch {
+    path: PathBuf,
+    seen: Option<Stamp>,
+}
+
+type Stamp = (SystemTime, u64, u64);
+
+impl Watch {
+    fn new(path: PathBuf) -> Self {
+        let seen = stamp(&path);
+        Self { path, seen }
+    }
+
+    fn has_changed(&mut self) -> bool {
+        let now = stamp(&self.path);
+        let changed = now != self.seen;
+        self.seen = now;
+        changed
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}

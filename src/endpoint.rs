@@ -1,0 +1,83 @@
+//! The routes that the gateway answers itself: an axum router behind the auth layer.
+//!
+//! Handlers find out who calls through [`Who`], which only the service of permitted requests puts there; a request that came another way
+//! is answered 500 and never runs one.
+
+mod whoami;
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::{Service, ServiceExt};
+
+use crate::caller::Caller;
+use crate::error::GatewayError;
+use crate::error::shape::{Dialect, respond};
+use crate::permit::Permit;
+use crate::proxy::body::Reply;
+
+/// The gateway's own routes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    router: Router,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        let router = Router::new()
+            .route("/auth/whoami", get(whoami::whoami))
+            .fallback(async || OwnError(GatewayError::NotFound))
+            .method_not_allowed_fallback(async || OwnError(GatewayError::MethodNotAllowed));
+        Self { router }
+    }
+}
+
+impl Endpoints {
+    /// Answers one permitted request.
+    ///
+    /// # Errors
+    /// None of the gateway's own: the router answers everything.
+    pub async fn answer(
+        &self,
+        permit: &Permit,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Reply>, GatewayError> {
+        request.extensions_mut().insert(Who(permit.caller().clone()));
+        let mut router = self.router.clone();
+        let answered: Result<_, Infallible> =
+            match ServiceExt::<Request<Incoming>>::ready(&mut router).await {
+                Ok(ready) => ready.call(request).await,
+                Err(never) => Err(never),
+            };
+        let Ok(response) = answered;
+        Ok(response.map(Reply::own))
+    }
+}
+
+/// Who calls, for handlers.
+#[derive(Clone, Debug)]
+pub struct Who(pub Caller);
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = OwnError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, OwnError> {
+        parts.extensions.get::<Self>().cloned().ok_or(OwnError(GatewayError::Internal))
+    }
+}
+
+/// An error of the gateway's own routes.
+#[derive(Debug)]
+pub struct OwnError(pub GatewayError);
+
+impl IntoResponse for OwnError {
+    fn into_response(self) -> axum::response::Response {
+        respond(&self.0, &Dialect::Rest).map(axum::body::Body::from)
+    }
+}

@@ -1,0 +1,270 @@
+//! Everything the gateway answers in its own name when it does not forward: one closed list, one table.
+//!
+//! A variant is what happened; [`GatewayError::answer`] is the only place that turns it into a status, a machine-readable code and
+//! a sentence. Sentences are constant (or name a scope) and tell the client what to do; causes go to the log. Which shape
+//! the sentence takes on the wire is [`shape`]'s business.
+//!
+//! Status policy: 401 means "this credential, or the lack of one"; 403 "this key may not"; 404 "no such thing for
+//! you", the same whether it is absent or somebody else's; 400 "two readers could understand this differently";
+//! 502/503/504 are the upstream's troubles and never say why.
+
+pub mod shape;
+
+use http::StatusCode;
+
+use crate::principal::Scope;
+use crate::target::SandboxId;
+
+/// What went wrong, as far as a client may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayError {
+    /// The request could be read in two ways, or names its target badly: a code and a sentence from the parser.
+    BadRequest(&'static str, &'static str),
+    /// A head that took too long (RFC 9110 15.5.9).
+    HeadTimeout,
+    /// A head over the limits (RFC 6585 5).
+    HeadTooLarge,
+    /// A body the gateway has to read is over its limit.
+    BodyTooLarge,
+    /// No credential was sent.
+    NoCredential,
+    /// A credential was sent and is not known, not valid now, or malformed.
+    BadCredential,
+    /// A signed URL whose signature is wrong or has expired.
+    BadSignature,
+    /// The principal lacks the scope its route needs.
+    MissingScope(Scope),
+    /// No such route or sandbox for this caller.
+    NotFound,
+    /// A sandbox that is not there, or not the caller's; said as the upstream says it.
+    SandboxNotFound,
+    /// The caller's own sandbox is gone; E2B's proxy says so with 502 and these words.
+    SandboxGone(SandboxId),
+    /// Not a method for this place.
+    MethodNotAllowed,
+    /// The data plane is not configured for this port.
+    NoDataPlane,
+    /// The upstream refused the connection or broke it before answering. `unknown_outcome` says that it may have acted.
+    UpstreamUnreachable {
+        /// A create that may have happened: a client must not blindly repeat it.
+        unknown_outcome: bool,
+    },
+    /// The upstream answered with something that cannot be passed on.
+    UpstreamBadAnswer {
+        /// As above.
+        unknown_outcome: bool,
+    },
+    /// The upstream's head did not come in time.
+    UpstreamTimeout {
+        /// As above.
+        unknown_outcome: bool,
+    },
+    /// Whose sandbox it is could not be found out.
+    OwnershipUnknown,
+    /// The gateway is shutting down or full.
+    NotReady,
+    /// A bug: an invariant did not hold.
+    Internal,
+}
+
+/// One line of the table: what a client sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// `error_code` of the JSON body.
+    pub code: &'static str,
+    /// The Connect and gRPC name of the failure.
+    pub rpc: RpcCode,
+    /// The sentence.
+    pub message: &'static str,
+}
+
+/// The Connect codes the gateway uses, with gRPC's numbers (connectrpc.com/docs/protocol, grpc/status.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the protocol's own")]
+pub enum RpcCode {
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    Unauthenticated,
+}
+
+impl RpcCode {
+    /// Connect's spelling.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "invalid_argument",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::NotFound => "not_found",
+            Self::PermissionDenied => "permission_denied",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::Unimplemented => "unimplemented",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+
+    /// gRPC's number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::InvalidArgument => 3,
+            Self::DeadlineExceeded => 4,
+            Self::NotFound => 5,
+            Self::PermissionDenied => 7,
+            Self::ResourceExhausted => 8,
+            Self::Unimplemented => 12,
+            Self::Internal => 13,
+            Self::Unavailable => 14,
+            Self::Unauthenticated => 16,
+        }
+    }
+}
+
+/// The 401 sentence for a missing credential: both ways to send one, and the variables that make clients send them.
+const NO_CREDENTIAL: &str = "Missing authentication: send 'X-API-Key: <key>' (E2B_API_KEY) or \
+    'Authorization: Bearer <token>' (E2B_ACCESS_TOKEN, COPPICE_TOKEN)";
+const BAD_CREDENTIAL: &str = "Invalid credential: the key sent as 'X-API-Key' (E2B_API_KEY) or \
+    'Authorization: Bearer' (E2B_ACCESS_TOKEN, COPPICE_TOKEN) is not known or not valid now";
+
+impl GatewayError {
+    /// The table.
+    #[must_use]
+    pub const fn answer(&self) -> Answer {
+        let (status, code, rpc, message) = match self {
+            Self::BadRequest(code, message) => {
+                (StatusCode::BAD_REQUEST, *code, RpcCode::InvalidArgument, *message)
+            }
+            Self::HeadTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                RpcCode::DeadlineExceeded,
+                "The request head did not arrive in time",
+            ),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+                RpcCode::ResourceExhausted,
+                "The request head is over 32 KiB or has more than 100 headers",
+            ),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                RpcCode::ResourceExhausted,
+                "The request body is over 1 MiB",
+            ),
+            Self::NoCredential => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                RpcCode::Unauthenticated,
+                NO_CREDENTIAL,
+            ),
+            Self::BadCredential => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                RpcCode::Unauthenticated,
+                BAD_CREDENTIAL,
+            ),
+            Self::BadSignature => (
+                StatusCode::UNAUTHORIZED,
+                "bad_signature",
+                RpcCode::Unauthenticated,
+                "The URL's signature is not valid or has expired; ask the SDK for a new one",
+            ),
+            Self::MissingScope(scope) => (
+                StatusCode::FORBIDDEN,
+                "missing_scope",
+                RpcCode::PermissionDenied,
+                match scope {
+                    Scope::Read => "API key lacks required scope: read",
+                    Scope::Exec => "API key lacks required scope: exec",
+                    Scope::Owner => "API key lacks required scope: owner",
+                    Scope::Admin => "API key lacks required scope: admin",
+                },
+            ),
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                RpcCode::NotFound,
+                "There is nothing at this path",
+            ),
+            Self::SandboxNotFound => {
+                (StatusCode::NOT_FOUND, "sandbox_not_found", RpcCode::NotFound, "Sandbox not found")
+            }
+            Self::SandboxGone(_) => (
+                StatusCode::BAD_GATEWAY,
+                "sandbox_gone",
+                RpcCode::Unavailable,
+                "The sandbox was not found",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                RpcCode::Unimplemented,
+                "This method is not allowed here",
+            ),
+            Self::NoDataPlane => (
+                StatusCode::NOT_FOUND,
+                "no_data_plane",
+                RpcCode::NotFound,
+                "This gateway has no upstream for this sandbox port",
+            ),
+            Self::UpstreamUnreachable { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_unreachable",
+                RpcCode::Unavailable,
+                "The sandbox service could not be reached; try again shortly",
+            ),
+            Self::UpstreamBadAnswer { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_bad_answer",
+                RpcCode::Unavailable,
+                "The sandbox service gave an answer that cannot be passed on",
+            ),
+            Self::UpstreamTimeout { .. } => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                RpcCode::DeadlineExceeded,
+                "The sandbox service did not answer in time",
+            ),
+            Self::OwnershipUnknown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ownership_unknown",
+                RpcCode::Unavailable,
+                "The sandbox service could not be asked about this sandbox; try again shortly",
+            ),
+            Self::NotReady => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_ready",
+                RpcCode::Unavailable,
+                "The gateway is not taking requests now; try again shortly",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                RpcCode::Internal,
+                "The gateway failed; its log has the cause under this request id",
+            ),
+        };
+        Answer { status, code, rpc, message }
+    }
+
+    /// Whether a client that repeats the request may do it twice.
+    #[must_use]
+    pub const fn forbids_retry(&self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamUnreachable { unknown_outcome: true }
+                | Self::UpstreamBadAnswer { unknown_outcome: true }
+                | Self::UpstreamTimeout { unknown_outcome: true }
+        )
+    }
+}

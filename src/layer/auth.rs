@@ -1,0 +1,279 @@
+//! The auth layer: a request goes in, a permitted request comes out, or an answer.
+//!
+//! Straight-line, in the order that the contract fixes: ambiguity 400, credential 401, method 405, scope 403, ownership 404. It is the only
+//! caller of [`permit::clear`](crate::permit::clear) on a running gateway.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+use tower::{Layer, Service};
+
+use super::identify::{Identified, Reading, identify};
+use super::observe::{Answered, Arrival};
+use super::subject::{NO_SANDBOX, Place, Subject, dialect};
+use crate::authn::Authenticator;
+use crate::caller::Caller;
+use crate::clock::UnixTime;
+use crate::directory::{Directory, Entry, Unavailable};
+use crate::error::GatewayError;
+use crate::permit::{self, Cleared, Control, Data, Denial, Passing, Permit, Permitted};
+use crate::proxy::body::Reply;
+use crate::proxy::lookup::Asker;
+use crate::request::Conn;
+use crate::route::{Domain, Router};
+use crate::sandbox::Sandbox;
+use crate::target::{SandboxId, Target};
+use crate::token::signature::{self, Operation, SignedQuery};
+
+/// What decides, shared by all workers.
+#[derive(Debug)]
+pub struct Gate {
+    /// Who is who.
+    pub authenticator: Arc<Authenticator>,
+    /// Whose sandbox is whose.
+    pub directory: Directory,
+    /// What is where.
+    pub router: Router,
+    /// The domain under which sandboxes have host names.
+    pub domain: Option<Domain>,
+    /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked for yet.
+    pub strangers: Semaphore,
+}
+
+impl Gate {
+    /// How many such questions may be open at once.
+    pub const STRANGERS: usize = 32;
+}
+
+/// Puts [`Auth`] in front of a service of permitted requests.
+#[derive(Clone, Debug)]
+pub struct AuthLayer {
+    /// What decides.
+    pub gate: Arc<Gate>,
+    /// How this worker asks the upstream.
+    pub asker: Asker,
+}
+
+impl<S> Layer<S> for AuthLayer {
+    type Service = Auth<S>;
+
+    fn layer(&self, inner: S) -> Auth<S> {
+        Auth { gate: Arc::clone(&self.gate), asker: self.asker.clone(), inner }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Auth<S> {
+    gate: Arc<Gate>,
+    asker: Asker,
+    inner: S,
+}
+
+impl<S, B> Service<Arrival<B>> for Auth<S>
+where
+    S: Service<Permitted<B>, Response = Response<Reply>, Error = GatewayError>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Send + Sync + 'static,
+{
+    type Response = Answered;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, arrival: Arrival<B>) -> Self::Future {
+        let Self { gate, asker, mut inner } = self.clone();
+        Box::pin(async move {
+            let Arrival { request, conn, origin } = arrival;
+            let dialect = dialect(&request);
+            let decided = match decide(&gate, &asker, &request, &conn).await {
+                Ok(permit) => {
+                    let outcome = Answered::permitted(&permit);
+                    let permitted = Permitted { permit, request, origin };
+                    return Ok(outcome.with(inner.call(permitted).await, &dialect));
+                }
+                Err(refused) => refused,
+            };
+            Ok(Answered::refused(decided, &dialect))
+        })
+    }
+}
+
+/// A refusal, and who was refused as far as that is known.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: GatewayError,
+    /// Who, once authenticated.
+    pub caller: Option<Caller>,
+}
+
+impl From<GatewayError> for Refused {
+    fn from(error: GatewayError) -> Self {
+        Self { error, caller: None }
+    }
+}
+
+async fn decide<B>(
+    gate: &Gate,
+    asker: &Asker,
+    request: &Request<B>,
+    conn: &Conn,
+) -> Result<Permit, Refused> {
+    let subject = Subject::read(request, conn, &gate.router, gate.domain.as_ref())?;
+    let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
+    let now = UnixTime::now();
+    let mut found = None;
+    let mut unsigned = None;
+    let identified = if gate.authenticator.is_open() {
+        let passing = Passing { authorization: true, access_token: true };
+        Identified { caller: Caller::Open, passing }
+    } else {
+        match identify(&gate.authenticator, &subject, headers, query, now)? {
+            Reading::Caller(identified) => identified,
+            Reading::Signed => {
+                let Place::Sandbox(target) = &subject.aim else { return Err(NO_SANDBOX.into()) };
+                let (caller, sandbox) =
+                    signed(gate, asker, target, request.method(), query, now).await?;
+                found = Some(sandbox);
+                unsigned = Some(signature::unsigned(query));
+                Identified { caller, passing: Passing { authorization: true, access_token: false } }
+            }
+        }
+    };
+    let Identified { caller, passing } = identified;
+    let refuse = |error| Refused { error, caller: Some(caller.clone()) };
+    if subject.matched.method_not_allowed.is_some() {
+        return Err(refuse(GatewayError::MethodNotAllowed));
+    }
+    let cleared = permit::clear(caller.clone(), &subject.matched, subject.websocket)
+        .map_err(|denial| refuse(denied(denial)))?;
+    let place = Placing { gate, asker, caller: &caller, subject: &subject, passing };
+    match &subject.aim {
+        Place::Control if subject.is_own() => Ok(cleared.own()),
+        Place::Control => place.on_control(cleared).await.map_err(refuse),
+        Place::Sandbox(target) => {
+            place.in_sandbox(cleared, target, found, unsigned).await.map_err(refuse)
+        }
+        Place::Nowhere => Err(refuse(NO_SANDBOX)),
+    }
+}
+
+struct Placing<'a> {
+    gate: &'a Gate,
+    asker: &'a Asker,
+    caller: &'a Caller,
+    subject: &'a Subject<'a>,
+    passing: Passing,
+}
+
+impl Placing<'_> {
+    async fn on_control(&self, cleared: Cleared) -> Result<Permit, GatewayError> {
+        let sandbox = match self.subject.matched.sandbox {
+            Some(raw) if cleared.needs_standing() => {
+                let id = SandboxId::parse(raw).map_err(|_| GatewayError::SandboxNotFound)?;
+                let found = find(self.gate, self.asker, &id).await?;
+                Some(found.ok_or(GatewayError::SandboxNotFound)?)
+            }
+            _ => None,
+        };
+        let foreign_authorization = self.passing.authorization;
+        cleared.control(Control { sandbox, foreign_authorization }).map_err(denied)
+    }
+
+    async fn in_sandbox(
+        &self,
+        cleared: Cleared,
+        target: &Target,
+        found: Option<Arc<Sandbox>>,
+        query: Option<String>,
+    ) -> Result<Permit, GatewayError> {
+        let (target, sandbox) = match (self.caller, found) {
+            (Caller::Open, _) => (target.clone(), None),
+            (_, Some(sandbox)) => (at(&sandbox, target), Some(sandbox)),
+            (Caller::Token(_, own), None) => {
+                if !names(&target.sandbox, own) {
+                    return Err(GatewayError::SandboxNotFound);
+                }
+                let sandbox = find(self.gate, self.asker, own)
+                    .await?
+                    .ok_or_else(|| GatewayError::SandboxGone(own.clone()))?;
+                (at(&sandbox, target), Some(sandbox))
+            }
+            (_, None) => {
+                let sandbox = find(self.gate, self.asker, &target.sandbox)
+                    .await?
+                    .ok_or(GatewayError::SandboxNotFound)?;
+                (at(&sandbox, target), Some(sandbox))
+            }
+        };
+        cleared.data(Data { target, sandbox, passing: self.passing, query }).map_err(denied)
+    }
+}
+
+/// The target under the id that the upstream uses for its sandbox.
+fn at(sandbox: &Sandbox, target: &Target) -> Target {
+    Target { sandbox: sandbox.id.clone(), port: target.port }
+}
+
+/// Whether `text` is `id`, or `id` with the `-<clientID>` that old clients append.
+fn names(text: &SandboxId, id: &SandboxId) -> bool {
+    text.as_str()
+        .strip_prefix(id.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+async fn find(
+    gate: &Gate,
+    asker: &Asker,
+    id: &SandboxId,
+) -> Result<Option<Arc<Sandbox>>, GatewayError> {
+    match gate.directory.find(id, asker.ask(id)).await {
+        Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
+        Ok(Entry::Absent) => Ok(None),
+        Err(Unavailable) => Err(GatewayError::OwnershipUnknown),
+    }
+}
+
+/// Who signed a file URL. Every failure but an unreachable upstream is the same to the client.
+async fn signed(
+    gate: &Gate,
+    asker: &Asker,
+    target: &Target,
+    method: &http::Method,
+    query: &str,
+    now: UnixTime,
+) -> Result<(Caller, Arc<Sandbox>), GatewayError> {
+    let operation = if *method == http::Method::POST { Operation::Write } else { Operation::Read };
+    let query = SignedQuery::parse(query).map_err(|_| GatewayError::BadSignature)?;
+    if !query.is_current(now) {
+        return Err(GatewayError::BadSignature);
+    }
+    let place = gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady)?;
+    let sandbox = find(gate, asker, &target.sandbox).await?.ok_or(GatewayError::BadSignature)?;
+    drop(place);
+    let principal = gate
+        .authenticator
+        .signer(&sandbox, &query, operation, now)
+        .ok_or(GatewayError::BadSignature)?;
+    Ok((Caller::Signature(principal, sandbox.id.clone()), sandbox))
+}
+
+fn denied(denial: Denial) -> GatewayError {
+    match denial {
+        Denial::MissingScope(scope) => GatewayError::MissingScope(scope),
+        Denial::Hidden => GatewayError::NotFound,
+        Denial::NotTheirs => GatewayError::SandboxNotFound,
+    }
+}

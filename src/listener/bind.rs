@@ -1,0 +1,105 @@
+//! Binds the sockets, once for all workers.
+//!
+//! On Linux each worker gets its own socket on the same address (`SO_REUSEPORT`), so that the kernel spreads connections and no accept queue is shared.
+//! Elsewhere, and for unix sockets, workers share one.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+const BACKLOG: i32 = 1024;
+
+/// Sockets of one address, one for each worker.
+#[derive(Debug)]
+pub enum Bound {
+    /// TCP.
+    Tcp(Vec<TcpListener>),
+    /// A unix socket.
+    Unix(Vec<UnixListener>),
+}
+
+/// Binds `address` for `workers`. Port 0 becomes one free port for all of them.
+///
+/// # Errors
+/// The address is in use or not ours.
+pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<(Bound, SocketAddr)> {
+    // A socket that shares its port would not notice another program on it; one that does not, does.
+    let probe = socket(address, false)?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    if cfg!(target_os = "linux") {
+        drop(probe);
+        let sockets = (0..workers).map(|_| socket(address, true).map(TcpListener::from));
+        return Ok((Bound::Tcp(sockets.collect::<io::Result<_>>()?), address));
+    }
+    let one = TcpListener::from(probe);
+    let sockets = (0..workers).map(|_| one.try_clone()).collect::<io::Result<_>>()?;
+    Ok((Bound::Tcp(sockets), address))
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Binds a unix socket at `path`. A socket file that nobody answers on any more is replaced; a live one is not.
+///
+/// # Errors
+/// Something answers there, or the path cannot be bound.
+pub fn unix(path: &Path, workers: usize) -> io::Result<Bound> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another program listens on this socket",
+        ));
+    }
+    if std::fs::symlink_metadata(path).is_ok_and(|metadata| is_socket(&metadata)) {
+        std::fs::remove_file(path)?;
+    }
+    let one = UnixListener::bind(path)?;
+    one.set_nonblocking(true)?;
+    let sockets = (0..workers).map(|_| one.try_clone()).collect::<io::Result<_>>()?;
+    Ok(Bound::Unix(sockets))
+}
+
+fn is_socket(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    metadata.file_type().is_socket()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_address_is_noticed_although_workers_share_theirs() {
+        let (first, address) = tcp("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        assert_eq!(tcp(address, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        assert!(tcp(address, 2).is_ok());
+    }
+
+    #[test]
+    fn a_dead_socket_file_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gate.sock");
+        let live = unix(&path, 1).unwrap();
+        assert_eq!(unix(&path, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(live);
+        assert!(unix(&path, 2).is_ok());
+        std::fs::write(directory.path().join("file"), "kept").unwrap();
+        assert!(unix(&directory.path().join("file"), 1).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! What the request side of a connection tells the guard below it: upgrade verdicts, and requests in progress.
+//!
+//! Atomics only; one of these exists per connection and is cloned into every request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use tokio::time::{Duration, Instant};
+
+const NOT_ASKED: u8 = 0;
+const ASKED: u8 = 1;
+const SWITCHED: u8 = 2;
+const NOT_SWITCHED: u8 = 3;
+
+/// Speaks to the [`HeadGuard`](super::HeadGuard) of one connection. Cheap to clone.
+#[derive(Clone)]
+pub struct GuardHandle(Arc<Shared>);
+
+struct Shared {
+    verdict: AtomicU8,
+    waker: AtomicWaker,
+    in_flight: AtomicUsize,
+    born: Instant,
+    /// Milliseconds from `born` to the last time a request ended.
+    last_end: AtomicU64,
+}
+
+/// A request in progress: while one lives, its connection is not idle.
+#[must_use = "the request counts as finished when this is dropped"]
+pub struct InFlight(Arc<Shared>);
+
+/// What came of an upgrade request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Switched,
+    NotSwitched,
+}
+
+impl GuardHandle {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Shared {
+            verdict: AtomicU8::new(NOT_ASKED),
+            waker: AtomicWaker::new(),
+            in_flight: AtomicUsize::new(0),
+            born: Instant::now(),
+            last_end: AtomicU64::new(0),
+        }))
+    }
+
+    /// The current upgrade request is being answered with 101: from here on the connection is a tunnel.
+    ///
+    /// Call it before the 101 is handed to the HTTP server. Without an upgrade request that waits for a verdict, this does
+    /// nothing: bytes stay guarded.
+    pub fn switched(&self) {
+        self.decide(SWITCHED);
+    }
+
+    /// The current upgrade request is being answered with something else than 101: what follows is the next head.
+    ///
+    /// Call it, like [`switched`](Self::switched), only for a request that asks for `websocket` in HTTP/1.1; of pipelined
+    /// requests an earlier one must not decide for a later one.
+    pub fn not_switched(&self) {
+        self.decide(NOT_SWITCHED);
+    }
+
+    /// Counts a request as in progress until what is returned is dropped. Keep it with the response body, to its end.
+    pub fn request_started(&self) -> InFlight {
+        self.0.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(&self.0))
+    }
+
+    fn decide(&self, verdict: u8) {
+        let asked =
+            self.0.verdict.compare_exchange(ASKED, verdict, Ordering::AcqRel, Ordering::Acquire);
+        if asked.is_ok() {
+            self.0.waker.wake();
+        }
+    }
+
+    /// An upgrade request is about to be delivered.
+    pub(super) fn ask(&self) {
+        self.0.verdict.store(ASKED, Ordering::Release);
+    }
+
+    /// Takes the verdict, or arranges for `waker` to be woken by it.
+    pub(super) fn take_verdict(&self, waker: &Waker) -> Option<Verdict> {
+        self.0.waker.register(waker);
+        let verdict = match self.0.verdict.load(Ordering::Acquire) {
+            SWITCHED => Verdict::Switched,
+            NOT_SWITCHED => Verdict::NotSwitched,
+            _ => return None,
+        };
+        self.0.verdict.store(NOT_ASKED, Ordering::Release);
+        Some(verdict)
+    }
+
+    /// Since when no request has been in progress; `None` while one is.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        if self.0.in_flight.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        Some(self.0.born + Duration::from_millis(self.0.last_end.load(Ordering::Acquire)))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let elapsed = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last_end.fetch_max(elapsed, Ordering::AcqRel);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for GuardHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardHandle")
+            .field("verdict", &self.0.verdict)
+            .field("in_flight", &self.0.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InFlight")
+    }
+}

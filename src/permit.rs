@@ -1,0 +1,226 @@
+//! The permit: proof, as a value, that one request may go on, and where to.
+//!
+//! A permit has private fields and comes only from here: first [`clear`] judges scope against class, then the cleared request says where it
+//! goes and, if that is a sandbox, shows whose it is. The forwarder and the gateway's own router take a [`Permitted`] and nothing
+//! else, so a route that nobody authorised cannot be mounted. Pure: no I/O.
+//!
+//! ```compile_fail
+//! // Nobody else can write one.
+//! let forged = coppice_gateway::permit::Permit { plan: todo!() };
+//! ```
+
+use std::sync::Arc;
+
+use http::Request;
+
+use crate::caller::Caller;
+use crate::policy::{Requirement, Verdict};
+use crate::principal::Scope;
+use crate::request::Origin;
+use crate::route::{Class, Match, Notes, Route, Surface};
+use crate::sandbox::Sandbox;
+use crate::target::Target;
+
+/// A request and the permit that covers it.
+#[derive(Debug)]
+pub struct Permitted<B> {
+    /// What was decided.
+    pub permit: Permit,
+    /// The request, as it came.
+    pub request: Request<B>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// One decision about one request.
+#[derive(Debug)]
+pub struct Permit {
+    caller: Caller,
+    route: Option<&'static Route>,
+    surface: Surface,
+    class: Class,
+    websocket: bool,
+    plan: Plan,
+}
+
+/// Where a permitted request goes.
+#[derive(Debug)]
+pub enum Plan {
+    /// To the gateway's own router.
+    Own,
+    /// To the sandbox API.
+    Control(Control),
+    /// Into a sandbox.
+    Data(Data),
+}
+
+/// A permitted control-plane request.
+#[derive(Debug)]
+pub struct Control {
+    /// The sandbox that the path names, the caller's own. `None` where it names none, or nobody asked.
+    pub sandbox: Option<Arc<Sandbox>>,
+    /// `Authorization` is not for the gateway and passes.
+    pub foreign_authorization: bool,
+}
+
+/// A permitted data-plane request.
+#[derive(Debug)]
+pub struct Data {
+    /// The one target that was authorised.
+    pub target: Target,
+    /// Its record, with the upstream's own tokens. `None` in open mode, where nobody asks.
+    pub sandbox: Option<Arc<Sandbox>>,
+    /// What passes beside the decision.
+    pub passing: Passing,
+    /// The query to send instead of the client's, once a signature was taken out of it.
+    pub query: Option<String>,
+}
+
+/// Credential-like headers that belong to the application in the sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passing {
+    /// `Authorization`.
+    pub authorization: bool,
+    /// `X-Access-Token`.
+    pub access_token: bool,
+}
+
+/// Why a request may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The caller lacks this scope.
+    MissingScope(Scope),
+    /// The route is there for nobody.
+    Hidden,
+    /// The sandbox is somebody else's, or nobody's.
+    NotTheirs,
+}
+
+/// A request whose caller has the scope for it.
+#[derive(Debug)]
+pub struct Cleared {
+    caller: Caller,
+    route: Option<&'static Route>,
+    surface: Surface,
+    class: Class,
+    websocket: bool,
+}
+
+/// Judges a caller's scopes against what a request's class demands.
+///
+/// # Errors
+/// [`Denial::MissingScope`] or [`Denial::Hidden`].
+pub fn clear(caller: Caller, matched: &Match<'_>, websocket: bool) -> Result<Cleared, Denial> {
+    let on_control = !matched.surface.is_data_plane();
+    let requirement = Requirement::of(matched.class, websocket && on_control);
+    match requirement.verdict(caller.scopes()) {
+        Verdict::Public | Verdict::Allowed => Ok(Cleared {
+            caller,
+            route: matched.route(),
+            surface: matched.surface,
+            class: matched.class,
+            websocket,
+        }),
+        Verdict::MissingScope(scope) => Err(Denial::MissingScope(scope)),
+        Verdict::Hidden => Err(Denial::Hidden),
+    }
+}
+
+impl Cleared {
+    /// Whether the sandbox in the path must be shown to be the caller's before [`Self::control`] gives a permit.
+    #[must_use]
+    pub fn needs_standing(&self) -> bool {
+        let names_sandbox = self.route.is_none_or(|route| route.notes.has(Notes::OWN));
+        names_sandbox && !self.caller.sees_all_tenants()
+    }
+
+    /// Permits it to the gateway's own router.
+    #[must_use]
+    pub fn own(self) -> Permit {
+        self.permit(Plan::Own)
+    }
+
+    /// Permits it to the sandbox API.
+    ///
+    /// # Errors
+    /// [`Denial::NotTheirs`] when the route is about a sandbox that was not shown to be the caller's.
+    pub fn control(self, control: Control) -> Result<Permit, Denial> {
+        let stands = match &control.sandbox {
+            Some(sandbox) => owns(&self.caller, sandbox),
+            None => !self.needs_standing(),
+        };
+        if stands { Ok(self.permit(Plan::Control(control))) } else { Err(Denial::NotTheirs) }
+    }
+
+    /// Permits it into a sandbox.
+    ///
+    /// # Errors
+    /// [`Denial::NotTheirs`] when the sandbox is not the caller's, or its record is of another one.
+    pub fn data(self, data: Data) -> Result<Permit, Denial> {
+        let stands = match &data.sandbox {
+            Some(sandbox) => sandbox.id == data.target.sandbox && owns(&self.caller, sandbox),
+            None => matches!(self.caller, Caller::Open),
+        };
+        if stands { Ok(self.permit(Plan::Data(data))) } else { Err(Denial::NotTheirs) }
+    }
+
+    fn permit(self, plan: Plan) -> Permit {
+        let Self { caller, route, surface, class, websocket } = self;
+        Permit { caller, route, surface, class, websocket, plan }
+    }
+}
+
+/// Whose sandbox it is. A token or signature is good for its own sandbox where the upstream keeps no marker, but never
+/// against one; without a marker a sandbox belongs to nobody.
+fn owns(caller: &Caller, sandbox: &Sandbox) -> bool {
+    let same_tenant = |tenant| sandbox.tenant.as_ref() == Some(tenant);
+    match caller {
+        Caller::Open => true,
+        Caller::Anonymous => false,
+        Caller::Key(principal, _) => caller.sees_all_tenants() || same_tenant(&principal.tenant),
+        Caller::Token(principal, id) | Caller::Signature(principal, id) => {
+            *id == sandbox.id
+                && (caller.sees_all_tenants()
+                    || sandbox.tenant.is_none()
+                    || same_tenant(&principal.tenant))
+        }
+    }
+}
+
+impl Permit {
+    /// Who calls.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The row of the route table that matched; `None` for what no row lists.
+    #[must_use]
+    pub const fn route(&self) -> Option<&'static Route> {
+        self.route
+    }
+
+    /// The surface that answers.
+    #[must_use]
+    pub const fn surface(&self) -> Surface {
+        self.surface
+    }
+
+    /// The class that was demanded and met.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Whether the client asks for a WebSocket.
+    #[must_use]
+    pub const fn websocket(&self) -> bool {
+        self.websocket
+    }
+
+    /// Where the request goes.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}

@@ -1,0 +1,137 @@
+//! The forwarder: takes what was permitted to the upstream and streams the answer back.
+//!
+//! It obeys and decides nothing: every entry takes a [`Permit`](crate::permit::Permit), which only the policy can make. It knows no keys and no
+//! settings file; what it needs to know of the upstream is in [`Upstreams`].
+
+pub mod body;
+pub mod control;
+pub mod data;
+pub mod edit;
+pub mod exchange;
+pub mod headers;
+pub mod lookup;
+pub mod pool;
+pub mod tunnel;
+pub mod v1;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
+
+use crate::authn::Authenticator;
+use crate::directory::Directory;
+use crate::error::GatewayError;
+use pool::Pool;
+use tunnel::Tunnels;
+use v1::Dialects;
+
+/// One upstream's address, in the pieces that requests are built from.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    authority: Authority,
+    host: HeaderValue,
+    /// What precedes every path; empty or starting with `/` and not ending in one.
+    prefix: Box<str>,
+}
+
+impl Upstream {
+    /// An upstream at `http://authority` + `prefix`.
+    #[must_use]
+    pub fn new(authority: Authority, prefix: &str) -> Self {
+        let host = HeaderValue::from_str(authority.as_str())
+            .unwrap_or_else(|_| HeaderValue::from_static("upstream"));
+        Self { authority, host, prefix: prefix.trim_end_matches('/').into() }
+    }
+
+    /// The URI of `path_and_query` there; nothing is parsed again unless there is a prefix.
+    ///
+    /// # Errors
+    /// [`GatewayError::Internal`], which cannot happen for a path that was parsed before.
+    pub fn uri(&self, path_and_query: PathAndQuery) -> Result<Uri, GatewayError> {
+        let path_and_query = if self.prefix.is_empty() {
+            path_and_query
+        } else {
+            let joined = format!("{}{path_and_query}", self.prefix);
+            PathAndQuery::from_maybe_shared(bytes::Bytes::from(joined))
+                .map_err(|_| GatewayError::Internal)?
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path_and_query);
+        Uri::from_parts(parts).map_err(|_| GatewayError::Internal)
+    }
+}
+
+/// Where everything is, and how long it may take.
+#[derive(Debug)]
+pub struct Upstreams {
+    /// The sandbox API.
+    pub control: Upstream,
+    /// The key that the gateway itself shows there, instead of the client's.
+    pub key: Option<HeaderValue>,
+    /// Sandbox ports with an upstream of their own.
+    pub ports: Vec<(u16, Upstream)>,
+    /// Every other port.
+    pub any_port: Option<Upstream>,
+    /// The domain in the `Host` that sandboxes are addressed by.
+    pub domain: Box<str>,
+    /// Whether upstreams are spoken to in HTTP/2.
+    pub http2: bool,
+    /// To the head of an answer, on requests that only read.
+    pub response_timeout: Duration,
+    /// The same, on requests that may start something.
+    pub create_timeout: Duration,
+    /// For the gateway's own questions about a sandbox.
+    pub lookup_timeout: Duration,
+    /// Which generation of the API the control plane speaks, once known.
+    pub dialects: Dialects,
+}
+
+impl Upstreams {
+    /// The upstream of a sandbox port.
+    #[must_use]
+    pub fn of_port(&self, port: u16) -> Option<&Upstream> {
+        let own = self.ports.iter().find(|(own, _)| *own == port).map(|(_, upstream)| upstream);
+        own.or(self.any_port.as_ref())
+    }
+}
+
+/// One worker's forwarder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Forwarder {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    upstreams: Arc<Upstreams>,
+    /// Mints the tokens that go into answers.
+    authenticator: Arc<Authenticator>,
+    directory: Directory,
+    tunnels: Tunnels,
+}
+
+impl Forwarder {
+    /// A forwarder of this worker's `pool`.
+    #[must_use]
+    pub fn new(
+        pool: Pool,
+        upstreams: Arc<Upstreams>,
+        authenticator: Arc<Authenticator>,
+        directory: Directory,
+        tunnels: Tunnels,
+    ) -> Self {
+        let inner = Inner { pool, upstreams, authenticator, directory, tunnels };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How this worker asks the upstream about a sandbox.
+    #[must_use]
+    pub fn asker(&self) -> lookup::Asker {
+        lookup::Asker::new(self.inner.pool.clone(), Arc::clone(&self.inner.upstreams))
+    }
+}

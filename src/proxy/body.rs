@@ -1,0 +1,213 @@
+//! Bodies on their way through: nothing is buffered, frames pass as they come.
+//!
+//! [`Outgoing`] goes to the upstream, [`Reply`] to the client. A reply ends when its caller's key is revoked, however long it
+//! has been streaming; dropping either one cancels the other side's work.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::headers::may_trail;
+use crate::principal::Principal;
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The other side broke off.
+    #[error("the body broke off")]
+    Broken(#[from] hyper::Error),
+    /// The caller's key was revoked.
+    #[error("the key was revoked")]
+    Revoked,
+    /// The gateway's own router failed.
+    #[error("the gateway's own answer broke off")]
+    Own(#[from] axum::Error),
+}
+
+/// A request body for the upstream.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// None.
+    Empty,
+    /// One the gateway read and edited.
+    Whole(Option<Bytes>),
+    /// The client's, as it comes. The flag is set once all of it has been passed on.
+    Stream(Incoming, Arc<AtomicBool>),
+}
+
+impl Outgoing {
+    /// A body of these bytes.
+    #[must_use]
+    pub const fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
+
+    /// The client's body, and a flag that tells when it has all been passed on. `None`: there is nothing to wait for.
+    #[must_use]
+    pub fn stream(body: Incoming) -> (Self, Option<Arc<AtomicBool>>) {
+        if body.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let sent = Arc::new(AtomicBool::new(false));
+        (Self::Stream(body, Arc::clone(&sent)), Some(sent))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(body, sent) => {
+                let polled = Pin::new(&mut *body).poll_frame(cx);
+                if body.is_end_stream() || matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+                    sent.store(true, Ordering::Relaxed);
+                }
+                polled.map_ok(strip_trailers)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Stream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Stream(body, _) => body.size_hint(),
+        }
+    }
+}
+
+/// Trailers may not say what a head may not say.
+fn strip_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(trailers) if trailers.keys().all(may_trail) => Frame::trailers(trailers),
+        Ok(trailers) => Frame::trailers(
+            trailers
+                .iter()
+                .filter(|(name, _)| may_trail(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<HeaderMap>(),
+        ),
+        Err(data) => data,
+    }
+}
+
+/// An answer's body for the client.
+#[derive(Debug)]
+pub struct Reply {
+    content: Content,
+    watch: Option<Watch>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Option<Bytes>),
+    Upstream(Incoming),
+    Own(axum::body::Body),
+}
+
+/// Ends the body with the caller's key. The wait is set up only once the body has had to wait for its upstream.
+struct Watch {
+    principal: Arc<Principal>,
+    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Watch({:?})", self.principal.key)
+    }
+}
+
+impl Watch {
+    fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let wait = self.revoked.get_or_insert_with(|| {
+            let principal = Arc::clone(&self.principal);
+            Box::pin(async move { principal.revocation.revoked().await })
+        });
+        wait.as_mut().poll(cx)
+    }
+}
+
+impl Reply {
+    /// A body of these bytes.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { content: Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), watch: None }
+    }
+
+    /// The upstream's body, for as long as `principal`'s key lives.
+    #[must_use]
+    pub fn upstream(body: Incoming, principal: Option<Arc<Principal>>) -> Self {
+        let watch = principal.map(|principal| Watch { principal, revoked: None });
+        Self { content: Content::Upstream(body), watch }
+    }
+
+    /// The body of the gateway's own router.
+    #[must_use]
+    pub const fn own(body: axum::body::Body) -> Self {
+        Self { content: Content::Own(body), watch: None }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Content::Own(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+        };
+        let Some(watch) = &mut this.watch else { return polled };
+        let revoked = match polled {
+            Poll::Ready(_) => watch.principal.revocation.is_revoked(),
+            Poll::Pending => watch.poll_revoked(cx).is_ready(),
+        };
+        if revoked { Poll::Ready(Some(Err(BodyError::Revoked))) } else { polled }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_none(),
+            Content::Upstream(body) => body.is_end_stream(),
+            Content::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Content::Upstream(body) => body.size_hint(),
+            Content::Own(body) => body.size_hint(),
+        }
+    }
+}

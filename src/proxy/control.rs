@@ -1,0 +1,392 @@
+//! Forwards permitted requests to the sandbox API.
+//!
+//! Bodies stream, but for the few that the gateway changes ([`edit`](super::edit)). The upstream is told who calls in headers that no client can
+//! forge, and shown the gateway's own key instead of the client's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RANGE,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::body::{Outgoing, Reply};
+use super::edit::{self, Generation, MAX_ANSWER, MAX_BODY};
+use super::exchange::{Bounds, exchange};
+use super::v1::Twin;
+use super::{Forwarder, headers, lookup, tunnel, v1};
+use crate::caller::Caller;
+use crate::credential::X_API_KEY;
+use crate::error::GatewayError;
+use crate::permit::{Control, Permit};
+use crate::principal::Principal;
+use crate::request::Origin;
+use crate::route::{BodyEdit, Effect, Tokens};
+use crate::sandbox::Sandbox;
+
+const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
+const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
+const X_COPPICE_SCOPES: HeaderName = HeaderName::from_static("x-coppice-scopes");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+impl Forwarder {
+    /// Forwards one request to the sandbox API.
+    ///
+    /// # Errors
+    /// The body is not what its route takes, or the upstream fails.
+    pub async fn control(
+        &self,
+        permit: &Permit,
+        control: &Control,
+        request: Request<Incoming>,
+        origin: Origin,
+    ) -> Result<Response<Reply>, GatewayError> {
+        let ask = Ask { forwarder: self, permit, control };
+        ask.forward(request, origin).await
+    }
+}
+
+/// One request on its way to the sandbox API.
+struct Ask<'a> {
+    forwarder: &'a Forwarder,
+    permit: &'a Permit,
+    control: &'a Control,
+}
+
+impl Ask<'_> {
+    async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        origin: Origin,
+    ) -> Result<Response<Reply>, GatewayError> {
+        let websocket = self.permit.websocket().then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        let coded = parts.headers.contains_key(CONTENT_ENCODING);
+        self.rewrite_head(&mut parts.headers, origin);
+        parts.version = Version::HTTP_11;
+        let mut bounds = self.bounds(&parts.method);
+        let path =
+            parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+
+        let answer = if let Some(body_edit) = self.body_edit() {
+            if coded {
+                return Err(CODED_BODY);
+            }
+            let sent = read_body(body).await?;
+            self.ask_with_edited_body(&parts, &path, &sent, body_edit, &bounds).await?
+        } else {
+            if websocket.is_some() {
+                tunnel::ask_upstream(&mut parts.headers);
+            }
+            let (body, sent) = Outgoing::stream(body);
+            bounds.sent = sent;
+            parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
+            exchange(&self.forwarder.inner.pool, Request::from_parts(parts.clone(), body), &bounds)
+                .await?
+        };
+
+        if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
+            return Ok(self.switch(client, answer));
+        }
+        self.take_note(&parts.method, answer.status()).await;
+        self.pass(answer, &parts.method).await
+    }
+
+    /// Strips what is not for the upstream, then says what only the gateway may say.
+    fn rewrite_head(&self, head: &mut HeaderMap, origin: Origin) {
+        let inner = &self.forwarder.inner;
+        let clients_key = matches!(self.permit.caller(), Caller::Open)
+            .then(|| head.get(X_API_KEY).cloned())
+            .flatten();
+        headers::strip_hop_by_hop(head);
+        headers::strip_own(head, &[]);
+        headers::join_cookies(head);
+        if !self.control.foreign_authorization {
+            head.remove(AUTHORIZATION);
+        }
+        if self.tokens() != Tokens::None {
+            head.remove(ACCEPT_ENCODING);
+            head.remove(RANGE);
+        }
+        if inner.upstreams.http2 {
+            head.remove(HOST);
+        } else {
+            head.insert(HOST, inner.upstreams.control.host.clone());
+        }
+        head.insert(X_REQUEST_ID, origin.request_id);
+        head.insert(X_FORWARDED_FOR, origin.forwarded_for);
+        head.insert(X_FORWARDED_PROTO, origin.proto);
+        if let Some(host) = origin.host {
+            head.insert(X_FORWARDED_HOST, host);
+        }
+        if let Some(principal) = self.permit.caller().principal() {
+            vouch(head, principal);
+        }
+        let key = match self.permit.caller() {
+            Caller::Anonymous => None,
+            Caller::Open | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
+                inner.upstreams.key.clone().or(clients_key)
+            }
+        };
+        if let Some(key) = key {
+            head.insert(X_API_KEY, key);
+        }
+    }
+
+    fn bounds(&self, method: &Method) -> Bounds {
+        let upstreams = &self.forwarder.inner.upstreams;
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        let creates = self
+            .permit
+            .route()
+            .is_some_and(|route| !matches!(route.effect, Effect::None | Effect::End));
+        Bounds {
+            head: Some(if reads { upstreams.response_timeout } else { upstreams.create_timeout }),
+            sent: None,
+            principal: self.permit.caller().principal().cloned(),
+            creates,
+        }
+    }
+
+    fn tokens(&self) -> Tokens {
+        match self.permit.caller() {
+            Caller::Open => Tokens::None,
+            Caller::Anonymous | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
+                self.permit.route().map_or(Tokens::None, |route| route.tokens)
+            }
+        }
+    }
+
+    /// What the gateway has to do with the request body, if anything.
+    fn body_edit(&self) -> Option<Editing> {
+        let route = self.permit.route()?;
+        let dialects = &self.forwarder.inner.upstreams.dialects;
+        let twin =
+            Twin::of(route.pattern).filter(|_| dialects.only_v1() || dialects.is_undecided());
+        match (route.body, twin) {
+            (BodyEdit::Create, twin) => Some(Editing { creates: true, twin }),
+            (BodyEdit::None, Some(twin)) => Some(Editing { creates: false, twin: Some(twin) }),
+            (BodyEdit::None | BodyEdit::Fork | BodyEdit::Nested, _) => None,
+        }
+    }
+
+    async fn ask_with_edited_body(
+        &self,
+        parts: &http::request::Parts,
+        path: &PathAndQuery,
+        sent: &[u8],
+        editing: Editing,
+        bounds: &Bounds,
+    ) -> Result<Response<Incoming>, GatewayError> {
+        let dialects = &self.forwarder.inner.upstreams.dialects;
+        let Some(twin) = editing.twin else {
+            let body = self.edited(sent, editing, Generation::AsSent)?;
+            return self.send(parts, path.clone(), body, bounds).await;
+        };
+        if !dialects.only_v1() {
+            let body = self.edited(sent, editing, Generation::AsSent)?;
+            let answer = self.send(parts, path.clone(), body, bounds).await?;
+            if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
+                return Ok(answer);
+            }
+        }
+        let down = PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(
+            v1::path(path.as_str()).as_bytes(),
+        ))
+        .map_err(|_| GatewayError::Internal)?;
+        let body = self.edited(sent, editing, Generation::MappedDown)?;
+        self.send(parts, down, body, bounds).await
+    }
+
+    fn edited(
+        &self,
+        sent: &[u8],
+        editing: Editing,
+        generation: Generation,
+    ) -> Result<Vec<u8>, GatewayError> {
+        let tenant = self.permit.caller().principal().map(|principal| &principal.tenant);
+        match (editing.creates, generation) {
+            (true, generation) => edit::create(sent, tenant, generation),
+            (false, Generation::MappedDown) => edit::connect_v1(sent),
+            (false, Generation::AsSent) => Ok(sent.to_vec()),
+        }
+    }
+
+    async fn send(
+        &self,
+        parts: &http::request::Parts,
+        path: PathAndQuery,
+        body: Vec<u8>,
+        bounds: &Bounds,
+    ) -> Result<Response<Incoming>, GatewayError> {
+        let mut parts = parts.clone();
+        parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
+        parts.headers.remove(http::header::TRAILER);
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let body = Outgoing::whole(Bytes::from(body));
+        exchange(&self.forwarder.inner.pool, Request::from_parts(parts, body), bounds).await
+    }
+
+    fn switch(
+        &self,
+        client: hyper::upgrade::OnUpgrade,
+        mut answer: Response<Incoming>,
+    ) -> Response<Reply> {
+        let upstream = hyper::upgrade::on(&mut answer);
+        let principal = self.permit.caller().principal().cloned();
+        self.forwarder.inner.tunnels.join(client, upstream, principal);
+        let (mut parts, _) = answer.into_parts();
+        headers::strip_response(&mut parts.headers);
+        tunnel::ask_upstream(&mut parts.headers);
+        Response::from_parts(parts, Reply::whole(Bytes::new()))
+    }
+
+    /// A sandbox that was killed is not remembered.
+    async fn take_note(&self, method: &Method, status: StatusCode) {
+        let ended =
+            *method == Method::DELETE && (status.is_success() || status == StatusCode::NOT_FOUND);
+        if let (true, Some(sandbox)) = (ended, &self.control.sandbox) {
+            self.forwarder.inner.directory.forget(&sandbox.id).await;
+        }
+    }
+
+    /// Passes the answer on: as it streams, or with tokens exchanged.
+    async fn pass(
+        &self,
+        answer: Response<Incoming>,
+        method: &Method,
+    ) -> Result<Response<Reply>, GatewayError> {
+        let (mut parts, body) = answer.into_parts();
+        headers::strip_response(&mut parts.headers);
+        let principal = self.permit.caller().principal();
+        let tokens = self.tokens();
+        if tokens == Tokens::None || *method == Method::HEAD || !parts.status.is_success() {
+            return Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())));
+        }
+        let bad_answer =
+            GatewayError::UpstreamBadAnswer { unknown_outcome: self.bounds(method).creates };
+        let Some(principal) = principal.filter(|_| !parts.headers.contains_key(CONTENT_ENCODING))
+        else {
+            return Err(bad_answer);
+        };
+        let json = read_answer(body).await.ok_or(bad_answer.clone())?;
+        let edited = match tokens {
+            Tokens::Each => self.exchange_each(&json, principal).await,
+            Tokens::One | Tokens::OneUnlessReadOnly => self.exchange_one(&json, principal).await,
+            Tokens::None => None,
+        };
+        let edited = edited.ok_or_else(|| {
+            tracing::warn!("an answer that should carry a sandbox could not be read");
+            bad_answer
+        })?;
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(edited.len()));
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(Response::from_parts(parts, Reply::whole(Bytes::from(edited))))
+    }
+
+    async fn exchange_one(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+        let inner = &self.forwarder.inner;
+        let sandbox = self.with_owner(lookup::record(json)?, principal);
+        let token = inner.authenticator.mint(principal, &sandbox.id);
+        let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
+        if sandbox.tenant.is_some() {
+            inner.directory.learn(sandbox).await;
+        } else {
+            inner.directory.forget(&sandbox.id).await;
+        }
+        Some(edited)
+    }
+
+    async fn exchange_each(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+        let inner = &self.forwarder.inner;
+        let mut seen = Vec::new();
+        let mint = |text: &str| {
+            let sandbox = lookup::record(text.as_bytes())?;
+            let token = inner.authenticator.mint(principal, &sandbox.id);
+            seen.push(sandbox.id);
+            token
+        };
+        let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
+        for id in &seen {
+            inner.directory.forget(id).await;
+        }
+        Some(edited)
+    }
+
+    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's is its
+    /// caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
+    fn with_owner(&self, mut sandbox: Sandbox, principal: &Principal) -> Sandbox {
+        if sandbox.tenant.is_none() {
+            let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
+            sandbox.tenant = if created {
+                Some(principal.tenant.clone())
+            } else {
+                self.control.sandbox.as_ref().and_then(|known| known.tenant.clone())
+            };
+        }
+        sandbox
+    }
+}
+
+/// What has to be done with a request body.
+#[derive(Clone, Copy)]
+struct Editing {
+    creates: bool,
+    twin: Option<Twin>,
+}
+
+const CODED_BODY: GatewayError =
+    GatewayError::BadRequest("content_coding", "This body must be sent without a content coding");
+
+/// Tells the upstream who calls.
+fn vouch(head: &mut HeaderMap, principal: &Principal) {
+    let tenant = HeaderValue::from_str(principal.tenant.as_str());
+    let name = principal.name.as_deref().map(escape);
+    let name = HeaderValue::from_str(name.as_deref().unwrap_or(principal.key.as_str()));
+    let scopes = HeaderValue::from_str(&principal.scopes.to_string());
+    for (header, value) in
+        [(X_COPPICE_TENANT, tenant), (X_COPPICE_PRINCIPAL, name), (X_COPPICE_SCOPES, scopes)]
+    {
+        if let Ok(value) = value {
+            head.insert(header, value);
+        }
+    }
+}
+
+/// A name as a header can carry it: everything but visible ASCII is percent-encoded, `%` too.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, GatewayError> {
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(GatewayError::BodyTooLarge);
+    }
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(cause) if cause.is::<http_body_util::LengthLimitError>() => {
+            Err(GatewayError::BodyTooLarge)
+        }
+        Err(_) => Err(GatewayError::BadRequest("broken_body", "The body broke off")),
+    }
+}
+
+async fn read_answer(body: Incoming) -> Option<Bytes> {
+    Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
+}

@@ -1,0 +1,122 @@
+//! Forwards permitted requests into a sandbox.
+//!
+//! The one target that was authorised is the one that is dialled: `Host` and both routing headers are rebuilt from it. Nothing is buffered and
+//! nothing is told of the caller, because the sandbox runs code that nobody trusts; it gets its own upstream's tokens and no
+//! other credential.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
+use hyper::body::Incoming;
+
+use super::body::{Outgoing, Reply};
+use super::exchange::{Bounds, exchange};
+use super::{Forwarder, headers, tunnel};
+use crate::caller::Caller;
+use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
+use crate::error::GatewayError;
+use crate::permit::{Data, Permit};
+use crate::route::Surface;
+use crate::route::target::{SANDBOX_ID, SANDBOX_PORT};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl Forwarder {
+    /// Forwards one request to a port of a sandbox.
+    ///
+    /// # Errors
+    /// There is no upstream for the port, or it fails.
+    pub async fn data(
+        &self,
+        permit: &Permit,
+        data: &Data,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Reply>, GatewayError> {
+        let inner = &self.inner;
+        let upstream =
+            inner.upstreams.of_port(data.target.port).ok_or(GatewayError::NoDataPlane)?;
+        let websocket = permit.websocket().then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        let path = match &data.query {
+            Some(query) => with_query(parts.uri.path(), query)?,
+            None => parts
+                .uri
+                .path_and_query()
+                .cloned()
+                .unwrap_or_else(|| PathAndQuery::from_static("/")),
+        };
+        parts.uri = upstream.uri(path)?;
+        parts.version = Version::HTTP_11;
+        rewrite_head(&mut parts.headers, permit, data, &inner.upstreams.domain);
+        if inner.upstreams.http2 {
+            parts.headers.remove(HOST);
+        }
+        if websocket.is_some() {
+            tunnel::ask_upstream(&mut parts.headers);
+        }
+        let principal = permit.caller().principal().cloned();
+        let bounds = Bounds { principal: principal.clone(), ..Bounds::default() };
+        let (body, _) = Outgoing::stream(body);
+        let mut answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
+
+        if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
+            let upstream = hyper::upgrade::on(&mut answer);
+            inner.tunnels.join(client, upstream, principal);
+            let (mut parts, _) = answer.into_parts();
+            headers::strip_response(&mut parts.headers);
+            tunnel::ask_upstream(&mut parts.headers);
+            return Ok(Response::from_parts(parts, Reply::whole(Bytes::new())));
+        }
+        let (mut parts, body) = answer.into_parts();
+        headers::strip_response(&mut parts.headers);
+        Ok(Response::from_parts(parts, Reply::upstream(body, principal)))
+    }
+}
+
+fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
+    let joined = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    PathAndQuery::from_maybe_shared(Bytes::from(joined)).map_err(|_| GatewayError::Internal)
+}
+
+/// Strips, then says where the request is for and shows the upstream its own tokens.
+fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str) {
+    headers::strip_hop_by_hop(head);
+    let open = matches!(permit.caller(), Caller::Open);
+    // An application's own id for a request is its own business here.
+    let kept: &[HeaderName] = match (open, data.passing.access_token) {
+        (true, _) => &[X_REQUEST_ID, X_ACCESS_TOKEN, TRAFFIC_TOKEN, X_API_KEY],
+        (false, true) => &[X_REQUEST_ID, X_ACCESS_TOKEN],
+        (false, false) => &[X_REQUEST_ID],
+    };
+    headers::strip_own(head, kept);
+    headers::join_cookies(head);
+    if !data.passing.authorization {
+        head.remove(AUTHORIZATION);
+    }
+    if let Some(host) = host(data, domain) {
+        head.insert(HOST, host);
+    }
+    if let Ok(id) = HeaderValue::from_str(data.target.sandbox.as_str()) {
+        head.insert(SANDBOX_ID, id);
+    }
+    head.insert(SANDBOX_PORT, HeaderValue::from(data.target.port));
+    let Some(sandbox) = &data.sandbox else { return };
+    if permit.surface() != Surface::Port
+        && let Some(token) = &sandbox.envd_token
+    {
+        head.insert(X_ACCESS_TOKEN, token.clone());
+    }
+    if let Some(token) = &sandbox.traffic_token {
+        head.insert(TRAFFIC_TOKEN, token.clone());
+    }
+}
+
+/// `<port>-<id>.<domain>`, as upstreams and applications expect to be called.
+fn host(data: &Data, domain: &str) -> Option<HeaderValue> {
+    let domain = if domain.parse::<IpAddr>().is_ok() { "localhost" } else { domain };
+    let host = format!("{}-{}.{domain}", data.target.port, data.target.sandbox);
+    HeaderValue::from_maybe_shared(Bytes::from(host)).ok()
+}

@@ -1,0 +1,284 @@
+//! The few JSON bodies that the gateway changes on the way: the tenant's marker into creates, sandbox tokens into answers.
+//!
+//! Only what the gateway owns is touched; everything else keeps its bytes. A request body that two readers could read differently is
+//! refused, an answer that cannot be read is not passed on.
+
+use crate::error::GatewayError;
+use crate::json::{Document, Edit, Found, Kind, Limits, Object, quote};
+use crate::principal::TenantId;
+use crate::sandbox::MARKER;
+
+/// Longest request body that is read to be changed.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// Longest answer that is read to be changed.
+pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+const ENVD_TOKEN: &str = "envdAccessToken";
+const TRAFFIC_TOKEN: &str = "trafficAccessToken";
+/// Seconds that `/v2` creates and connects get when they name no timeout; `/v1` ones get less.
+const V2_TIMEOUT: &str = "300";
+
+const BAD_BODY: GatewayError = GatewayError::BadRequest(
+    "bad_body",
+    "The body must be one JSON object in UTF-8, without repeated or case-variant keys, nested at most 64 deep",
+);
+const BAD_METADATA: GatewayError =
+    GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
+
+/// Which generation of the API a body is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// The one it was written for.
+    AsSent,
+    /// Written for v2, sent to v1.
+    MappedDown,
+}
+
+/// A create payload with the marker of `tenant`, or with no marker in open mode, whatever the caller wrote.
+///
+/// # Errors
+/// The body is no JSON object, or could be read in two ways.
+pub fn create(
+    body: &[u8],
+    tenant: Option<&TenantId>,
+    generation: Generation,
+) -> Result<Vec<u8>, GatewayError> {
+    let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
+    let root = document.root().as_object().ok_or(BAD_BODY)?;
+    root.check_keys().map_err(|_| BAD_BODY)?;
+    let mut edit = Edit::of(&document);
+    mark(&mut edit, &root, tenant)?;
+    if generation == Generation::MappedDown {
+        set(&mut edit, &root, "secure", "true");
+        add(&mut edit, &root, "timeout", V2_TIMEOUT);
+    }
+    Ok(edit.apply())
+}
+
+/// A connect payload written for v2, as v1 wants it: with a timeout. No body at all is an empty object there.
+///
+/// # Errors
+/// As [`create`].
+pub fn connect_v1(body: &[u8]) -> Result<Vec<u8>, GatewayError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
+    let root = document.root().as_object().ok_or(BAD_BODY)?;
+    root.check_keys().map_err(|_| BAD_BODY)?;
+    let mut edit = Edit::of(&document);
+    add(&mut edit, &root, "timeout", V2_TIMEOUT);
+    Ok(edit.apply())
+}
+
+fn mark<'a>(
+    edit: &mut Edit<'a>,
+    root: &Object<'a>,
+    tenant: Option<&TenantId>,
+) -> Result<(), GatewayError> {
+    let marker = tenant.map(|tenant| quote(tenant.as_str()));
+    let fresh = marker.as_ref().map(|marker| format!("{{{}:{marker}}}", quote(MARKER)));
+    let metadata = match root.find_folded("metadata") {
+        Found::Exact(member) => member,
+        Found::Variant(_) => return Err(BAD_METADATA),
+        Found::Absent => {
+            if let Some(fresh) = fresh {
+                edit.insert(root, "metadata", &fresh);
+            }
+            return Ok(());
+        }
+    };
+    match metadata.value.kind() {
+        Kind::Null => {
+            if let Some(fresh) = fresh {
+                edit.replace(metadata.value.span(), fresh);
+            }
+        }
+        Kind::Object => {
+            let object = metadata.value.as_object().ok_or(BAD_METADATA)?;
+            object.check_keys().map_err(|_| BAD_METADATA)?;
+            match object.find_folded(MARKER) {
+                Found::Exact(forged) | Found::Variant(forged) => edit.remove(&object, &forged),
+                Found::Absent => {}
+            }
+            if let Some(marker) = marker {
+                edit.insert(&object, MARKER, &marker);
+            }
+        }
+        Kind::Bool | Kind::Number | Kind::String | Kind::Array => return Err(BAD_METADATA),
+    }
+    Ok(())
+}
+
+/// An answer about one sandbox, with the caller's token in place of the upstream's. `None`: the caller gets no token at all.
+/// The marker is shown only where `show_marker` says so.
+///
+/// `None` when the answer is no JSON object.
+#[must_use]
+pub fn answer(json: &[u8], token: Option<&str>, show_marker: bool) -> Option<Vec<u8>> {
+    let document = Document::parse(json, Limits::default()).ok()?;
+    let mut edit = Edit::of(&document);
+    sandbox(&mut edit, &document.root().as_object()?, token, show_marker);
+    Some(edit.apply())
+}
+
+/// The answer to a fork: an array whose entries hold a sandbox or an error. `token` is asked for each sandbox's own text.
+///
+/// `None` when the answer is no such array.
+#[must_use]
+pub fn fork_answer(
+    json: &[u8],
+    mut token: impl FnMut(&str) -> Option<String>,
+    show_marker: bool,
+) -> Option<Vec<u8>> {
+    let document = Document::parse(json, Limits::default()).ok()?;
+    let mut edit = Edit::of(&document);
+    for entry in document.root().as_array()?.elements() {
+        if let Some(member) = entry.as_object()?.get("sandbox") {
+            let token = token(member.value.text());
+            sandbox(&mut edit, &member.value.as_object()?, token.as_deref(), show_marker);
+        }
+    }
+    Some(edit.apply())
+}
+
+fn sandbox<'a>(edit: &mut Edit<'a>, object: &Object<'a>, token: Option<&str>, show_marker: bool) {
+    let token = token.map(quote);
+    for name in [ENVD_TOKEN, TRAFFIC_TOKEN] {
+        // Every member of the name: an answer that repeats one must not leak the second.
+        for member in object.members().filter(|member| member.key.eq_ignore_ascii_case(name)) {
+            edit.remove(object, &member);
+        }
+        if let Some(token) = &token {
+            edit.insert(object, name, token);
+        }
+    }
+    let metadata = object.get("metadata").and_then(|member| member.value.as_object());
+    if let (Some(metadata), false) = (metadata, show_marker) {
+        for member in metadata.members().filter(|member| member.key.eq_ignore_ascii_case(MARKER)) {
+            edit.remove(&metadata, &member);
+        }
+    }
+}
+
+fn set<'a>(edit: &mut Edit<'a>, object: &Object<'a>, key: &str, json: &str) {
+    match object.find_folded(key) {
+        Found::Exact(member) | Found::Variant(member) => edit.replace(member.value.span(), json),
+        Found::Absent => edit.insert(object, key, json),
+    }
+}
+
+fn add<'a>(edit: &mut Edit<'a>, object: &Object<'a>, key: &str, json: &str) {
+    if matches!(object.find_folded(key), Found::Absent) {
+        edit.insert(object, key, json);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(body: &str) -> Result<String, GatewayError> {
+        let tenant = TenantId::parse("team-a").unwrap();
+        create(body.as_bytes(), Some(&tenant), Generation::AsSent)
+            .map(|edited| String::from_utf8(edited).unwrap())
+    }
+
+    #[test]
+    fn the_marker_is_ours_whatever_the_caller_wrote() {
+        for (body, expected) in [
+            (
+                r#"{"templateID":"b"}"#,
+                r#"{"templateID":"b","metadata":{"coppice_tenant_id":"team-a"}}"#,
+            ),
+            (r#"{"metadata":null}"#, r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#),
+            (r#"{"metadata":{}}"#, r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#),
+            (
+                r#"{"metadata":{"a":"b","coppice_tenant_id":"x","c":1e400}}"#,
+                r#"{"metadata":{"a":"b","c":1e400,"coppice_tenant_id":"team-a"}}"#,
+            ),
+            (
+                r#"{"metadata":{"\u0063oppice_tenant_id":["x"]}}"#,
+                r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#,
+            ),
+            (
+                r#"{"metadata":{"Coppice_Tenant_ID":"x"}}"#,
+                r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#,
+            ),
+        ] {
+            assert_eq!(marked(body).as_deref(), Ok(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_bodies_are_refused() {
+        for body in [
+            "",
+            "[]",
+            "null",
+            "{} {}",
+            r#"{"metadata":{},"metadata":{}}"#,
+            r#"{"metadata":{},"Metadata":{}}"#,
+            r#"{"Metadata":{}}"#,
+            r#"{"metadata":"x"}"#,
+            r#"{"metadata":[]}"#,
+            r#"{"metadata":{"a":1,"a":2}}"#,
+            r#"{"metadata":{"coppice_tenant_id":"x","COPPICE_TENANT_ID":"y"}}"#,
+            "\u{feff}{}",
+        ] {
+            assert!(marked(body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn open_mode_strips_what_the_caller_wrote() {
+        let edited =
+            create(br#"{"metadata":{"coppice_tenant_id":"x","a":"b"}}"#, None, Generation::AsSent);
+        assert_eq!(edited.unwrap(), br#"{"metadata":{"a":"b"}}"#);
+        assert_eq!(create(b"{ }", None, Generation::AsSent).unwrap(), b"{ }");
+    }
+
+    #[test]
+    fn v1_is_told_what_v2_takes_for_granted() {
+        let down = |body: &str| {
+            String::from_utf8(create(body.as_bytes(), None, Generation::MappedDown).unwrap())
+                .unwrap()
+        };
+        assert_eq!(down("{}"), r#"{"secure":true,"timeout":300}"#);
+        assert_eq!(down(r#"{"timeout":5,"secure":false}"#), r#"{"timeout":5,"secure":true}"#);
+        assert_eq!(connect_v1(b"").unwrap(), br#"{"timeout":300}"#);
+        assert_eq!(connect_v1(br#"{"timeout":7}"#).unwrap(), br#"{"timeout":7}"#);
+        assert!(connect_v1(b"[]").is_err());
+    }
+
+    #[test]
+    fn answers_carry_our_token_and_never_the_upstreams() {
+        let json = br#"{"sandboxID":"i1","envdAccessToken":"real","x":1.0,"metadata":{"coppice_tenant_id":"a","k":"v"}}"#;
+        assert_eq!(
+            String::from_utf8(answer(json, Some("ours"), false).unwrap()).unwrap(),
+            r#"{"sandboxID":"i1","x":1.0,"metadata":{"k":"v"},"envdAccessToken":"ours","trafficAccessToken":"ours"}"#
+        );
+        let withheld = String::from_utf8(answer(json, None, true).unwrap()).unwrap();
+        assert_eq!(
+            withheld,
+            r#"{"sandboxID":"i1","x":1.0,"metadata":{"coppice_tenant_id":"a","k":"v"}}"#
+        );
+        let twice =
+            br#"{"envdAccessToken":"real","EnvdAccessToken":"real","envdAccessToken":"real"}"#;
+        assert!(
+            !String::from_utf8(answer(twice, Some("o"), false).unwrap()).unwrap().contains("real")
+        );
+        assert_eq!(answer(b"oops", Some("o"), false), None);
+    }
+
+    #[test]
+    fn each_fork_gets_its_own_token() {
+        let json =
+            br#"[{"sandbox":{"sandboxID":"i1","envdAccessToken":"real"}},{"error":{"code":500}}]"#;
+        let edited =
+            fork_answer(json, |text| text.contains("i1").then(|| "t1".into()), false).unwrap();
+        assert_eq!(
+            String::from_utf8(edited).unwrap(),
+            r#"[{"sandbox":{"sandboxID":"i1","envdAccessToken":"t1","trafficAccessToken":"t1"}},{"error":{"code":500}}]"#
+        );
+        assert_eq!(fork_answer(b"{}", |_| None, false), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! WebSocket tunnels: opaque bytes both ways, and only after the upstream's own 101.
+//!
+//! The client's bytes wait (`listener::head_guard`) until the upstream has switched; any other answer is an ordinary one. A tunnel ends
+//! with either side, with its caller's key, or with the gateway.
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderMap, UPGRADE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::exchange::Chain;
+use crate::principal::Principal;
+
+/// Copied at a time, each way.
+const BUFFER: usize = 16 * 1024;
+
+/// Whether the request asks to become a WebSocket (RFC 6455 4.1): GET, HTTP/1.1, `Connection: upgrade`, `Upgrade: websocket` alone.
+#[must_use]
+pub fn is_websocket<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && asks_for_websocket(headers)
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let only = protocols
+        .next()
+        .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
+    only && protocols.next().is_none() && lists(headers, &CONNECTION, b"upgrade")
+}
+
+/// Whether the head guard holds back what follows this request until it hears whether the connection became a tunnel: its own
+/// rule, which is wider than [`is_websocket`].
+#[must_use]
+pub fn awaits_verdict<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.version() == Version::HTTP_11
+        && lists(headers, &UPGRADE, b"websocket")
+        && lists(headers, &CONNECTION, b"upgrade")
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
+    let mut words =
+        headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    words.any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
+}
+
+/// Puts back the two headers that ask the upstream to switch, after hop-by-hop headers were removed.
+pub fn ask_upstream(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Whether the upstream did switch.
+#[must_use]
+pub fn has_switched(response: &Response<Incoming>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && asks_for_websocket(response.headers())
+}
+
+/// What keeps tunnels within bounds when the gateway stops.
+#[derive(Clone, Debug, Default)]
+pub struct Tunnels {
+    /// Every open tunnel.
+    pub open: TaskTracker,
+    /// Ends them all at once.
+    pub stop: CancellationToken,
+}
+
+impl Tunnels {
+    /// Copies between the two sides until one ends.
+    pub fn join(&self, client: OnUpgrade, upstream: OnUpgrade, principal: Option<Arc<Principal>>) {
+        let stop = self.stop.clone();
+        self.open.spawn(async move {
+            let copied = async {
+                match tokio::try_join!(client, upstream) {
+                    Ok((client, upstream)) => copy(client, upstream).await,
+                    Err(cause) => {
+                        tracing::debug!(cause = %Chain(&cause), "a tunnel was not opened")
+                    }
+                }
+            };
+            let revoked = async {
+                match &principal {
+                    Some(principal) => principal.revocation.revoked().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = copied => {}
+                () = revoked => tracing::info!("a tunnel ended with its key"),
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+async fn copy(client: Upgraded, upstream: Upgraded) {
+    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+    let copied =
+        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await;
+    if let Err(cause) = copied {
+        tracing::debug!(%cause, "a tunnel broke off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_websocket_handshake_counts() {
+        let request = |method: &str, version, connection: &str, upgrade: &[&str]| {
+            let mut builder =
+                Request::builder().method(method).version(version).header(CONNECTION, connection);
+            for value in upgrade {
+                builder = builder.header(UPGRADE, *value);
+            }
+            is_websocket(&builder.body(()).unwrap())
+        };
+        let one = Version::HTTP_11;
+        assert!(request("GET", one, "Upgrade", &["websocket"]));
+        assert!(request("GET", one, "keep-alive, UPGRADE", &["WebSocket"]));
+        assert!(!request("POST", one, "Upgrade", &["websocket"]));
+        assert!(!request("GET", Version::HTTP_10, "Upgrade", &["websocket"]));
+        assert!(!request("GET", Version::HTTP_2, "Upgrade", &["websocket"]));
+        assert!(!request("GET", one, "keep-alive", &["websocket"]));
+        assert!(!request("GET", one, "Upgrade", &["h2c"]));
+        assert!(!request("GET", one, "Upgrade", &["websocket, h2c"]));
+        assert!(!request("GET", one, "Upgrade", &["websocket", "h2c"]));
+        assert!(!request("GET", one, "Upgrade", &[]));
+    }
+}

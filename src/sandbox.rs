@@ -1,0 +1,32 @@
+//! What is known of one sandbox: whose it is, and the tokens its upstream wants.
+//!
+//! A record is made from an upstream's answer and never changes; the directory replaces it whole.
+
+use http::HeaderValue;
+
+use crate::principal::TenantId;
+use crate::target::SandboxId;
+
+/// The metadata key that names the tenant a sandbox belongs to. Only the gateway writes it.
+pub const MARKER: &str = "coppice_tenant_id";
+
+/// One sandbox, as the upstream told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The id as the upstream spells it.
+    pub id: SandboxId,
+    /// Whom the marker names. Without one it belongs to nobody.
+    pub tenant: Option<TenantId>,
+    /// envd's own access token; marked sensitive, so that it prints as such.
+    pub envd_token: Option<HeaderValue>,
+    /// The upstream's own traffic token, likewise.
+    pub traffic_token: Option<HeaderValue>,
+}
+
+/// A token as a header value that does not print. `None` when it could not be sent anyway.
+#[must_use]
+pub fn token_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,170 @@
+//! One connection from accept to close: the head guard, hyper, and the stack above it.
+//!
+//! Every limit and timer of the HTTP server is set here; there is no whole-request timeout, because streams may last.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::Service;
+
+use super::Stack;
+use crate::error::GatewayError;
+use crate::error::shape::{Dialect, respond};
+use crate::lifecycle::Phases;
+use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refusal};
+use crate::proxy::body::{BodyError, Reply};
+use crate::proxy::exchange::Chain;
+use crate::proxy::tunnel::awaits_verdict;
+use crate::request::Conn;
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What the head guard allows.
+    pub limits: Limits,
+    /// HTTP/2 streams at once.
+    pub max_streams: u32,
+}
+
+/// Serves connections the same way, all with one worker's stack.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    http: auto::Builder<TokioExecutor>,
+    limits: Limits,
+    stack: Stack,
+}
+
+impl Connections {
+    /// A server of `stack`.
+    #[must_use]
+    pub fn new(settings: &Settings, stack: Stack) -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1()
+            .timer(TokioTimer::new())
+            // The head guard has its own timers, which know an idle connection from a slow head.
+            .header_read_timeout(None)
+            .max_buf_size(64 * 1024);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.max_streams)
+            .max_header_list_size(32 * 1024)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(100)
+            .max_send_buf_size(128 * 1024)
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024)
+            .keep_alive_interval(Duration::from_secs(60))
+            .keep_alive_timeout(Duration::from_secs(20));
+        Self { http, limits: settings.limits, stack }
+    }
+
+    /// Serves one connection until it ends, or until the gateway does.
+    pub async fn serve<IO>(&self, io: IO, conn: Arc<Conn>, phases: &Phases)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (guarded, guard) = HeadGuard::new(io, self.limits);
+        let service = PerConnection { stack: self.stack.clone(), conn, guard };
+        let connection = self.http.serve_connection_with_upgrades(TokioIo::new(guarded), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = phases.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = phases.stop.cancelled() => Ok(()),
+                }
+            }
+        };
+        if let Err(cause) = ended {
+            tracing::debug!(cause = %Chain(cause.as_ref()), "a connection broke off");
+        }
+    }
+}
+
+/// The stack, for one connection.
+struct PerConnection {
+    stack: Stack,
+    conn: Arc<Conn>,
+    guard: GuardHandle,
+}
+
+impl hyper::service::Service<Request<Incoming>> for PerConnection {
+    type Response = Response<Held>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Held>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let held = self.guard.request_started();
+        if let Some(refusal) = Refusal::from_method(request.method()) {
+            tracing::info!(reason = refusal.code(), peer = ?self.conn.peer, "a request head was refused");
+            let response = respond(&refused(refusal), &Dialect::Rest).map(Reply::whole);
+            return Box::pin(std::future::ready(Ok(hold(response, held))));
+        }
+        let guard = awaits_verdict(&request).then(|| self.guard.clone());
+        let answered = self.stack.clone().call((Arc::clone(&self.conn), request));
+        Box::pin(async move {
+            let Ok(response) = answered.await;
+            match guard {
+                Some(guard) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    guard.switched()
+                }
+                Some(guard) => guard.not_switched(),
+                None => {}
+            }
+            Ok(hold(response, held))
+        })
+    }
+}
+
+/// What a refused head means to its client.
+fn refused(refusal: Refusal) -> GatewayError {
+    match refusal.status() {
+        StatusCode::REQUEST_TIMEOUT => GatewayError::HeadTimeout,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => GatewayError::HeadTooLarge,
+        StatusCode::METHOD_NOT_ALLOWED => GatewayError::MethodNotAllowed,
+        _ => GatewayError::BadRequest(refusal.code(), refusal.message()),
+    }
+}
+
+fn hold(response: Response<Reply>, held: InFlight) -> Response<Held> {
+    response.map(|body| Held { body, _held: held })
+}
+
+/// A body during which its connection does not count as idle.
+struct Held {
+    body: Reply,
+    _held: InFlight,
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,198 @@
+//! One serving thread: a single-threaded runtime with its own sockets, upstream pool and stack.
+//!
+//! Workers share immutable snapshots and nothing that has to be locked on the way of a request.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use crate::layer::auth::Gate;
+use crate::layer::cors::Cors;
+use crate::lifecycle::Phases;
+use crate::proxy::pool;
+use crate::proxy::tunnel::Tunnels;
+use crate::proxy::{Forwarder, Upstreams};
+use crate::request::Conn;
+use crate::route::Listener;
+use crate::server::connection::{self, Connections};
+use crate::server::stack;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What decides.
+    pub gate: Arc<Gate>,
+    /// Where everything is.
+    pub upstreams: Arc<Upstreams>,
+    /// Which browsers' origins may ask.
+    pub cors: Arc<Cors>,
+    /// How upstreams are reached.
+    pub pool: pool::Settings,
+    /// What connections may take.
+    pub connections: connection::Settings,
+    /// Whose forwarded headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Places for open connections.
+    pub places: Arc<Semaphore>,
+    /// The steps of stopping.
+    pub phases: Phases,
+}
+
+/// One socket of a worker and what it stands for.
+#[derive(Debug)]
+pub struct Socket {
+    /// What requests on it are for.
+    pub listener: Listener,
+    /// The socket.
+    pub kind: Kind,
+}
+
+/// The two kinds of socket.
+#[derive(Debug)]
+pub enum Kind {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// How long accepting rests after it failed, for want of file descriptors most likely.
+const REST: Duration = Duration::from_millis(50);
+
+/// Serves until the gateway drains and every connection has ended, or until it stops.
+///
+/// # Errors
+/// The runtime or a socket could not be set up.
+pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let tunnels = Tunnels { open: TaskTracker::new(), stop: shared.phases.stop.clone() };
+        let forwarder = Forwarder::new(
+            pool::build(&shared.pool),
+            Arc::clone(&shared.upstreams),
+            Arc::clone(&shared.gate.authenticator),
+            shared.gate.directory.clone(),
+            tunnels.clone(),
+        );
+        let stack = stack(Arc::clone(&shared.gate), Arc::clone(&shared.cors), forwarder);
+        let connections = Connections::new(&shared.connections, stack);
+        let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
+        let accepting = TaskTracker::new();
+        for socket in sockets {
+            worker.accept_on(socket, &accepting)?;
+        }
+        accepting.close();
+        accepting.wait().await;
+        worker.open.close();
+        tokio::select! {
+            () = worker.open.wait() => {}
+            () = shared.phases.stop.cancelled() => {}
+        }
+        Ok(())
+    })
+}
+
+struct Worker<'a> {
+    shared: &'a Arc<Shared>,
+    connections: Connections,
+    /// Every open connection and tunnel.
+    open: TaskTracker,
+}
+
+impl Worker<'_> {
+    fn accept_on(&self, socket: Socket, accepting: &TaskTracker) -> io::Result<()> {
+        let accept = Accept {
+            shared: Arc::clone(self.shared),
+            connections: self.connections.clone(),
+            open: self.open.clone(),
+            listener: socket.listener,
+        };
+        match socket.kind {
+            Kind::Tcp(socket) => {
+                let socket = TcpListener::from_std(socket)?;
+                accepting.spawn(async move { accept.tcp(socket).await });
+            }
+            Kind::Unix(socket) => {
+                let socket = UnixListener::from_std(socket)?;
+                accepting.spawn(async move { accept.unix(socket).await });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The accept loop of one socket.
+struct Accept {
+    shared: Arc<Shared>,
+    connections: Connections,
+    open: TaskTracker,
+    listener: Listener,
+}
+
+impl Accept {
+    async fn tcp(self, socket: TcpListener) {
+        while let Some(place) = self.place().await {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.shared.phases.drain.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    if let Err(cause) = stream.set_nodelay(true) {
+                        tracing::debug!(%cause, "a connection went away at once");
+                        continue;
+                    }
+                    self.serve(stream, Some(peer.ip()), place);
+                }
+                Err(cause) => rest(&cause).await,
+            }
+        }
+    }
+
+    async fn unix(self, socket: UnixListener) {
+        while let Some(place) = self.place().await {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.shared.phases.drain.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => self.serve(stream, None, place),
+                Err(cause) => rest(&cause).await,
+            }
+        }
+    }
+
+    /// A place for one more connection; `None` once the gateway drains. While there is none, new connections wait in the kernel's queue.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            place = Arc::clone(&self.shared.places).acquire_owned() => place.ok(),
+            () = self.shared.phases.drain.cancelled() => None,
+        }
+    }
+
+    fn serve<IO>(&self, stream: IO, peer: Option<IpAddr>, place: OwnedSemaphorePermit)
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let trusted = peer.map(|peer| peer.to_canonical()).is_some_and(|peer| {
+            self.shared.trusted_proxies.iter().any(|network| network.contains(&peer))
+        });
+        let conn = Arc::new(Conn::new(self.listener, peer, trusted));
+        let (connections, phases) = (self.connections.clone(), self.shared.phases.clone());
+        self.open.spawn(async move {
+            connections.serve(stream, conn, &phases).await;
+            drop(place);
+        });
+    }
+}
+
+async fn rest(cause: &io::Error) {
+    tracing::warn!(%cause, "could not accept a connection");
+    tokio::time::sleep(REST).await;
+}

@@ -1,0 +1,172 @@
+//! The gateway program as a child process: started with a given environment, its log read, its end waited for.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything the program should do at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A gateway to be started.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    flags: Vec<String>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Setup {
+    pub(crate) fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Starts it and waits until it listens on `listeners` addresses.
+    pub(crate) fn start(self, listeners: usize) -> Gateway {
+        let mut child = self.command().spawn().unwrap();
+        let log = Log::of(child.stderr.take().unwrap());
+        let gateway = Gateway { child: Mutex::new(child), log };
+        for _ in 0..listeners {
+            gateway.log.wait_for(|lines| {
+                let listening = lines.iter().filter(|line| line.contains("\"listening for"));
+                listening.count() >= listeners
+            });
+        }
+        gateway
+    }
+
+    /// Runs it to its end and returns what it printed.
+    pub(crate) fn run(self) -> (ExitStatus, String) {
+        let output = self.command().stdout(Stdio::piped()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status, String::from_utf8(text).unwrap())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coppice-gateway"));
+        command.args(&self.flags).env_clear().envs(&self.environment);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// A running gateway; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    child: Mutex<Child>,
+    log: Log,
+}
+
+impl Gateway {
+    /// The address of the listener for `what` (`control plane`, or `port=49983`, `port=*`), from the log.
+    pub(crate) fn address(&self, what: &str) -> SocketAddr {
+        let wanted = |line: &str| {
+            let value: serde_json::Value = serde_json::from_str(line).ok()?;
+            let message = value["message"].as_str()?;
+            let port = match &value["port"] {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => format!("port={text}"),
+                other => format!("port={other}"),
+            };
+            let names_it = message.contains(what) || port == what;
+            (message.starts_with("listening") && names_it)
+                .then(|| value["address"].as_str()?.parse().ok())
+                .flatten()
+        };
+        let lines = self.log.lines();
+        lines
+            .iter()
+            .find_map(|line| wanted(line))
+            .unwrap_or_else(|| panic!("no listener for {what} in {lines:#?}"))
+    }
+
+    pub(crate) fn control(&self) -> SocketAddr {
+        self.address("control plane")
+    }
+
+    /// Every line logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
+    /// Waits until some line holds all of `parts`.
+    pub(crate) fn wait_for_log(&self, parts: &[&str]) {
+        self.log.wait_for(|lines| {
+            lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
+        });
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    /// Sends a signal by name (`TERM`, `HUP`, `KILL`).
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the gateway did not end: {:#?}", self.log());
+            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Lines as they come.
+#[derive(Debug)]
+struct Log {
+    shared: Arc<(Mutex<(Vec<String>, bool)>, Condvar)>,
+}
+
+impl Log {
+    fn of(stream: impl std::io::Read + Send + 'static) -> Self {
+        let shared = Arc::new((Mutex::new((Vec::new(), false)), Condvar::new()));
+        let writer = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                writer.0.lock().unwrap().0.push(line);
+                writer.1.notify_all();
+            }
+            writer.0.lock().unwrap().1 = true;
+            writer.1.notify_all();
+        });
+        Self { shared }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.shared.0.lock().unwrap().0.clone()
+    }
+
+    fn wait_for(&self, done: impl Fn(&[String]) -> bool) {
+        let guard = self.shared.0.lock().unwrap();
+        let (guard, timeout) = self
+            .shared
+            .1
+            .wait_timeout_while(guard, PATIENCE, |(lines, ended)| !done(lines) && !*ended)
+            .unwrap();
+        assert!(!timeout.timed_out() && done(&guard.0), "the log never said so: {:#?}", guard.0);
+    }
+}

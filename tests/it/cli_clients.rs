@@ -11,9 +11,10 @@ fn run(version: &str, script: &str) {
         .env("E2B_API_URL", world.api_url())
         .env("E2B_SANDBOX_URL", world.sandbox_url())
         .env("ADMIN_KEY", world.key("admin"))
+        .env("EXEC_KEY", world.key("exec"))
         .env("READ_KEY", world.key("read"))
         .env("WRONG_KEY", WRONG_KEY);
-    succeed(node);
+    succeed(node, &world.gateway);
 }
 
 #[test]

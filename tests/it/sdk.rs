@@ -62,7 +62,7 @@ fn plain(sdk: Sdk, scenario: &str) {
     let mut script = sdk.script(scenario);
     keys(&mut script, &world);
     script.env("E2B_API_URL", world.api_url()).env("E2B_SANDBOX_URL", world.sandbox_url());
-    succeed(script);
+    succeed(script, &world.gateway);
 }
 
 fn domain(sdk: Sdk, scenario: &str) {
@@ -75,7 +75,7 @@ fn domain(sdk: Sdk, scenario: &str) {
         .env("PROXY_URL", front.proxy_url())
         .env("SSL_CERT_FILE", front.ca_file())
         .env("NODE_EXTRA_CA_CERTS", front.ca_file());
-    succeed(script);
+    succeed(script, &world.gateway);
 }
 
 fn keys(script: &mut Command, world: &World) {

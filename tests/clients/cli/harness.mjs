@@ -1,8 +1,9 @@
 // What both scripts for the command line client share. CLI=newest, 2.10.3 or 2.4.2 picks the folder whose package runs.
 //
 //   E2B_API_URL, E2B_SANDBOX_URL    plain addresses of the control and the data plane
-//   ADMIN_KEY, READ_KEY, WRONG_KEY  keys of one tenant with scope admin and read, and a key that nobody issued; all of
-//                                   the form `e2b_` and hex digits, which 2.10.3 checks before it sends anything
+//   ADMIN_KEY, EXEC_KEY, READ_KEY   keys of one tenant by scope
+//   WRONG_KEY                       a key that nobody issued; like the others of the form `e2b_` and hex digits, which
+//                                   2.10.3 checks before it sends anything
 //
 // The client runs with a HOME of its own, so that no stored login takes part, and with no other variables.
 

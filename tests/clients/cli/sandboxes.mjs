@@ -1,11 +1,11 @@
 // What the client does with sandboxes, as far as each version goes: 2.4.2 knows neither `create --detach` nor `info`,
-// `pause`, `resume` and `exec`. A key is enough for all of it. What follows the id after `exec` is the command, but
+// `pause`, `resume` and `exec`. A key with scope exec is enough for all of it. What follows the id after `exec` is the command, but
 // 2.10.3 still looks for its own options there.
 
 import assert from 'node:assert/strict'
 import { VERSION, admin, cli, ended, need, run } from './harness.mjs'
 
-const credentials = { key: need('ADMIN_KEY') }
+const credentials = { key: need('EXEC_KEY') }
 const e2b = (...words) => cli(credentials, ...words)
 
 async function ids() {

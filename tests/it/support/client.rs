@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::Gateway;
+
 /// A key in the right form that nobody issued.
 pub(crate) const WRONG_KEY: &str = "e2b_0badc0de0badc0de0badc0de0badc0de0badc0de";
 
@@ -25,16 +27,22 @@ pub(crate) fn program(name: impl Into<PathBuf>) -> Command {
     program
 }
 
-/// Runs a script to its end. It must exit with 0 and say `ok: …` last; otherwise the test fails with all it printed.
+/// Runs a script to its end. It must exit with 0 and say `ok: …` last; otherwise the test fails with all it printed and
+/// what `gateway` logged.
 ///
 /// Scripts stop themselves when they take too long, so none is waited for longer than that.
-pub(crate) fn succeed(mut script: Command) {
+pub(crate) fn succeed(mut script: Command, gateway: &Gateway) {
     assert_installed();
     let ended = script.output().unwrap_or_else(|error| panic!("{script:?} cannot run: {error}"));
     let stdout = String::from_utf8_lossy(&ended.stdout);
     let stderr = String::from_utf8_lossy(&ended.stderr);
     let said_ok = stdout.lines().last().is_some_and(|line| line.starts_with("ok: "));
-    assert!(ended.status.success() && said_ok, "{}\n{stdout}\n{stderr}", ended.status);
+    assert!(
+        ended.status.success() && said_ok,
+        "{}\n{stdout}\n{stderr}\nThe gateway's log:\n{}",
+        ended.status,
+        gateway.log().join("\n")
+    );
 }
 
 /// Fails unless every pinned client is installed; asks once for the whole run.

@@ -60,8 +60,8 @@ async def main():
         streamed = await raises_async(AuthenticationException, stranger.commands.run("echo got in"))
         unary = await raises_async(AuthenticationException, stranger.commands.list())
         await raises_async(AuthenticationException, stranger.files.read("/home/user/secret.txt"))
-        assert "oken" in str(streamed), f"the gateway's reason is lost: {streamed}"
-        assert "oken" in str(unary), f"the gateway's reason is lost: {unary}"
+        assert "sandbox token" in str(streamed), f"the gateway's reason is lost: {streamed}"
+        assert "sandbox token" in str(unary), f"the gateway's reason is lost: {unary}"
     finally:
         await box.kill()
         await neighbour.kill()

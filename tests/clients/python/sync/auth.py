@@ -60,8 +60,8 @@ def main():
         streamed = raises(AuthenticationException, lambda: stranger.commands.run("echo got in"))
         unary = raises(AuthenticationException, lambda: stranger.commands.list())
         raises(AuthenticationException, lambda: stranger.files.read("/home/user/secret.txt"))
-        assert "oken" in str(streamed), f"the gateway's reason is lost: {streamed}"
-        assert "oken" in str(unary), f"the gateway's reason is lost: {unary}"
+        assert "sandbox token" in str(streamed), f"the gateway's reason is lost: {streamed}"
+        assert "sandbox token" in str(unary), f"the gateway's reason is lost: {unary}"
     finally:
         box.kill()
         neighbour.kill()

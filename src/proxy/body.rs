@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::headers::{may_trail, may_trail_answer};
+use super::inbound::Inbound;
 use crate::principal::Principal;
 
 /// Why a body ended before its end.
@@ -38,7 +39,7 @@ pub enum Outgoing {
     /// One the gateway read and edited.
     Whole(Option<Bytes>),
     /// The client's, as it comes. The flag is set once all of it has been passed on.
-    Stream(Incoming, Arc<AtomicBool>),
+    Stream(Inbound, Arc<AtomicBool>),
 }
 
 impl Outgoing {
@@ -50,7 +51,7 @@ impl Outgoing {
 
     /// The client's body, and a flag that tells when it has all been passed on. `None`: there is nothing to wait for.
     #[must_use]
-    pub fn stream(body: Incoming) -> (Self, Option<Arc<AtomicBool>>) {
+    pub fn stream(body: Inbound) -> (Self, Option<Arc<AtomicBool>>) {
         if body.is_end_stream() {
             return (Self::Empty, None);
         }

@@ -1,33 +1,32 @@
 //! Forwards permitted requests to the sandbox API.
 //!
-//! Bodies stream, but for the few that the gateway changes ([`edit`](super::edit)). The upstream is told who calls in headers that no client can
+//! Bodies stream, but for the few that the gateway changes ([`edit`]). The upstream is told who calls in headers that no client can
 //! forge, and shown the gateway's own key instead of the client's.
 
-use std::sync::Arc;
+mod answer;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RANGE,
-};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, RANGE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use self::answer::AnswerEdit;
 use super::body::{Outgoing, Reply};
-use super::edit::{self, Generation, MAX_ANSWER, MAX_BODY};
+use super::edit::{self, Generation, MAX_BODY};
 use super::exchange::{Bounds, exchange};
+use super::inbound::Inbound;
 use super::v1::Twin;
-use super::{Forwarder, headers, lookup, tunnel, v1};
+use super::{Forwarder, headers, tunnel, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
 use crate::permit::{Control, Permit};
 use crate::principal::Principal;
 use crate::request::Origin;
-use crate::route::{BodyEdit, Effect, Tokens};
-use crate::sandbox::Sandbox;
+use crate::route::{BodyEdit, Effect};
 
 const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
 const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
@@ -46,7 +45,7 @@ impl Forwarder {
         &self,
         permit: &Permit,
         control: &Control,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
         let ask = Ask { forwarder: self, permit, control };
@@ -64,7 +63,7 @@ struct Ask<'a> {
 impl Ask<'_> {
     async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
         let websocket = self.permit.websocket().then(|| hyper::upgrade::on(&mut request));
@@ -113,7 +112,7 @@ impl Ask<'_> {
         if !self.control.foreign_authorization {
             head.remove(AUTHORIZATION);
         }
-        if self.tokens() != Tokens::None {
+        if self.answer_edit() != AnswerEdit::None {
             head.remove(ACCEPT_ENCODING);
             head.remove(RANGE);
         }
@@ -145,25 +144,18 @@ impl Ask<'_> {
     fn bounds(&self, method: &Method) -> Bounds {
         let upstreams = &self.forwarder.inner.upstreams;
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        let creates = self
-            .permit
-            .route()
-            .is_some_and(|route| !matches!(route.effect, Effect::None | Effect::End));
         Bounds {
             head: Some(if reads { upstreams.response_timeout } else { upstreams.create_timeout }),
             sent: None,
             principal: self.permit.caller().principal().cloned(),
-            creates,
+            creates: self.creates(),
         }
     }
 
-    fn tokens(&self) -> Tokens {
-        match self.permit.caller() {
-            Caller::Open => Tokens::None,
-            Caller::Anonymous | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
-                self.permit.route().map_or(Tokens::None, |route| route.tokens)
-            }
-        }
+    /// Whether the request may start something.
+    fn creates(&self) -> bool {
+        let effect = self.permit.route().map_or(Effect::None, |route| route.effect);
+        !matches!(effect, Effect::None | Effect::End)
     }
 
     /// What the gateway has to do with the request body, if anything.
@@ -183,7 +175,7 @@ impl Ask<'_> {
         &self,
         parts: http::request::Parts,
         path: PathAndQuery,
-        body: Incoming,
+        body: Inbound,
         editing: Editing,
         bounds: &Bounds,
     ) -> Result<Response<Incoming>, GatewayError> {
@@ -260,79 +252,6 @@ impl Ask<'_> {
             self.forwarder.inner.directory.forget(id).await;
         }
     }
-
-    /// Passes the answer on: as it streams, or with tokens exchanged.
-    async fn pass(
-        &self,
-        answer: Response<Incoming>,
-        method: &Method,
-    ) -> Result<Response<Reply>, GatewayError> {
-        let (mut parts, body) = answer.into_parts();
-        headers::strip_response(&mut parts.headers);
-        let principal = self.permit.caller().principal();
-        let tokens = self.tokens();
-        if tokens == Tokens::None || *method == Method::HEAD || !parts.status.is_success() {
-            return Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())));
-        }
-        let bad_answer =
-            GatewayError::UpstreamBadAnswer { unknown_outcome: self.bounds(method).creates };
-        let Some(principal) = principal.filter(|_| !parts.headers.contains_key(CONTENT_ENCODING))
-        else {
-            return Err(bad_answer);
-        };
-        let json = read_answer(body).await.ok_or(bad_answer.clone())?;
-        let edited = match tokens {
-            Tokens::Each => self.exchange_each(&json, principal).await,
-            Tokens::One | Tokens::OneUnlessReadOnly => self.exchange_one(&json, principal).await,
-            Tokens::None => None,
-        };
-        let edited = edited.ok_or_else(|| {
-            tracing::warn!("an answer that should carry a sandbox could not be read");
-            bad_answer
-        })?;
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(edited.len()));
-        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(Response::from_parts(parts, Reply::whole(Bytes::from(edited))))
-    }
-
-    async fn exchange_one(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
-        let inner = &self.forwarder.inner;
-        let sandbox = self.with_owner(lookup::record(json)?, principal);
-        let token = inner.authenticator.mint(principal, &sandbox.id);
-        let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
-        inner.directory.learn(sandbox).await;
-        Some(edited)
-    }
-
-    async fn exchange_each(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
-        let inner = &self.forwarder.inner;
-        let mut seen = Vec::new();
-        let mint = |text: &str| {
-            let sandbox = lookup::record(text.as_bytes())?;
-            let token = inner.authenticator.mint(principal, &sandbox.id);
-            seen.push(sandbox);
-            token
-        };
-        let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
-        for sandbox in seen {
-            inner.directory.learn(sandbox).await;
-        }
-        Some(edited)
-    }
-
-    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's is its
-    /// caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
-    fn with_owner(&self, mut sandbox: Sandbox, principal: &Principal) -> Sandbox {
-        if sandbox.tenant.is_none() {
-            let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
-            sandbox.tenant = if created {
-                Some(principal.tenant.clone())
-            } else {
-                self.control.sandbox.as_ref().and_then(|known| known.tenant.clone())
-            };
-        }
-        sandbox
-    }
 }
 
 /// What has to be done with a request body.
@@ -352,7 +271,7 @@ fn vouch(head: &mut HeaderMap, principal: &Principal) {
     head.insert(X_COPPICE_SCOPES, principal.vouched.scopes.clone());
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, GatewayError> {
+async fn read_body(body: Inbound) -> Result<Bytes, GatewayError> {
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(GatewayError::BodyTooLarge);
     }
@@ -363,8 +282,4 @@ async fn read_body(body: Incoming) -> Result<Bytes, GatewayError> {
         }
         Err(_) => Err(GatewayError::BadRequest("broken_body", "The body broke off")),
     }
-}
-
-async fn read_answer(body: Incoming) -> Option<Bytes> {
-    Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
-use hyper::body::Incoming;
 
 use super::body::{Outgoing, Reply};
 use super::exchange::{Bounds, exchange};
+use super::inbound::Inbound;
 use super::{Forwarder, headers, tunnel};
 use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
@@ -33,7 +33,7 @@ impl Forwarder {
         &self,
         permit: &Permit,
         data: &Data,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
     ) -> Result<Response<Reply>, GatewayError> {
         let inner = &self.inner;
         let upstream =

@@ -26,6 +26,7 @@ use crate::lifecycle::Phases;
 use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refusal};
 use crate::proxy::body::{BodyError, Reply};
 use crate::proxy::exchange::Chain;
+use crate::proxy::inbound::Inbound;
 use crate::proxy::tunnel::awaits_verdict;
 use crate::request::Conn;
 
@@ -120,14 +121,14 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
             return Answering { answer, verdict: None, held };
         }
         let verdict = awaits_verdict(&request).then(|| self.guard.clone());
-        let answer = self.stack.clone().call((Arc::clone(&self.conn), request));
+        let answer = self.stack.clone().call((Arc::clone(&self.conn), Inbound::wrap(request)));
         Answering { answer, verdict, held }
     }
 }
 
 /// A request on its way through the stack. When it is answered, the guard below hears whether the connection became a tunnel.
 struct Answering {
-    answer: <Stack as Service<(Arc<Conn>, Request<Incoming>)>>::Future,
+    answer: <Stack as Service<(Arc<Conn>, Request<Inbound>)>>::Future,
     verdict: Option<GuardHandle>,
     held: Option<InFlight>,
 }

@@ -96,6 +96,7 @@ impl Ask<'_> {
         if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
             return Ok(self.switch(client, answer));
         }
+        let answer = tunnel::unswitched(answer)?;
         self.take_note(&parts.method, answer.status()).await;
         self.pass(answer, &parts.method).await
     }

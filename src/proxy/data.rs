@@ -70,7 +70,7 @@ impl Forwarder {
             tunnel::ask_upstream(&mut parts.headers);
             return Ok(Response::from_parts(parts, Reply::whole(Bytes::new())));
         }
-        let (mut parts, body) = answer.into_parts();
+        let (mut parts, body) = tunnel::unswitched(answer)?.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, Reply::upstream(body, principal)))
     }

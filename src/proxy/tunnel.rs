@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::Chain;
+use crate::error::GatewayError;
 use crate::principal::Principal;
 
 /// Copied at a time, each way.
@@ -62,6 +63,18 @@ pub fn ask_upstream(headers: &mut HeaderMap) {
 #[must_use]
 pub fn has_switched(response: &Response<Incoming>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS && asks_for_websocket(response.headers())
+}
+
+/// The answer, unless it switches to something that nobody asked for: passed on, it would make the client's connection opaque.
+///
+/// # Errors
+/// [`GatewayError::UpstreamBadAnswer`] for a 101.
+pub fn unswitched<B>(answer: Response<B>) -> Result<Response<B>, GatewayError> {
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        tracing::warn!("the upstream switched protocols without being asked to");
+        return Err(GatewayError::UpstreamBadAnswer { unknown_outcome: false });
+    }
+    Ok(answer)
 }
 
 /// What keeps tunnels within bounds when the gateway stops.

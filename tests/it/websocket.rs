@@ -273,14 +273,22 @@ fn who_has_said_all_may_still_listen() {
 }
 
 #[test]
-fn an_upstream_that_switches_to_something_else_opens_no_tunnel() {
+fn an_upstream_that_switches_unasked_opens_no_tunnel() {
     let (place, listener) = behind_a_listener();
-    let mut client = Wire::open(place.world.data());
-    let asking = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    client.send(&place.handshake("GET /any HTTP/1.1", asking));
-    let mut upstream = Wire::over(listener.accept().unwrap().0);
-    upstream.until(b"\r\n\r\n");
-    upstream
-        .send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n");
-    assert_eq!(client.head().status, 502);
+    for (asking, protocol) in [
+        ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "h2c"),
+        ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "websocket, h2c"),
+        ("", "websocket"),
+    ] {
+        let mut client = Wire::open(place.world.data());
+        client.send(&place.handshake("GET /any HTTP/1.1", asking));
+        let mut upstream = Wire::over(listener.accept().unwrap().0);
+        upstream.until(b"\r\n\r\n");
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ";
+        upstream.send(format!("{switch}{protocol}\r\n\r\n").as_bytes());
+        assert_eq!(client.answer().status, 502, "{asking:?} {protocol}");
+        // The connection goes on as it was: nothing after it is taken for a tunnel's.
+        client.send(b"GET /unauthenticated HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.answer().status, 401);
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use coppice_gateway::simulator::{Options, Plane};
+use coppice_gateway::simulator::Plane;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -211,13 +211,9 @@ fn upgrading(ask: Ask) -> Ask {
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-/// A sandbox whose application is this test: what it accepts is the upstream's side of a request.
+/// A place whose application is this test: what it accepts is the upstream's side of a request.
 fn behind_a_listener() -> (Place, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let world = World::with(Options::default(), |setup| {
-        setup.without("--envd-upstream").flag(format!("--envd-upstream={url}"))
-    });
+    let (world, listener) = World::with_app();
     let (id, token) = world.create("exec");
     let host = format!("8080-{id}.{DOMAIN}");
     (Place { world, id, token, host }, listener)

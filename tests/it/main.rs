@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod errors;
+mod http2;
 mod ownership;
 mod program;
 mod receipt;

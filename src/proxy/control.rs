@@ -204,7 +204,9 @@ impl Ask<'_> {
         ))
         .map_err(|_| GatewayError::Internal)?;
         let body = self.edited(sent, editing, Generation::MappedDown)?;
-        self.send(parts, down, body, bounds).await
+        let answer = self.send(parts, down, body, bounds).await?;
+        dialects.confirm(answer.status());
+        Ok(answer)
     }
 
     fn edited(

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use coppice_gateway::simulator::Plane;
+use coppice_gateway::simulator::{Options, Plane};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -266,6 +266,29 @@ fn who_has_said_all_may_still_listen() {
     upstream.send(b"so long");
     drop(upstream);
     assert_eq!(client.rest(), b"so long");
+}
+
+#[test]
+fn a_terminal_is_a_tunnel_on_the_control_plane() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let world = World::with(Options::default(), |setup| {
+        setup.without("--upstream=").flag(format!("--upstream={url}"))
+    });
+    let mut client = Wire::open(world.control());
+    let key = world.key("admin");
+    let head = format!("GET /sandboxes/i1/terminal/ws HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n");
+    let asking = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    client.send(format!("{head}{HANDSHAKE}{asking}\r\nearly").as_bytes());
+    let mut upstream = Wire::over(upstream.accept().unwrap().0);
+    let head = String::from_utf8(upstream.until(b"\r\n\r\n")).unwrap().to_ascii_lowercase();
+    assert!(head.contains("\r\nx-coppice-tenant: team-a\r\n") && !head.contains(&key), "{head}");
+    upstream.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi",
+    );
+    assert_eq!(client.head().status, 101);
+    client.until(b"hi");
+    upstream.until(b"early");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::proxy::body::Reply;
 use crate::proxy::inbound::Inbound;
+use crate::route::Methods;
 
 /// The gateway's own routes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,7 +34,9 @@ impl Default for Endpoints {
         let router = Router::new()
             .route("/auth/whoami", get(whoami::whoami))
             .fallback(async || OwnError(GatewayError::NotFound))
-            .method_not_allowed_fallback(async || OwnError(GatewayError::MethodNotAllowed));
+            .method_not_allowed_fallback(async || {
+                OwnError(GatewayError::MethodNotAllowed(Methods::NONE))
+            });
         Self { router }
     }
 }

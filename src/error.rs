@@ -13,6 +13,7 @@ pub mod shape;
 use http::StatusCode;
 
 use crate::principal::Scope;
+use crate::route::Methods;
 use crate::target::SandboxId;
 
 /// What went wrong, as far as a client may know.
@@ -42,8 +43,8 @@ pub enum GatewayError {
     SandboxNotFound,
     /// The caller's own sandbox is gone; E2B's proxy says so with 502 and these words.
     SandboxGone(SandboxId),
-    /// Not a method for this place.
-    MethodNotAllowed,
+    /// Not a method for this place; these are, where that is known.
+    MethodNotAllowed(Methods),
     /// The data plane is not configured for this port.
     NoDataPlane,
     /// The upstream refused the connection or broke it before answering. `unknown_outcome` says that it may have acted.
@@ -214,7 +215,7 @@ impl GatewayError {
                 RpcCode::Unavailable,
                 "The sandbox was not found",
             ),
-            Self::MethodNotAllowed => (
+            Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 RpcCode::Unimplemented,

@@ -5,10 +5,11 @@
 //! trailers-only answer. Chosen by the request alone.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::GatewayError;
+use crate::route::Methods;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("should-retry");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -91,6 +92,12 @@ pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
     }
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let GatewayError::MethodNotAllowed(allowed) = error
+        && *allowed != Methods::NONE
+        && let Ok(allowed) = HeaderValue::from_str(&allowed.allow())
+    {
+        headers.insert(ALLOW, allowed);
     }
     if error.forbids_retry() {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));

@@ -154,8 +154,8 @@ async fn decide<B>(
     };
     let Identified { caller, passing } = identified;
     let refuse = |error| Refused { error, caller: Some(caller.clone()) };
-    if subject.matched.method_not_allowed.is_some() {
-        return Err(refuse(GatewayError::MethodNotAllowed));
+    if let Some(allowed) = subject.matched.method_not_allowed {
+        return Err(refuse(GatewayError::MethodNotAllowed(allowed)));
     }
     let cleared = permit::clear(caller.clone(), &subject.matched, subject.websocket)
         .map_err(|denial| refuse(denied(denial)))?;

@@ -13,7 +13,7 @@ use crate::proxy::tunnel;
 use crate::request::Conn;
 use crate::route::authority::{Authority, BadAuthority, Domain, HostKind, parse_port};
 use crate::route::target::{Aim, BadTarget, Plane, SANDBOX_PORT, SandboxToken};
-use crate::route::{CanonicalPath, Listener, Match, PortLabel, Router, Surface};
+use crate::route::{CanonicalPath, Listener, Match, Methods, PortLabel, Router, Surface};
 use crate::target::Target;
 use crate::token::{Claims, signature};
 
@@ -66,7 +66,7 @@ impl<'r> Subject<'r> {
     ) -> Result<Self, GatewayError> {
         let (method, headers) = (request.method(), request.headers());
         if matches!(*method, Method::CONNECT | Method::TRACE) {
-            return Err(GatewayError::MethodNotAllowed);
+            return Err(GatewayError::MethodNotAllowed(Methods::ANY));
         }
         if headers.len() > MAX_HEADERS {
             return Err(GatewayError::HeadTooLarge);

@@ -195,7 +195,9 @@ impl Ask<'_> {
         let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
         let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
         let body = self.edited(&sent, editing, Generation::MappedDown)?;
-        self.send(parts, down, body, bounds).await
+        let answer = self.send(parts, down, body, bounds).await?;
+        dialects.confirm(answer.status());
+        Ok(answer)
     }
 
     fn edited(

@@ -53,20 +53,30 @@ impl Dialects {
 
     /// Takes note of an answer on a v2 path. True: the upstream has no such path, ask on v1.
     ///
-    /// A 404 on connect may be about the sandbox, so only a 405 counts there.
+    /// A 404 on connect may be about the sandbox, so only a 405 counts there. On a create it may be about the template: the answer on
+    /// v1 tells ([`Self::confirm`]).
     #[must_use]
     pub fn decide(&self, twin: Twin, status: StatusCode) -> bool {
         let absent = status == StatusCode::METHOD_NOT_ALLOWED
             || (status == StatusCode::NOT_FOUND && twin == Twin::Create);
-        if absent {
-            tracing::info!(
-                "the upstream only knows the v1 API; creates and connects are mapped down"
-            );
-            self.known.store(ONLY_V1, Ordering::Relaxed);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            self.settle_on_v1();
         } else if status.is_success() {
             self.known.store(SPEAKS_V2, Ordering::Relaxed);
         }
         absent
+    }
+
+    /// Takes note of the answer on v1 to what was first asked on v2. Another 404 was about the template.
+    pub fn confirm(&self, status: StatusCode) {
+        if self.is_undecided() && status.is_success() {
+            self.settle_on_v1();
+        }
+    }
+
+    fn settle_on_v1(&self) {
+        tracing::info!("the upstream only knows the v1 API; creates and connects are mapped down");
+        self.known.store(ONLY_V1, Ordering::Relaxed);
     }
 }
 
@@ -93,9 +103,20 @@ mod tests {
             let dialects = Dialects::default();
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(dialects.decide(twin, status), expected, "{twin:?} {status}");
-            assert_eq!(dialects.only_v1(), expected);
-            assert_eq!(dialects.is_undecided(), !expected && !status.is_success());
+            let settled = status == StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(dialects.only_v1(), settled);
+            assert_eq!(dialects.is_undecided(), !settled && !status.is_success());
         }
+    }
+
+    #[test]
+    fn a_template_that_neither_generation_has_decides_nothing() {
+        let dialects = Dialects::default();
+        assert!(dialects.decide(Twin::Create, StatusCode::NOT_FOUND));
+        dialects.confirm(StatusCode::NOT_FOUND);
+        assert!(dialects.is_undecided());
+        dialects.confirm(StatusCode::CREATED);
+        assert!(dialects.only_v1());
     }
 
     #[test]

@@ -82,6 +82,13 @@ impl Methods {
             .filter(move |(method, _)| self.contains(*method))
             .map(|(_, name)| name)
     }
+
+    /// As `Allow` lists them (RFC 9110 10.2.1): with the `HEAD` that every `GET` brings along.
+    #[must_use]
+    pub fn allow(self) -> String {
+        let all = if self.contains(Self::GET) { self.and(Self::HEAD) } else { self };
+        all.names().collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl fmt::Display for Methods {
@@ -117,5 +124,7 @@ mod tests {
         assert_eq!(Methods::GET.and(Methods::DELETE).to_string(), "GET,DELETE");
         assert_eq!(Methods::ANY.to_string(), "ANY");
         assert_eq!(Methods::ANY.names().count(), 7);
+        assert_eq!(Methods::GET.and(Methods::DELETE).allow(), "GET, HEAD, DELETE");
+        assert_eq!(Methods::POST.allow(), "POST");
     }
 }

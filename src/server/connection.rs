@@ -29,6 +29,7 @@ use crate::proxy::exchange::Chain;
 use crate::proxy::inbound::Inbound;
 use crate::proxy::tunnel::awaits_verdict;
 use crate::request::Conn;
+use crate::route::Methods;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +154,7 @@ fn refused(refusal: Refusal) -> GatewayError {
     match refusal.status() {
         StatusCode::REQUEST_TIMEOUT => GatewayError::HeadTimeout,
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => GatewayError::HeadTooLarge,
-        StatusCode::METHOD_NOT_ALLOWED => GatewayError::MethodNotAllowed,
+        StatusCode::METHOD_NOT_ALLOWED => GatewayError::MethodNotAllowed(Methods::ANY),
         _ => GatewayError::BadRequest(refusal.code(), refusal.message()),
     }
 }

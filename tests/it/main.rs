@@ -11,6 +11,7 @@ mod cli;
 mod cli_clients;
 mod config;
 mod errors;
+mod http2;
 mod hygiene;
 mod ownership;
 mod packaging;

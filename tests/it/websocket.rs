@@ -211,13 +211,9 @@ fn upgrading(ask: Ask) -> Ask {
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-/// A sandbox whose application is this test: what it accepts is the upstream's side of a request.
+/// A place whose application is this test: what it accepts is the upstream's side of a request.
 fn behind_a_listener() -> (Place, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let world = World::with(Options::default(), |setup| {
-        setup.without("--envd-upstream").flag(format!("--envd-upstream={url}"))
-    });
+    let (world, listener) = World::with_app();
     let (id, token) = world.create("exec");
     let host = format!("8080-{id}.{DOMAIN}");
     (Place { world, id, token, host }, listener)
@@ -273,14 +269,45 @@ fn who_has_said_all_may_still_listen() {
 }
 
 #[test]
-fn an_upstream_that_switches_to_something_else_opens_no_tunnel() {
-    let (place, listener) = behind_a_listener();
-    let mut client = Wire::open(place.world.data());
+fn a_terminal_is_a_tunnel_on_the_control_plane() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let world = World::with(Options::default(), |setup| {
+        setup.without("--upstream=").flag(format!("--upstream={url}"))
+    });
+    let mut client = Wire::open(world.control());
+    let key = world.key("admin");
+    let head = format!("GET /sandboxes/i1/terminal/ws HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n");
     let asking = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    client.send(&place.handshake("GET /any HTTP/1.1", asking));
-    let mut upstream = Wire::over(listener.accept().unwrap().0);
-    upstream.until(b"\r\n\r\n");
-    upstream
-        .send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n");
-    assert_eq!(client.head().status, 502);
+    client.send(format!("{head}{HANDSHAKE}{asking}\r\nearly").as_bytes());
+    let mut upstream = Wire::over(upstream.accept().unwrap().0);
+    let head = String::from_utf8(upstream.until(b"\r\n\r\n")).unwrap().to_ascii_lowercase();
+    assert!(head.contains("\r\nx-coppice-tenant: team-a\r\n") && !head.contains(&key), "{head}");
+    upstream.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi",
+    );
+    assert_eq!(client.head().status, 101);
+    client.until(b"hi");
+    upstream.until(b"early");
+}
+
+#[test]
+fn an_upstream_that_switches_unasked_opens_no_tunnel() {
+    let (place, listener) = behind_a_listener();
+    for (asking, protocol) in [
+        ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "h2c"),
+        ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "websocket, h2c"),
+        ("", "websocket"),
+    ] {
+        let mut client = Wire::open(place.world.data());
+        client.send(&place.handshake("GET /any HTTP/1.1", asking));
+        let mut upstream = Wire::over(listener.accept().unwrap().0);
+        upstream.until(b"\r\n\r\n");
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ";
+        upstream.send(format!("{switch}{protocol}\r\n\r\n").as_bytes());
+        assert_eq!(client.answer().status, 502, "{asking:?} {protocol}");
+        // The connection goes on as it was: nothing after it is taken for a tunnel's.
+        client.send(b"GET /unauthenticated HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.answer().status, 401);
+    }
 }

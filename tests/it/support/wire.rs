@@ -89,6 +89,12 @@ impl Wire {
         silent
     }
 
+    /// The bare connection, once nothing that was read is left.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        assert!(self.read.is_empty(), "{} bytes were read and not taken", self.read.len());
+        self.stream
+    }
+
     /// Reads `length` bytes and forgets them as they come.
     pub(crate) fn discard(mut self, length: u64) {
         let mut left = length.checked_sub(self.read.len() as u64).unwrap();

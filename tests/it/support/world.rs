@@ -1,6 +1,6 @@
 //! The usual arrangement: a simulator, a gateway with keys of two tenants, listeners for both planes.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use coppice_gateway::simulator::{Options, Simulator};
 
@@ -53,6 +53,16 @@ impl World {
         let simulator = Simulator::start(options).unwrap();
         let gateway = change(setup(&simulator).env("COPPICE_API_KEYS", key_list())).start(4);
         Self { gateway, simulator }
+    }
+
+    /// The usual, but what runs in sandboxes is the test itself: it accepts what the gateway sends there.
+    pub(crate) fn with_app() -> (Self, TcpListener) {
+        let app = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", app.local_addr().unwrap());
+        let world = Self::with(Options::default(), |setup| {
+            setup.without("--envd-upstream").flag(format!("--envd-upstream={url}"))
+        });
+        (world, app)
     }
 
     /// A second gateway with the same secret and keys before the same simulator, which knows no sandbox yet.

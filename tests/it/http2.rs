@@ -1,0 +1,191 @@
+//! HTTP/2 on either side, and gRPC through it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coppice_gateway::simulator::{Options, Plane};
+use futures_util::future::join_all;
+use http::{HeaderMap, Request, Response, Version};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::support::world::DOMAIN;
+use crate::support::{Ask, World};
+
+type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), test).await.unwrap() })
+}
+
+/// One connection with prior knowledge.
+async fn connect(address: SocketAddr) -> SendRequest<Body> {
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn whole(text: &'static str) -> Body {
+    Full::new(Bytes::from_static(text.as_bytes())).boxed_unsync()
+}
+
+async fn parts(response: Response<Incoming>) -> (u16, Bytes, HeaderMap) {
+    let status = response.status().as_u16();
+    let collected = response.into_body().collect().await.unwrap();
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    (status, collected.to_bytes(), trailers)
+}
+
+fn http2_upstream() -> World {
+    World::with(Options::default(), |setup| setup.flag("--upstream-http2=on"))
+}
+
+#[test]
+fn many_streams_share_a_connection_and_stay_apart() {
+    let world = World::new();
+    let mine: Vec<_> = (0..4).map(|_| world.create("exec")).collect();
+    run(async {
+        let sender = connect(world.data()).await;
+        let asks = (0..96).map(|number: usize| {
+            let (id, token) = &mine[number % mine.len()];
+            let mut sender = sender.clone();
+            async move {
+                let request = Request::post(format!("http://8080-{id}.{DOMAIN}/{number}"))
+                    .header("x-access-token", token)
+                    .body(whole("body"))
+                    .unwrap();
+                sender.ready().await.unwrap();
+                (number, id, parts(sender.send_request(request).await.unwrap()).await)
+            }
+        });
+        for (number, id, (status, body, _)) in join_all(asks).await {
+            assert_eq!(status, 200);
+            let echo: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(echo["path"], format!("/{number}"));
+            assert_eq!(echo["host"], format!("8080-{id}.{DOMAIN}"));
+            assert_eq!(echo["bodyLength"], 4);
+        }
+        // One stream's refusal is nobody else's.
+        let mut sender = sender;
+        let bad = Request::get(format!("http://8080-{}.{DOMAIN}/", mine[0].0)).body(whole(""));
+        assert_eq!(sender.send_request(bad.unwrap()).await.unwrap().status(), 401);
+        sender.ready().await.unwrap();
+    });
+}
+
+#[test]
+fn host_and_authority_must_agree() {
+    let world = World::new();
+    let (id, token) = world.create("exec");
+    let (other, _) = world.create("exec");
+    run(async {
+        let mut sender = connect(world.data()).await;
+        let request = Request::get(format!("http://8080-{id}.{DOMAIN}/"))
+            .header("host", format!("8080-{other}.{DOMAIN}"))
+            .header("x-access-token", &token)
+            .body(whole(""))
+            .unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 400);
+    });
+}
+
+/// A gRPC call whose second message is not sent before the first came back.
+async fn echo_twice(world: &World, id: &str, token: &str) -> HeaderMap {
+    let mut sender = connect(world.data()).await;
+    let (feed, fed) = mpsc::channel::<Bytes>(1);
+    let body = futures_util::stream::unfold(fed, async |mut fed| {
+        Some((Ok(Frame::data(fed.recv().await?)), fed))
+    });
+    let request = Request::post(format!("http://8080-{id}.{DOMAIN}/grpc.Echo/Say"))
+        .header("x-access-token", token)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(StreamBody::new(body).boxed_unsync())
+        .unwrap();
+    feed.send(Bytes::from_static(b"\0\0\0\0\x01a")).await.unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    let mut body = response.into_body();
+    let mut next = async || body.frame().await.unwrap().unwrap();
+    assert_eq!(next().await.into_data().unwrap(), "\0\0\0\0\x01a");
+    feed.send(Bytes::from_static(b"\0\0\0\0\x01b")).await.unwrap();
+    assert_eq!(next().await.into_data().unwrap(), "\0\0\0\0\x01b");
+    drop(feed);
+    next().await.into_trailers().unwrap()
+}
+
+#[test]
+fn grpc_keeps_its_trailers_whatever_the_upstream_speaks() {
+    for (world, version) in [(World::new(), Version::HTTP_11), (http2_upstream(), Version::HTTP_2)]
+    {
+        let (id, token) = world.create("exec");
+        let trailers = run(echo_twice(&world, &id, &token));
+        assert_eq!(trailers["grpc-status"], "0", "{version:?}");
+        let sent = world.simulator.requests();
+        let sent = sent.iter().find(|request| request.path == "/grpc.Echo/Say").unwrap();
+        assert_eq!((sent.version, sent.header("te")), (version, Some("trailers")));
+    }
+}
+
+#[test]
+fn a_stream_that_is_reset_ends_the_upstreams_work() {
+    let world = World::new();
+    let (id, token) = world.create("exec");
+    run(async {
+        let mut sender = connect(world.data()).await;
+        let request = Request::get(format!("http://8080-{id}.{DOMAIN}/stream?chunks=1000&ms=50"))
+            .header("x-access-token", &token)
+            .body(whole(""))
+            .unwrap();
+        let mut response = sender.send_request(request).await.unwrap();
+        response.body_mut().frame().await.unwrap().unwrap();
+        drop(response);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+        while world.simulator.aborted() == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "the upstream still works");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The connection lives on.
+        let again = Request::get(format!("http://8080-{id}.{DOMAIN}/"))
+            .header("x-access-token", &token)
+            .body(whole(""));
+        assert_eq!(sender.send_request(again.unwrap()).await.unwrap().status(), 200);
+    });
+}
+
+#[test]
+fn both_planes_work_over_an_http2_upstream() {
+    let world = http2_upstream();
+    let (id, token) = world.create("exec");
+    let detail = world.ask("exec", Ask::get(&format!("/sandboxes/{id}")));
+    assert_eq!(
+        (detail.status, &*detail.json()["envdAccessToken"].to_string()),
+        (200, &*format!("{token:?}"))
+    );
+    for (port, ask) in [
+        (49983, Ask::post("/process.Process/List", "{}")),
+        (49999, Ask::post("/execute", r#"{"code":"print(1)"}"#)),
+        (8080, Ask::post("/x", "body")),
+    ] {
+        let answer = world.ask_sandbox(&id, port, ask.header("X-Access-Token", &token));
+        assert_eq!(answer.status, 200, "{port}: {}", answer.text());
+    }
+    let kill = Ask::new("DELETE", &format!("/sandboxes/{id}"));
+    assert_eq!(world.ask("exec", kill).status, 204);
+    let requests = world.simulator.requests();
+    assert!(requests.iter().any(|request| request.plane == Plane::Control));
+    for request in requests {
+        assert_eq!(request.version, Version::HTTP_2, "{request:?}");
+        for name in ["connection", "transfer-encoding", "upgrade", "keep-alive"] {
+            assert_eq!(request.header(name), None, "{request:?}");
+        }
+    }
+}

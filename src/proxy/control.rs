@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 
 use super::body::{Outgoing, Reply};
 use super::edit::{self, Generation, MAX_ANSWER, MAX_BODY};
-use super::exchange::{Bounds, exchange};
+use super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::v1::Twin;
 use super::{Forwarder, headers, lookup, tunnel, v1};
 use crate::caller::Caller;
@@ -384,7 +384,7 @@ async fn read_body(body: Incoming) -> Result<Bytes, GatewayError> {
         Err(cause) if cause.is::<http_body_util::LengthLimitError>() => {
             Err(GatewayError::BodyTooLarge)
         }
-        Err(_) => Err(GatewayError::BadRequest("broken_body", "The body broke off")),
+        Err(_) => Err(BROKEN_BODY),
     }
 }
 

@@ -8,4 +8,5 @@ mod hygiene;
 mod program;
 mod receipt;
 mod routes;
+mod smuggling;
 mod support;

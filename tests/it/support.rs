@@ -1,5 +1,6 @@
 //! What the end-to-end tests run against: a simulated sandbox API, and the real gateway program in front of it.
 
+pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod upstream;

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use self::answer::AnswerEdit;
 use super::body::{Outgoing, Reply};
 use super::edit::{self, Generation, MAX_BODY};
-use super::exchange::{Bounds, exchange};
+use super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::inbound::Inbound;
 use super::v1::Twin;
 use super::{Forwarder, headers, tunnel, v1};
@@ -282,6 +282,6 @@ async fn read_body(body: Inbound) -> Result<Bytes, GatewayError> {
         Err(cause) if cause.is::<http_body_util::LengthLimitError>() => {
             Err(GatewayError::BodyTooLarge)
         }
-        Err(_) => Err(GatewayError::BadRequest("broken_body", "The body broke off")),
+        Err(_) => Err(BROKEN_BODY),
     }
 }

@@ -48,6 +48,10 @@ pub async fn exchange(
         let next = bounds.head.map_or(LOOK, |limit| limit.min(LOOK));
         if let Ok(answered) = tokio::time::timeout(next, answer.as_mut()).await {
             return answered.map_err(|cause| {
+                if is_of_the_body(&cause) {
+                    tracing::debug!(cause = %Chain(&cause), "a request body broke off");
+                    return BROKEN_BODY;
+                }
                 let unknown_outcome = bounds.creates && !cause.is_connect();
                 tracing::warn!(cause = %Chain(&cause), "the upstream could not be asked");
                 GatewayError::UpstreamUnreachable { unknown_outcome }
@@ -64,6 +68,17 @@ pub async fn exchange(
             return Err(GatewayError::UpstreamTimeout { unknown_outcome: bounds.creates });
         }
     }
+}
+
+/// The client's body ended before its end, or was no body.
+pub const BROKEN_BODY: GatewayError =
+    GatewayError::BadRequest("broken_body", "The request body broke off or is malformed");
+
+/// Whether the request failed because its own body did, through no fault of the upstream.
+fn is_of_the_body(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_user)
 }
 
 /// An error with its causes, for the log.

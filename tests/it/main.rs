@@ -20,6 +20,7 @@ mod receipt;
 mod routes;
 mod sdk;
 mod signed;
+mod smuggling;
 mod streaming;
 mod support;
 mod targets;

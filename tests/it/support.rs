@@ -1,6 +1,7 @@
 //! What the end-to-end tests run against: a simulated sandbox API, and the real gateway program in front of it.
 
 pub(crate) mod client;
+pub(crate) mod frames;
 pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;

@@ -1,9 +1,7 @@
-//! The `coppice-gateway` binary: hands the command line to [`coppice_gateway::cli`], and it the daemon.
+//! The `coppice-gateway` binary: hands the command line to [`coppice_gateway::cli`].
 
 use std::process::ExitCode;
 
-use coppice_gateway::{cli, daemon};
-
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), daemon::serve)
+    coppice_gateway::cli::run(std::env::args_os())
 }

@@ -2,6 +2,7 @@
 //!
 //! Flags of settings stand before or after the commands that take them.
 
+mod explain;
 mod settings;
 
 use std::ffi::OsString;
@@ -11,13 +12,12 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
-use http::Method;
 
 use super::Exit;
 use super::output::complain;
 use crate::config::{Sources, is_unsupported_flag};
-use crate::principal::{Scope, Scopes, TenantId};
 use crate::secret::Secret;
+pub(super) use explain::{CallerOption, ExplainOptions};
 use settings::{attach_switches, setting_flags, with_settings};
 
 /// The settings that `demo` takes; it chooses all others itself.
@@ -58,37 +58,6 @@ pub(super) enum Verb {
 pub(super) struct DemoOptions {
     /// Whether sandboxes run real commands on this machine.
     pub(super) local_processes: bool,
-}
-
-/// A request to explain, less the settings.
-#[derive(Debug)]
-pub(super) struct ExplainOptions {
-    /// Its method.
-    pub(super) method: Method,
-    /// Its path.
-    pub(super) path: String,
-    /// Its `Host`.
-    pub(super) host: Option<String>,
-    /// Who makes it.
-    pub(super) caller: CallerOption,
-    /// Whether to print JSON.
-    pub(super) json: bool,
-}
-
-/// Who makes a request to explain.
-#[derive(Debug)]
-pub(super) enum CallerOption {
-    /// Not said: whoever sends no credential.
-    Unsaid,
-    /// The holder of this key.
-    Token(TokenOption),
-    /// The holder of some key.
-    Scopes {
-        /// Whose key it is.
-        tenant: Option<TenantId>,
-        /// What it may do.
-        scopes: Scopes,
-    },
 }
 
 /// Options of the client-side commands.
@@ -133,7 +102,7 @@ impl Invocation {
                 Verb::Demo(DemoOptions { local_processes: inner.get_flag("allow-local-processes") })
             }
             "routes" => Verb::Routes { json: inner.get_flag("json") },
-            "explain" => Verb::Explain(explain_options(inner)),
+            "explain" => Verb::Explain(ExplainOptions::of(inner)),
             "hash-key" => Verb::HashKey,
             "whoami" => Verb::Whoami(client_options(inner)),
             "login" => Verb::Login(client_options(inner)),
@@ -185,7 +154,7 @@ pub fn command() -> Command {
                 .about("Print the route table")
                 .arg(json_arg("Print it as a JSON array")),
         )
-        .subcommand(with_settings(explain()))
+        .subcommand(with_settings(explain::grammar()))
         .subcommand(
             Command::new("hash-key")
                 .about("Read a key on standard input, print sha256:<hex> for a keys file"),
@@ -236,62 +205,6 @@ fn demo() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Run the sandboxes' commands on this machine, as you and without any isolation"),
         )
-}
-
-fn explain() -> Command {
-    let command = Command::new("explain")
-        .about("Say which rule decides a request, without a running gateway")
-        .after_help(
-            "Exit code 0 when the request is allowed, 1 when it is refused. Domain, keys and one-port come from the settings, as far as there are any.",
-        )
-        .arg(
-            Arg::new("method")
-                .required(true)
-                .value_name("METHOD")
-                .value_parser(|text: &str| text.to_ascii_uppercase().parse::<Method>())
-                .help("The request's method"),
-        )
-        .arg(
-            Arg::new("path")
-                .required(true)
-                .value_name("PATH")
-                .value_parser(absolute_path)
-                .help("Its path; a query decides nothing"),
-        )
-        .arg(
-            Arg::new("host")
-                .long("host")
-                .value_name("HOST")
-                .help("Its Host header; without one, some name of the control plane"),
-        )
-        .arg(
-            Arg::new("tenant")
-                .long("tenant")
-                .value_name("TENANT")
-                .requires("scopes")
-                .value_parser(TenantId::parse)
-                .help("The tenant of the key that it carries"),
-        )
-        .arg(
-            Arg::new("scopes")
-                .long("scopes")
-                .value_name("SCOPE|SCOPE")
-                .conflicts_with("token-source")
-                .value_parser(scopes)
-                .help("The scopes of that key, separated by | or commas"),
-        )
-        .arg(json_arg("Print one JSON object"));
-    let help = "The key that it carries, looked up among the configured ones; it shows in the list of processes";
-    with_token_options(command, help)
-}
-
-fn absolute_path(text: &str) -> Result<String, &'static str> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path begins with '/'") }
-}
-
-fn scopes(text: &str) -> Result<Scopes, String> {
-    let scopes = text.split(['|', ',']).map(|scope| scope.trim().parse::<Scope>());
-    scopes.collect::<Result<Scopes, _>>().map_err(|why| why.to_string())
 }
 
 fn json_arg(help: &'static str) -> Arg {
@@ -346,25 +259,6 @@ fn client_options(matches: &ArgMatches) -> ClientOptions {
         url: matches.get_one::<String>("url").cloned(),
         token: token_option(matches),
         json: matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or(false),
-    }
-}
-
-fn explain_options(matches: &ArgMatches) -> ExplainOptions {
-    let caller = match (token_option(matches), matches.get_one::<Scopes>("scopes")) {
-        (Some(token), _) => CallerOption::Token(token),
-        (None, Some(scopes)) => {
-            let tenant = matches.get_one::<TenantId>("tenant").cloned();
-            CallerOption::Scopes { tenant, scopes: *scopes }
-        }
-        (None, None) => CallerOption::Unsaid,
-    };
-    ExplainOptions {
-        // Both are required; the parser has seen to it.
-        method: matches.get_one::<Method>("method").cloned().unwrap_or_default(),
-        path: matches.get_one::<String>("path").cloned().unwrap_or_default(),
-        host: matches.get_one::<String>("host").cloned(),
-        caller,
-        json: matches.get_flag("json"),
     }
 }
 

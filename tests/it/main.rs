@@ -4,6 +4,8 @@
 
 mod cli;
 mod config;
+mod demo;
+mod explain;
 mod program;
 mod receipt;
 mod routes;

@@ -44,6 +44,22 @@ fn switches_take_a_value_or_none() {
 }
 
 #[test]
+fn commands_take_the_settings_they_use() {
+    assert_eq!(flags(&["--domain", "d", "explain", "GET", "/x", "--one-port"]).len(), 2);
+    assert_eq!(flags(&["demo", "--listen", "a", "--log", "b"]).len(), 2);
+    assert_eq!(flags(&["--listen", "a", "demo", "--envd-listen", "b"]).len(), 2);
+    for args in [
+        &["--domain", "a", "demo"][..],
+        &["demo", "--domain", "a"],
+        &["demo", "--config", "a"],
+        &["--config", "a", "routes"],
+    ] {
+        let args = ["coppice-gateway"].iter().chain(args).map(OsString::from);
+        assert!(Invocation::parse(args.clone()).is_err(), "{:?}", args.collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn nonsense_is_refused() {
     for args in [
         &["frobnicate"][..],

@@ -132,3 +132,30 @@ impl fmt::Display for Page<'_> {
         write!(f, "\nCtrl-C ends it.\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(local_processes: bool, colour: bool) -> String {
+        let keys = Keys::new().unwrap();
+        let (api, sandboxes) = ("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned());
+        Page { api, sandboxes, keys: &keys, local_processes, colour }.to_string()
+    }
+
+    #[test]
+    fn only_a_terminal_gets_colours_and_never_within_commands() {
+        assert!(!page(true, false).contains('\x1b'));
+        let coloured = page(true, true);
+        assert!(coloured.contains("\x1b[1;33m*** THIS IS NOT A SANDBOX"));
+        assert!(coloured.contains("\x1b[1;37;41mDANGER"));
+        let commands = |line: &&str| line.starts_with("curl ") || line.contains("python3 -");
+        assert!(coloured.lines().filter(commands).all(|line| !line.contains('\x1b')));
+    }
+
+    #[test]
+    fn danger_is_named_only_where_there_is_some() {
+        assert!(page(true, false).contains("DANGER"));
+        assert!(!page(false, false).contains("DANGER"));
+    }
+}

@@ -157,6 +157,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
             directory: Directory::default(),
             router: Router::new(),
             domain: server.domain.clone(),
+            strangers: Semaphore::new(Gate::STRANGERS),
         }),
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),

@@ -1,4 +1,7 @@
 //! The daemon: starts a gateway and runs it to its end, reloading on the way.
+//!
+//! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what is left. SIGHUP, or a
+//! changed keys file, reloads without touching a connection; a reload that fails keeps what is in force and says so.
 
 use std::error::Error;
 use std::io;
@@ -10,8 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::App;
 use crate::config::{Loaded, Settings, Sources, load_keys};
-use crate::lifecycle::LOOK;
 use crate::telemetry;
+
+/// How often the keys file is looked at: a change takes effect within two seconds.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal ends it.
 ///

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use moka::Expiry;
 use moka::future::Cache;
 
@@ -38,6 +39,9 @@ pub struct Unavailable;
 #[derive(Clone, Debug)]
 pub struct Directory {
     entries: Cache<SandboxId, Entry>,
+    /// Only creates and connects tell a sandbox's traffic token, a look at the sandbox does not; so it is kept apart, for as long as
+    /// there is room.
+    traffic_tokens: moka::sync::Cache<SandboxId, HeaderValue>,
 }
 
 struct Lifetimes;
@@ -63,7 +67,10 @@ impl Expiry<SandboxId, Entry> for Lifetimes {
 
 impl Default for Directory {
     fn default() -> Self {
-        Self { entries: Cache::builder().max_capacity(CAPACITY).expire_after(Lifetimes).build() }
+        Self {
+            entries: Cache::builder().max_capacity(CAPACITY).expire_after(Lifetimes).build(),
+            traffic_tokens: moka::sync::Cache::new(CAPACITY),
+        }
     }
 }
 
@@ -80,19 +87,36 @@ impl Directory {
             return Ok(entry);
         }
         let fill = async {
-            Ok(ask.await?.map_or(Entry::Absent, |sandbox| Entry::Known(Arc::new(sandbox))))
+            let found = ask.await?.map(|sandbox| Arc::new(self.with_traffic_token(sandbox)));
+            Ok(found.map_or(Entry::Absent, Entry::Known))
         };
-        self.entries.try_get_with_by_ref(id, fill).await.map_err(|failed: Arc<Unavailable>| *failed)
+        // Rare and large: kept out of every request's own state.
+        let filled = Box::pin(self.entries.try_get_with_by_ref(id, fill)).await;
+        filled.map_err(|failed: Arc<Unavailable>| *failed)
     }
 
-    /// Takes over what an answer said.
+    /// Takes over what an answer said. Where it did not say whose the sandbox is, the upstream will be asked when that matters.
     pub async fn learn(&self, sandbox: Sandbox) {
-        self.entries.insert(sandbox.id.clone(), Entry::Known(Arc::new(sandbox))).await;
+        let sandbox = self.with_traffic_token(sandbox);
+        if sandbox.tenant.is_some() {
+            self.entries.insert(sandbox.id.clone(), Entry::Known(Arc::new(sandbox))).await;
+        } else {
+            self.entries.invalidate(&sandbox.id).await;
+        }
     }
 
-    /// Forgets `id`: it was killed, or changed in a way that only the upstream knows.
+    /// Forgets `id`: it was killed.
     pub async fn forget(&self, id: &SandboxId) {
+        self.traffic_tokens.invalidate(id);
         self.entries.invalidate(id).await;
+    }
+
+    fn with_traffic_token(&self, mut sandbox: Sandbox) -> Sandbox {
+        match &sandbox.traffic_token {
+            Some(token) => self.traffic_tokens.insert(sandbox.id.clone(), token.clone()),
+            None => sandbox.traffic_token = self.traffic_tokens.get(&sandbox.id),
+        }
+        sandbox
     }
 }
 
@@ -154,5 +178,27 @@ mod tests {
         ));
         directory.forget(&id).await;
         assert!(matches!(directory.find(&id, async { Ok(None) }).await, Ok(Entry::Absent)));
+    }
+
+    #[tokio::test]
+    async fn a_traffic_token_outlives_answers_that_do_not_tell_it() {
+        let directory = Directory::default();
+        let told = |tenant: Option<&str>, token: Option<&'static str>| Sandbox {
+            tenant: tenant.and_then(|tenant| TenantId::parse(tenant).ok()),
+            traffic_token: token.map(HeaderValue::from_static),
+            ..sandbox("i1")
+        };
+        let id = sandbox("i1").id;
+        let token = async || match directory.find(&id, async { Ok(Some(sandbox("i1"))) }).await {
+            Ok(Entry::Known(sandbox)) => sandbox.traffic_token.clone(),
+            Ok(Entry::Absent) | Err(Unavailable) => None,
+        };
+        directory.learn(told(Some("team-a"), Some("one"))).await;
+        directory.learn(told(Some("team-a"), None)).await;
+        assert_eq!(token().await.unwrap(), "one");
+        directory.learn(told(None, Some("two"))).await;
+        assert_eq!(token().await.unwrap(), "two");
+        directory.forget(&id).await;
+        assert_eq!(token().await, None);
     }
 }

@@ -1,9 +1,4 @@
-//! From start to end: signals, reloads, and the two phases of stopping.
-//!
-//! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what is left. SIGHUP, or a changed
-//! keys file, reloads without touching a connection; a reload that fails keeps what is in force and says so.
-
-use std::time::Duration;
+//! The two steps of stopping, as everything that runs sees them.
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +10,3 @@ pub struct Phases {
     /// Everything ends now.
     pub stop: CancellationToken,
 }
-
-/// How often the keys file is looked at: a change takes effect within two seconds.
-pub const LOOK: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ use crate::principal::Scope;
 use crate::request::Origin;
 use crate::route::{Class, Match, Notes, Route, Surface};
 use crate::sandbox::Sandbox;
-use crate::target::Target;
+use crate::target::{SandboxId, Target};
 
 /// A request and the permit that covers it.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub enum Plan {
 pub struct Control {
     /// The sandbox that the path names, the caller's own. `None` where it names none, or nobody asked.
     pub sandbox: Option<Arc<Sandbox>>,
+    /// The id in the path as it was sent, whoever's it is.
+    pub named: Option<SandboxId>,
     /// `Authorization` is not for the gateway and passes.
     pub foreign_authorization: bool,
 }

@@ -118,7 +118,7 @@ settings! {
     HEAD_TIMEOUT: Text "server.head_timeout", Some("head-timeout"), "COPPICE_HEAD_TIMEOUT", "TIME" = Some("10s");
         "How long a client may take to send a complete request head.";
     IDLE_TIMEOUT: Text "server.idle_timeout", Some("idle-timeout"), "COPPICE_IDLE_TIMEOUT", "TIME" = Some("650s");
-        "How long a connection or stream may stay silent.";
+        "How long a connection may stay quiet between requests. A stream may be silent for as long as it likes.";
     DRAIN_TIMEOUT: Text "server.drain_timeout", Some("drain-timeout"), "COPPICE_DRAIN_TIMEOUT", "TIME" = Some("30s");
         "How long open streams may go on after SIGTERM.";
 

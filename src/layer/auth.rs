@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use super::identify::{Identified, Reading, identify};
@@ -40,6 +41,13 @@ pub struct Gate {
     pub router: Router,
     /// The domain under which sandboxes have host names.
     pub domain: Option<Domain>,
+    /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked for yet.
+    pub strangers: Semaphore,
+}
+
+impl Gate {
+    /// How many such questions may be open at once.
+    pub const STRANGERS: usize = 32;
 }
 
 /// Puts [`Auth`] in front of a service of permitted requests.
@@ -172,16 +180,17 @@ struct Placing<'a> {
 
 impl Placing<'_> {
     async fn on_control(&self, cleared: Cleared) -> Result<Permit, GatewayError> {
-        let sandbox = match self.subject.matched.sandbox {
-            Some(raw) if cleared.needs_standing() => {
-                let id = SandboxId::parse(raw).map_err(|_| GatewayError::SandboxNotFound)?;
-                let found = find(self.gate, self.asker, &id).await?;
-                Some(found.ok_or(GatewayError::SandboxNotFound)?)
-            }
-            _ => None,
+        let raw = self.subject.matched.sandbox;
+        let named = raw.and_then(|raw| SandboxId::parse(raw).ok());
+        let sandbox = if raw.is_some() && cleared.needs_standing() {
+            let id = named.as_ref().ok_or(GatewayError::SandboxNotFound)?;
+            let found = find(self.gate, self.asker, id).await?;
+            Some(found.ok_or(GatewayError::SandboxNotFound)?)
+        } else {
+            None
         };
         let foreign_authorization = self.passing.authorization;
-        cleared.control(Control { sandbox, foreign_authorization }).map_err(denied)
+        cleared.control(Control { sandbox, named, foreign_authorization }).map_err(denied)
     }
 
     async fn in_sandbox(
@@ -252,7 +261,9 @@ async fn signed(
     if !query.is_current(now) {
         return Err(GatewayError::BadSignature);
     }
+    let place = gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady)?;
     let sandbox = find(gate, asker, &target.sandbox).await?.ok_or(GatewayError::BadSignature)?;
+    drop(place);
     let principal = gate
         .authenticator
         .signer(&sandbox, &query, operation, now)

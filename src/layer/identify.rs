@@ -90,8 +90,10 @@ impl Judge<'_> {
             (None, None) => return Err(GatewayError::NoCredential),
         };
         let caller = self.key(&credential)?;
-        let authorization =
-            from_registry_client.is_none() && (foreign_bearer || !holds_bearer(headers));
+        // Where a Bearer belongs to somebody else it passes, but never one that opens this gateway.
+        let foreign = foreign_bearer
+            && !presented.bearer().is_some_and(|bearer| self.authenticator.is_ours(&bearer));
+        let authorization = from_registry_client.is_none() && (foreign || !holds_bearer(headers));
         Ok(Identified { caller, passing: Passing { authorization, access_token: false } })
     }
 

@@ -11,7 +11,7 @@ use crate::error::GatewayError;
 use crate::error::shape::Dialect;
 use crate::proxy::tunnel;
 use crate::request::Conn;
-use crate::route::authority::{Authority, BadAuthority, Domain, HostKind};
+use crate::route::authority::{Authority, BadAuthority, Domain, HostKind, parse_port};
 use crate::route::target::{Aim, BadTarget, Plane, SANDBOX_PORT, SandboxToken};
 use crate::route::{CanonicalPath, Listener, Match, PortLabel, Router, Surface};
 use crate::target::Target;
@@ -127,7 +127,7 @@ fn lone_port(listener: Listener, headers: &HeaderMap) -> Option<u16> {
     match listener {
         Listener::Data(PortLabel::Port(port)) => Some(port),
         Listener::Data(PortLabel::Every) | Listener::Control { .. } => {
-            headers.get(SANDBOX_PORT).and_then(|port| port.to_str().ok()?.parse().ok())
+            headers.get(SANDBOX_PORT).and_then(|port| parse_port(port.to_str().ok()?))
         }
     }
 }

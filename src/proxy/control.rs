@@ -76,12 +76,13 @@ impl Ask<'_> {
         let path =
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
-        let answer = if let Some(body_edit) = self.body_edit() {
+        let method = parts.method.clone();
+        let answer = if let Some(editing) = self.body_edit() {
             if coded {
                 return Err(CODED_BODY);
             }
-            let sent = read_body(body).await?;
-            self.ask_with_edited_body(&parts, &path, &sent, body_edit, &bounds).await?
+            // Rare and large: kept out of the way of every other request.
+            Box::pin(self.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
         } else {
             if websocket.is_some() {
                 tunnel::ask_upstream(&mut parts.headers);
@@ -89,15 +90,16 @@ impl Ask<'_> {
             let (body, sent) = Outgoing::stream(body);
             bounds.sent = sent;
             parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
-            exchange(&self.forwarder.inner.pool, Request::from_parts(parts.clone(), body), &bounds)
-                .await?
+            let request = Request::from_parts(parts, body);
+            exchange(&self.forwarder.inner.pool, request, &bounds).await?
         };
 
         if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
             return Ok(self.switch(client, answer));
         }
-        self.take_note(&parts.method, answer.status()).await;
-        self.pass(answer, &parts.method).await
+        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
+        self.take_note(&method, answer.status()).await;
+        self.pass(answer, &method).await
     }
 
     /// Strips what is not for the upstream, then says what only the gateway may say.
@@ -106,8 +108,8 @@ impl Ask<'_> {
         let clients_key = matches!(self.permit.caller(), Caller::Open)
             .then(|| head.get(X_API_KEY).cloned())
             .flatten();
-        headers::strip_hop_by_hop(head);
-        headers::strip_own(head, &[]);
+        headers::strip_request(head, &[]);
+        headers::join_cookies(head);
         if !self.control.foreign_authorization {
             head.remove(AUTHORIZATION);
         }
@@ -179,29 +181,28 @@ impl Ask<'_> {
 
     async fn ask_with_edited_body(
         &self,
-        parts: &http::request::Parts,
-        path: &PathAndQuery,
-        sent: &[u8],
+        parts: http::request::Parts,
+        path: PathAndQuery,
+        body: Incoming,
         editing: Editing,
         bounds: &Bounds,
     ) -> Result<Response<Incoming>, GatewayError> {
+        let sent = read_body(body).await?;
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
-            let body = self.edited(sent, editing, Generation::AsSent)?;
-            return self.send(parts, path.clone(), body, bounds).await;
+            let body = self.edited(&sent, editing, Generation::AsSent)?;
+            return self.send(parts, path, body, bounds).await;
         };
         if !dialects.only_v1() {
-            let body = self.edited(sent, editing, Generation::AsSent)?;
-            let answer = self.send(parts, path.clone(), body, bounds).await?;
+            let body = self.edited(&sent, editing, Generation::AsSent)?;
+            let answer = self.send(parts.clone(), path.clone(), body, bounds).await?;
             if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
                 return Ok(answer);
             }
         }
-        let down = PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(
-            v1::path(path.as_str()).as_bytes(),
-        ))
-        .map_err(|_| GatewayError::Internal)?;
-        let body = self.edited(sent, editing, Generation::MappedDown)?;
+        let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
+        let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
+        let body = self.edited(&sent, editing, Generation::MappedDown)?;
         self.send(parts, down, body, bounds).await
     }
 
@@ -221,12 +222,11 @@ impl Ask<'_> {
 
     async fn send(
         &self,
-        parts: &http::request::Parts,
+        mut parts: http::request::Parts,
         path: PathAndQuery,
         body: Vec<u8>,
         bounds: &Bounds,
     ) -> Result<Response<Incoming>, GatewayError> {
-        let mut parts = parts.clone();
         parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
         parts.headers.remove(http::header::TRAILER);
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -252,8 +252,12 @@ impl Ask<'_> {
     async fn take_note(&self, method: &Method, status: StatusCode) {
         let ended =
             *method == Method::DELETE && (status.is_success() || status == StatusCode::NOT_FOUND);
-        if let (true, Some(sandbox)) = (ended, &self.control.sandbox) {
-            self.forwarder.inner.directory.forget(&sandbox.id).await;
+        if !ended {
+            return;
+        }
+        let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
+        for id in known.into_iter().chain(&self.control.named) {
+            self.forwarder.inner.directory.forget(id).await;
         }
     }
 
@@ -296,11 +300,7 @@ impl Ask<'_> {
         let sandbox = self.with_owner(lookup::record(json)?, principal);
         let token = inner.authenticator.mint(principal, &sandbox.id);
         let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
-        if sandbox.tenant.is_some() {
-            inner.directory.learn(sandbox).await;
-        } else {
-            inner.directory.forget(&sandbox.id).await;
-        }
+        inner.directory.learn(sandbox).await;
         Some(edited)
     }
 
@@ -310,12 +310,12 @@ impl Ask<'_> {
         let mint = |text: &str| {
             let sandbox = lookup::record(text.as_bytes())?;
             let token = inner.authenticator.mint(principal, &sandbox.id);
-            seen.push(sandbox.id);
+            seen.push(sandbox);
             token
         };
         let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
-        for id in &seen {
-            inner.directory.forget(id).await;
+        for sandbox in seen {
+            inner.directory.learn(sandbox).await;
         }
         Some(edited)
     }
@@ -347,30 +347,9 @@ const CODED_BODY: GatewayError =
 
 /// Tells the upstream who calls.
 fn vouch(head: &mut HeaderMap, principal: &Principal) {
-    let tenant = HeaderValue::from_str(principal.tenant.as_str());
-    let name = principal.name.as_deref().map(escape);
-    let name = HeaderValue::from_str(name.as_deref().unwrap_or(principal.key.as_str()));
-    let scopes = HeaderValue::from_str(&principal.scopes.to_string());
-    for (header, value) in
-        [(X_COPPICE_TENANT, tenant), (X_COPPICE_PRINCIPAL, name), (X_COPPICE_SCOPES, scopes)]
-    {
-        if let Ok(value) = value {
-            head.insert(header, value);
-        }
-    }
-}
-
-/// A name as a header can carry it: everything but visible ASCII is percent-encoded, `%` too.
-fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+    head.insert(X_COPPICE_TENANT, principal.vouched.tenant.clone());
+    head.insert(X_COPPICE_PRINCIPAL, principal.vouched.name.clone());
+    head.insert(X_COPPICE_SCOPES, principal.vouched.scopes.clone());
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, GatewayError> {

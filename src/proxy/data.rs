@@ -70,6 +70,7 @@ impl Forwarder {
             tunnel::ask_upstream(&mut parts.headers);
             return Ok(Response::from_parts(parts, Reply::whole(Bytes::new())));
         }
+        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, Reply::upstream(body, principal)))
@@ -83,7 +84,6 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
 
 /// Strips, then says where the request is for and shows the upstream its own tokens.
 fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str) {
-    headers::strip_hop_by_hop(head);
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
     let kept: &[HeaderName] = match (open, data.passing.access_token) {
@@ -91,7 +91,8 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
         (false, true) => &[X_REQUEST_ID, X_ACCESS_TOKEN],
         (false, false) => &[X_REQUEST_ID],
     };
-    headers::strip_own(head, kept);
+    headers::strip_request(head, kept);
+    headers::join_cookies(head);
     if !data.passing.authorization {
         head.remove(AUTHORIZATION);
     }

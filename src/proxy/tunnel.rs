@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::Chain;
+use crate::error::GatewayError;
 use crate::principal::Principal;
 
 /// Copied at a time, each way.
@@ -62,6 +63,18 @@ pub fn ask_upstream(headers: &mut HeaderMap) {
 #[must_use]
 pub fn has_switched(response: &Response<Incoming>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS && asks_for_websocket(response.headers())
+}
+
+/// Refuses a 101 that nobody asked for, or that switches to something else: no client may be left talking to nobody.
+///
+/// # Errors
+/// [`GatewayError::UpstreamBadAnswer`].
+pub fn refuse_stray_switch(status: StatusCode, unknown_outcome: bool) -> Result<(), GatewayError> {
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    tracing::warn!("the upstream switched protocols although it was not asked to");
+    Err(GatewayError::UpstreamBadAnswer { unknown_outcome })
 }
 
 /// What keeps tunnels within bounds when the gateway stops.

@@ -23,6 +23,12 @@ impl Setup {
         self
     }
 
+    /// Takes back every flag that starts like this.
+    pub(crate) fn without(mut self, start: &str) -> Self {
+        self.flags.retain(|flag| !flag.starts_with(start));
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self

@@ -55,6 +55,11 @@ impl World {
         Self { gateway, simulator }
     }
 
+    /// A second gateway with the same secret and keys before the same simulator, which knows no sandbox yet.
+    pub(crate) fn replica(&self) -> Gateway {
+        setup(&self.simulator).env("COPPICE_API_KEYS", key_list()).start(4)
+    }
+
     /// A gateway that asks nobody for anything.
     pub(crate) fn open() -> Self {
         let simulator = Simulator::start(Options::default()).unwrap();

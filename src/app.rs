@@ -31,6 +31,8 @@ pub struct App {
     pub keys: Arc<KeyRing>,
     /// The steps of stopping.
     pub phases: Phases,
+    /// Where it listens, and what for; free ports are known by now.
+    pub listening: Vec<(Listen, Listener)>,
     workers: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -64,7 +66,7 @@ impl App {
             tracing::warn!("{warning}");
         }
         let count = settings.server.workers.map_or_else(cores, usize::from);
-        let mut sockets = bind_all(&settings, count)?;
+        let (listening, mut sockets) = bind_all(&settings, count)?;
         let phases = Phases::default();
         let keys = Arc::new(KeyRing::new(keys));
         let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone())?);
@@ -77,7 +79,7 @@ impl App {
                 .map_err(StartError::Worker)?;
             workers.push(worker);
         }
-        Ok(Self { keys, phases, workers })
+        Ok(Self { keys, phases, listening, workers })
     }
 
     /// Whether every worker has ended.
@@ -97,8 +99,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Binds everything, and deals the sockets out: one list for each worker.
-fn bind_all(settings: &Settings, workers: usize) -> Result<Vec<Vec<Socket>>, StartError> {
+/// Where the gateway listens, and the sockets of each worker.
+type Sockets = (Vec<(Listen, Listener)>, Vec<Vec<Socket>>);
+
+/// Binds everything, and deals the sockets out.
+fn bind_all(settings: &Settings, workers: usize) -> Result<Sockets, StartError> {
+    let mut listening = Vec::new();
     let mut dealt: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
     let one_port = settings.server.one_port;
     let control = settings.server.listen.iter().map(|at| (at, Listener::Control { one_port }));
@@ -109,9 +115,9 @@ fn bind_all(settings: &Settings, workers: usize) -> Result<Vec<Vec<Socket>>, Sta
         let (bound, address) = match at {
             Listen::Tcp(address) => {
                 let (bound, address) = bind::tcp(*address, workers).map_err(failed)?;
-                (bound, address.to_string())
+                (bound, Listen::Tcp(address))
             }
-            Listen::Unix(path) => (bind::unix(path, workers).map_err(failed)?, at.to_string()),
+            Listen::Unix(path) => (bind::unix(path, workers).map_err(failed)?, at.clone()),
         };
         match listener {
             Listener::Control { .. } => tracing::info!(%address, "listening for the control plane"),
@@ -129,8 +135,9 @@ fn bind_all(settings: &Settings, workers: usize) -> Result<Vec<Vec<Socket>>, Sta
         for (worker, kind) in dealt.iter_mut().zip(kinds) {
             worker.push(Socket { listener, kind });
         }
+        listening.push((address, listener));
     }
-    Ok(dealt)
+    Ok((listening, dealt))
 }
 
 fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shared, StartError> {
@@ -212,7 +219,7 @@ fn sealer(settings: &Settings) -> io::Result<Sealer> {
     }
     let secret = match &settings.state_dir {
         Some(directory) => kept_secret(directory)?,
-        None => fresh_secret()?,
+        None => Secret::random("", 32)?,
     };
     Ok(Sealer::new(&[secret]))
 }
@@ -228,7 +235,7 @@ fn kept_secret(directory: &Path) -> io::Result<Secret> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
         Err(cause) => return Err(cause),
     }
-    let secret = fresh_secret()?;
+    let secret = Secret::random("", 32)?;
     // Written whole before it gets its name, so that a crash leaves no half of one.
     let partial = directory.join(format!("secret.{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new()
@@ -247,14 +254,4 @@ fn kept_secret(directory: &Path) -> io::Result<Secret> {
         }
         Err(cause) => Err(cause),
     }
-}
-
-fn fresh_secret() -> io::Result<Secret> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let mut text = String::with_capacity(64);
-    for byte in bytes {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    Ok(Secret::new(text))
 }

@@ -1,27 +1,29 @@
 //! The command line: what the words mean, and which command they start.
 //!
-//! Results go to standard output, everything else to standard error. Nothing here prints a key or a token.
+//! Results go to standard output, everything else to standard error. Nothing here prints a key or a token, but for the
+//! keys that `demo` makes up.
 
 mod args;
 mod check;
 mod client;
 mod completions;
 mod credentials;
+mod demo;
+mod explain;
 mod hash_key;
 mod login;
 mod logout;
 mod output;
+mod routes;
 mod serve;
 mod token;
 mod whoami;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use args::command;
 
-use crate::config::{Loaded, Sources};
 use args::{Invocation, Verb};
 
 /// How a command ends.
@@ -61,21 +63,19 @@ impl Failure {
     }
 }
 
-/// What `serve` runs: given the settings as loaded and the sources to load them from again, until it is told to stop.
-pub trait Daemon: FnOnce(Sources, Loaded) -> Result<(), Box<dyn Error + Send + Sync>> {}
-
-impl<F: FnOnce(Sources, Loaded) -> Result<(), Box<dyn Error + Send + Sync>>> Daemon for F {}
-
 /// Runs the command that `args` (the program's name first) ask for.
 #[must_use]
-pub fn run(args: impl IntoIterator<Item = OsString>, daemon: impl Daemon) -> ExitCode {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Invocation { verb, sources } = match Invocation::parse(args) {
         Ok(invocation) => invocation,
-        Err(error) => return args::explain(&error).into(),
+        Err(error) => return args::report(&error).into(),
     };
     let result = match verb {
-        Verb::Serve => serve::run(sources, daemon),
+        Verb::Serve => serve::run(sources),
         Verb::Check => Ok(check::run(&sources)),
+        Verb::Demo(options) => demo::run(&options, &sources),
+        Verb::Routes { json } => Ok(routes::run(json)),
+        Verb::Explain(options) => explain::run(&options, &sources),
         Verb::HashKey => hash_key::run(),
         Verb::Whoami(options) => whoami::run(&options, &sources),
         Verb::Login(options) => login::run(&options, &sources),

@@ -22,10 +22,11 @@ pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;
-pub use table::{FileForm, SETTINGS, Setting, Shape};
+pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
 use crate::keys::KeySet;
+use crate::route::Domain;
 use reader::Reader;
 
 /// What a successful load gives.
@@ -67,6 +68,40 @@ pub fn load_keys(sources: &Sources, previous: &KeySet) -> Result<KeySet, Problem
     let mut reader = Reader::new(sources);
     let (_, _, keys) = auth::read_keys(&mut reader, Some(previous));
     reader.finish(Some(keys)).map(|(keys, _)| keys)
+}
+
+/// The settings that decide about requests. Nothing has to be set.
+#[derive(Debug)]
+pub struct Decisive {
+    /// The domain of sandbox hosts.
+    pub domain: Option<Domain>,
+    /// Whether control-plane listeners recognise data-plane requests by their headers.
+    pub one_port: bool,
+    /// How requests are authenticated; none when nothing says that there is a gateway: neither keys nor an upstream.
+    pub authentication: Option<Authentication>,
+    /// The static keys.
+    pub keys: KeySet,
+}
+
+impl Decisive {
+    /// Reads them, and nothing else, with the warnings that come up.
+    ///
+    /// # Errors
+    /// Every problem with them, and with the syntax of the settings file.
+    pub fn load(sources: &Sources) -> Result<(Self, Vec<String>), Problems> {
+        let mut reader = Reader::new(sources);
+        reader.check_variables();
+        let (authentication, _, keys) = auth::read_keys(&mut reader, None);
+        let upstream = reader.optional(table::UPSTREAM, |raw| UpstreamUrl::parse(raw.text()?));
+        let is_gateway = upstream.is_some() || authentication == Authentication::Keys;
+        let decisive = Self {
+            domain: reader.optional(table::DOMAIN, settings::domain),
+            one_port: reader.value(table::ONE_PORT, value::switch),
+            authentication: is_gateway.then_some(authentication),
+            keys,
+        };
+        reader.finish(Some(decisive))
+    }
 }
 
 /// Warns of combinations that work, but hardly as meant.

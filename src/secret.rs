@@ -1,6 +1,7 @@
 //! Text that must not be printed.
 
 use std::fmt;
+use std::io;
 
 use zeroize::Zeroizing;
 
@@ -12,6 +13,23 @@ impl Secret {
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
+    }
+
+    /// A new one: `bytes` random bytes in hexadecimal digits, behind `prefix`.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn random(prefix: &str, bytes: usize) -> io::Result<Self> {
+        let mut random = Zeroizing::new(vec![0; bytes]);
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let mut text = String::with_capacity(prefix.len() + 2 * bytes);
+        text.push_str(prefix);
+        for byte in random.iter() {
+            for nibble in [byte >> 4, byte & 0xf] {
+                text.extend(char::from_digit(nibble.into(), 16));
+            }
+        }
+        Ok(Self::new(text))
     }
 
     /// The secret itself, for the one place that needs it.
@@ -30,6 +48,15 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_ones_differ() {
+        let [one, other] = [(); 2].map(|()| Secret::random("e2b_", 20).unwrap());
+        let digits = one.expose().strip_prefix("e2b_").unwrap();
+        assert_eq!(digits.len(), 40);
+        assert!(digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{digits}");
+        assert_ne!(one.expose(), other.expose());
+    }
 
     #[test]
     fn debug_is_redacted() {

@@ -1,9 +1,10 @@
-//! The command line's grammar, built from the table of settings.
+//! The command line's grammar.
 //!
-//! Flags of settings stand before or after `serve` and `check`. Their values stay text: settings loading judges them
-//! together with environment and file.
+//! Flags of settings stand before or after the commands that take them.
 
-use std::collections::BTreeMap;
+mod explain;
+mod settings;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -14,8 +15,13 @@ use clap_complete::Shell;
 
 use super::Exit;
 use super::output::complain;
-use crate::config::{SETTINGS, Setting, Shape, Sources};
+use crate::config::{Sources, is_unsupported_flag};
 use crate::secret::Secret;
+pub(super) use explain::{CallerOption, ExplainOptions};
+use settings::{attach_switches, setting_flags, with_settings};
+
+/// The settings that `demo` takes; it chooses all others itself.
+const DEMO_FLAGS: [&str; 3] = ["listen", "envd-listen", "log"];
 
 /// What to do.
 #[derive(Debug)]
@@ -24,6 +30,15 @@ pub(super) enum Verb {
     Serve,
     /// Load the settings and say what is wrong with them.
     Check,
+    /// Run the gateway and a simulated sandbox API.
+    Demo(DemoOptions),
+    /// Print the route table.
+    Routes {
+        /// As JSON.
+        json: bool,
+    },
+    /// Say which rule decides a request.
+    Explain(ExplainOptions),
     /// Print the digest of a key.
     HashKey,
     /// Ask a gateway who one is.
@@ -36,6 +51,13 @@ pub(super) enum Verb {
     Completions(Shell),
     /// Print the manual page.
     Man,
+}
+
+/// Options of `demo`, less the settings.
+#[derive(Debug)]
+pub(super) struct DemoOptions {
+    /// Whether sandboxes run real commands on this machine.
+    pub(super) local_processes: bool,
 }
 
 /// Options of the client-side commands.
@@ -76,6 +98,11 @@ impl Invocation {
         let (name, inner) = matches.subcommand().unwrap_or(("serve", &matches));
         let verb = match name {
             "check" => Verb::Check,
+            "demo" => {
+                Verb::Demo(DemoOptions { local_processes: inner.get_flag("allow-local-processes") })
+            }
+            "routes" => Verb::Routes { json: inner.get_flag("json") },
+            "explain" => Verb::Explain(ExplainOptions::of(inner)),
             "hash-key" => Verb::HashKey,
             "whoami" => Verb::Whoami(client_options(inner)),
             "login" => Verb::Login(client_options(inner)),
@@ -86,9 +113,19 @@ impl Invocation {
             "man" => Verb::Man,
             _ => Verb::Serve,
         };
-        if matches!(verb, Verb::Serve | Verb::Check) {
-            flags.extend(setting_flags(inner));
-        } else if let Some(flag) = flags.keys().next() {
+        flags.extend(setting_flags(inner));
+        let takes = |flag: &str| match &verb {
+            Verb::Serve | Verb::Check | Verb::Explain(_) => true,
+            Verb::Demo(_) => DEMO_FLAGS.contains(&flag),
+            Verb::Routes { .. }
+            | Verb::HashKey
+            | Verb::Whoami(_)
+            | Verb::Login(_)
+            | Verb::Logout
+            | Verb::Completions(_)
+            | Verb::Man => false,
+        };
+        if let Some(flag) = flags.keys().find(|flag| !takes(flag)) {
             let message = format!("--{flag} means nothing to '{name}'\n");
             return Err(command().error(ErrorKind::ArgumentConflict, message));
         }
@@ -111,6 +148,13 @@ pub fn command() -> Command {
             Command::new("check")
                 .about("Load every setting and file, print all problems, start nothing"),
         ))
+        .subcommand(demo())
+        .subcommand(
+            Command::new("routes")
+                .about("Print the route table")
+                .arg(json_arg("Print it as a JSON array")),
+        )
+        .subcommand(with_settings(explain::grammar()))
         .subcommand(
             Command::new("hash-key")
                 .about("Read a key on standard input, print sha256:<hex> for a keys file"),
@@ -119,12 +163,7 @@ pub fn command() -> Command {
             with_client_options(
                 Command::new("whoami").about("Ask a gateway who a token belongs to"),
             )
-            .arg(
-                Arg::new("json")
-                    .long("json")
-                    .action(ArgAction::SetTrue)
-                    .help("Print the answer as JSON"),
-            ),
+            .arg(json_arg("Print the answer as JSON")),
         )
         .subcommand(with_client_options(
             Command::new("login")
@@ -138,60 +177,59 @@ pub fn command() -> Command {
     with_settings(program)
 }
 
-fn with_settings(command: Command) -> Command {
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("PATH")
-        .help("Settings file in TOML [env: COPPICE_CONFIG]");
-    SETTINGS.iter().fold(command.arg(config), |command, setting| {
-        command.args(setting_arg(setting)).args(file_arg(setting))
-    })
+fn demo() -> Command {
+    Command::new("demo")
+        .about("Run the gateway before a simulated sandbox API, on loopback and with keys made up for the occasion")
+        .after_help("No other setting applies: neither the environment nor a settings file is read.")
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDR")
+                .help("Where the gateway listens [default: 127.0.0.1:3000]"),
+        )
+        .arg(
+            Arg::new("envd-listen")
+                .long("envd-listen")
+                .value_name("ADDR[=LABEL]")
+                .help("A listener of its own for the data plane, as serve takes it"),
+        )
+        .arg(
+            Arg::new("log")
+                .long("log")
+                .value_name("FILTER")
+                .help("What is logged [default: warn]"),
+        )
+        .arg(
+            Arg::new("allow-local-processes")
+                .long("allow-local-processes")
+                .action(ArgAction::SetTrue)
+                .help("Run the sandboxes' commands on this machine, as you and without any isolation"),
+        )
 }
 
-fn setting_arg(setting: &'static Setting) -> Option<Arg> {
-    let flag = setting.flag?;
-    let default = setting.default.map(|value| format!(" [default: {value}]")).unwrap_or_default();
-    let arg = Arg::new(flag)
-        .long(flag)
-        .value_name(setting.value)
-        .help(format!("{} [env: {}]{default}", setting.help, setting.env))
-        .help_heading(heading(setting));
-    Some(match setting.shape {
-        Shape::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
-        Shape::List => arg.action(ArgAction::Append),
-        Shape::Text | Shape::Secret | Shape::SecretList => arg,
-    })
-}
-
-fn file_arg(setting: &'static Setting) -> Option<Arg> {
-    let form = setting.file_form()?;
-    Some(
-        Arg::new(form.flag)
-            .long(form.flag)
-            .value_name("PATH")
-            .help(format!("A file that holds {} [env: {}]", setting.env, form.env))
-            .help_heading(heading(setting)),
-    )
-}
-
-fn heading(setting: &Setting) -> &'static str {
-    match setting.key.split('.').next() {
-        Some("upstream") => "Upstream",
-        Some("auth") => "Authentication",
-        Some("log") => "Logging",
-        Some(_) | None => "Serving",
-    }
+fn json_arg(help: &'static str) -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help(help)
 }
 
 fn with_client_options(command: Command) -> Command {
-    let text = || NonEmptyStringValueParser::new();
+    let url = Arg::new("url")
+        .long("url")
+        .value_name("URL")
+        .value_parser(NonEmptyStringValueParser::new())
+        .help("The gateway [env: COPPICE_URL] [default: http://127.0.0.1:3000]");
+    let help = "The token itself; it shows in the list of processes [env: COPPICE_TOKEN, then E2B_API_KEY]";
+    with_token_options(command.arg(url), help)
+}
+
+fn with_token_options(command: Command, help: &'static str) -> Command {
     command
-        .arg(Arg::new("url").long("url").value_name("URL").value_parser(text()).help(
-            "The gateway [env: COPPICE_URL] [default: http://127.0.0.1:3000]",
-        ))
-        .arg(Arg::new("token").long("token").value_name("TOKEN").value_parser(text()).help(
-            "The token itself; it shows in the list of processes [env: COPPICE_TOKEN, then E2B_API_KEY]",
-        ))
+        .arg(
+            Arg::new("token")
+                .long("token")
+                .value_name("TOKEN")
+                .value_parser(NonEmptyStringValueParser::new())
+                .help(help),
+        )
         .arg(
             Arg::new("token-file")
                 .long("token-file")
@@ -208,63 +246,39 @@ fn with_client_options(command: Command) -> Command {
         .group(ArgGroup::new("token-source").args(["token", "token-file", "token-stdin"]))
 }
 
-fn client_options(matches: &ArgMatches) -> ClientOptions {
+fn token_option(matches: &ArgMatches) -> Option<TokenOption> {
     let inline =
         matches.get_one::<String>("token").cloned().map(Secret::new).map(TokenOption::Inline);
     let file = || matches.get_one::<PathBuf>("token-file").cloned().map(TokenOption::File);
     let stdin = || matches.get_flag("token-stdin").then_some(TokenOption::Stdin);
+    inline.or_else(file).or_else(stdin)
+}
+
+fn client_options(matches: &ArgMatches) -> ClientOptions {
     ClientOptions {
         url: matches.get_one::<String>("url").cloned(),
-        token: inline.or_else(file).or_else(stdin),
+        token: token_option(matches),
         json: matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or(false),
     }
 }
 
-/// The settings' flags that were given; repeated lists become one.
-fn setting_flags(matches: &ArgMatches) -> BTreeMap<String, String> {
-    let mut flags = BTreeMap::new();
-    let of_settings = SETTINGS.iter().flat_map(|setting| {
-        setting.flag.into_iter().chain(setting.file_form().map(|form| form.flag))
-    });
-    for flag in of_settings.chain(["config"]) {
-        if let Ok(Some(values)) = matches.try_get_many::<String>(flag) {
-            let values: Vec<&str> = values.map(String::as_str).collect();
-            flags.insert(flag.to_owned(), values.join(","));
-        }
-    }
-    flags
-}
-
-/// Turns `--one-port off` into `--one-port=off`: switches take their value with an equals sign only, so that
-/// `--allow-open serve` stays a switch and a command.
-fn attach_switches(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut attached: Vec<OsString> = Vec::new();
-    for arg in args {
-        let is_value = matches!(arg.to_str(), Some("on" | "off" | "true" | "false" | "1" | "0"));
-        match attached.last_mut() {
-            Some(last) if is_value && is_switch(last) => {
-                last.push("=");
-                last.push(arg);
-            }
-            Some(_) | None => attached.push(arg),
-        }
-    }
-    attached
-}
-
-fn is_switch(arg: &OsString) -> bool {
-    let flag = arg.to_str().and_then(|arg| arg.strip_prefix("--"));
-    flag.is_some_and(|flag| {
-        SETTINGS.iter().any(|setting| setting.shape == Shape::Switch && setting.flag == Some(flag))
-    })
-}
-
 /// Prints what the parser has to say: help, or what is wrong. A stray word is not repeated, since it may be a key that
 /// somebody took for an argument; only what looks like a mistyped command is.
-pub(super) fn explain(error: &clap::Error) -> Exit {
+pub(super) fn report(error: &clap::Error) -> Exit {
     let kind = error.kind();
-    let is_word = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
-    let stray = kind == ErrorKind::UnknownArgument && is_word
+    let word = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        Some(_) | None => None,
+    };
+    if kind == ErrorKind::UnknownArgument
+        && let Some(flag) = word.and_then(|word| word.strip_prefix("--"))
+        && is_unsupported_flag(flag)
+    {
+        complain(&format!("error: --{flag}: is not supported by this version"));
+        return Exit::Config;
+    }
+    let stray = kind == ErrorKind::UnknownArgument
+        && word.is_some_and(|word| !word.starts_with('-'))
         || kind == ErrorKind::InvalidSubcommand
             && error.get(ContextKind::SuggestedSubcommand).is_none();
     if stray {
@@ -278,65 +292,4 @@ pub(super) fn explain(error: &clap::Error) -> Exit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flags(args: &[&str]) -> BTreeMap<String, String> {
-        let args = ["coppice-gateway"].iter().chain(args).map(OsString::from);
-        Invocation::parse(args).map(|invocation| invocation.sources.flags).expect("understood")
-    }
-
-    #[test]
-    fn the_grammar_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn flags_stand_before_or_after_the_command() {
-        for args in [
-            &["--upstream", "u"][..],
-            &["serve", "--upstream", "u"],
-            &["--upstream=u", "serve"],
-            &["--upstream", "x", "check", "--upstream", "u"],
-        ] {
-            assert_eq!(flags(args)["upstream"], "u", "{args:?}");
-        }
-        assert_eq!(flags(&["--listen", "a", "--listen", "b,c"])["listen"], "a,b,c");
-        assert_eq!(flags(&["--secret-file", "f"])["secret-file"], "f");
-        assert_eq!(flags(&["--domain", ""])["domain"], "");
-    }
-
-    #[test]
-    fn switches_take_a_value_or_none() {
-        for (args, value) in [
-            (&["--allow-open"][..], "on"),
-            (&["--allow-open", "serve"], "on"),
-            (&["--allow-open=off"], "off"),
-            (&["--allow-open", "off", "check"], "off"),
-            (&["--allow-open="], ""),
-            (&["--allow-open", "--workers", "1"], "on"),
-        ] {
-            assert_eq!(flags(args)["allow-open"], value, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        for args in [
-            &["frobnicate"][..],
-            &["--frobnicate"],
-            &["--upstream"],
-            &["--domain", "a", "--domain", "b"],
-            &["--listen", "a", "whoami"],
-            &["whoami", "--token", "a", "--token-stdin"],
-            &["whoami", "--token", ""],
-            &["completions", "cmd"],
-            &["hash-key", "canary"],
-            &["--api-keys", "a:b:c"],
-            &["--secret", "x"],
-        ] {
-            let args = ["coppice-gateway"].iter().chain(args).map(OsString::from);
-            assert!(Invocation::parse(args.clone()).is_err(), "{:?}", args.collect::<Vec<_>>());
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,8 @@
 //! Takes the same steps as a request, up to the point where the upstream would have to be asked: ownership and quotas are
 //! named, not judged. Pure; the exit status is 0 for [`Explanation::is_allowed`], else 1.
 
+mod command;
+
 use std::fmt;
 
 use http::{HeaderMap, Method};
@@ -17,26 +19,28 @@ use crate::route::{
 };
 use crate::target::Target;
 
+pub(super) use command::run;
+
 /// A request that might be made.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub(super) struct Question<'a> {
     /// Its method.
-    pub method: &'a Method,
+    pub(super) method: &'a Method,
     /// Its path; a query is allowed and ignored, as it decides nothing.
-    pub path: &'a str,
+    pub(super) path: &'a str,
     /// Its `Host`; without one, some name of the control plane.
-    pub host: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
     /// Where it arrives.
-    pub listener: Listener,
+    pub(super) listener: Listener,
     /// The domain of the sandboxes, as configured.
-    pub domain: Option<&'a Domain>,
+    pub(super) domain: Option<&'a Domain>,
     /// Who makes it.
-    pub caller: Caller<'a>,
+    pub(super) caller: Caller<'a>,
 }
 
 /// Who makes a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Caller<'a> {
+pub(super) enum Caller<'a> {
     /// Somebody without a credential.
     Nobody,
     /// Anybody, at a gateway without authenticators.
@@ -52,41 +56,41 @@ pub enum Caller<'a> {
 
 /// Which rule decides, and how.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Explanation {
+pub(super) struct Explanation {
     /// The method asked about.
-    pub method: String,
+    pub(super) method: String,
     /// The path asked about, without its query.
-    pub path: String,
+    pub(super) path: String,
     /// The surface that answers; none if the request is refused before that is decided.
-    pub surface: Option<&'static str>,
+    pub(super) surface: Option<&'static str>,
     /// The sandbox it is for, as the request names it.
-    pub sandbox: Option<String>,
+    pub(super) sandbox: Option<String>,
     /// The sandbox port it is for.
-    pub port: Option<u16>,
+    pub(super) port: Option<u16>,
     /// The row of the route table, or why there is none.
-    pub rule: Option<String>,
+    pub(super) rule: Option<String>,
     /// The class of the route.
-    pub class: Option<&'static str>,
+    pub(super) class: Option<&'static str>,
     /// The scope that the class demands.
-    pub scope: Option<&'static str>,
+    pub(super) scope: Option<&'static str>,
     /// `allowed` or `refused`.
-    pub verdict: &'static str,
+    pub(super) verdict: &'static str,
     /// The status of the refusal.
-    pub status: Option<u16>,
+    pub(super) status: Option<u16>,
     /// The reason, as a sentence.
-    pub why: String,
+    pub(super) why: String,
 }
 
 impl Explanation {
     /// Whether the gateway would forward or answer the request.
     #[must_use]
-    pub fn is_allowed(&self) -> bool {
+    pub(super) fn is_allowed(&self) -> bool {
         self.status.is_none()
     }
 
     /// One JSON object.
     #[must_use]
-    pub fn render_json(&self) -> String {
+    pub(super) fn render_json(&self) -> String {
         format!("{}\n", serde_json::json!(self))
     }
 }
@@ -138,7 +142,7 @@ impl Refusal {
 
 /// Answers a question.
 #[must_use]
-pub fn explain(router: &Router, question: &Question<'_>) -> Explanation {
+pub(super) fn explain(router: &Router, question: &Question<'_>) -> Explanation {
     let path = question.path.split_once('?').map_or(question.path, |(path, _)| path);
     let mut explanation = Explanation {
         method: question.method.to_string(),

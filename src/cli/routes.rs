@@ -1,12 +1,19 @@
 //! `routes [--json]`: the route table, for people and for programs.
 //!
-//! Rendering only; the table is [`crate::route::table`].
+//! The table is [`crate::route::table`].
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::Exit;
+use super::output::print;
 use crate::route::{Methods, Route, table};
+
+/// Prints the table.
+pub(super) fn run(json: bool) -> Exit {
+    print(&if json { render_json() } else { render_text() })
+}
 
 /// One row as JSON. `notes` is the row's small print, as words.
 #[derive(Serialize)]
@@ -38,7 +45,7 @@ impl Row {
 
 /// The table as aligned text, one row a line under a heading.
 #[must_use]
-pub fn render_text() -> String {
+fn render_text() -> String {
     let mut text = String::new();
     let mut line = |cells: [&str; 6]| {
         let [surface, methods, pattern, class, effect, notes] = cells;
@@ -57,7 +64,7 @@ pub fn render_text() -> String {
 /// The table as a JSON array, one object a line. `methods` is an array; `ANY` stands for every method that the gateway
 /// accepts.
 #[must_use]
-pub fn render_json() -> String {
+fn render_json() -> String {
     let rows: Vec<_> =
         table::rows().map(|route| serde_json::json!(Row::of(route)).to_string()).collect();
     format!("[\n{}\n]\n", rows.join(",\n"))

@@ -1,18 +1,29 @@
 //! `serve`: loads the settings and hands them to the daemon.
 
 use super::output::complain;
-use super::{Daemon, Exit, Failure};
-use crate::config::{Settings, Sources};
+use super::{Exit, Failure};
+use crate::config::{Problem, Settings, Sources, Spelling};
+use crate::daemon;
 
 /// Runs until the daemon ends.
-pub(super) fn run(sources: Sources, daemon: impl Daemon) -> Result<Exit, Failure> {
+pub(super) fn run(sources: Sources) -> Result<Exit, Failure> {
     match Settings::load(&sources, None) {
-        Ok(loaded) => daemon(sources, loaded)
+        Ok(loaded) => daemon::serve(sources, loaded)
             .map(|()| Exit::Done)
             .map_err(|why| Failure::new(Exit::Failed, why.to_string())),
         Err(problems) => {
             complain(&problems.to_string());
+            if problems.iter().any(is_missing_upstream) {
+                complain(
+                    "hint: 'coppice-gateway demo' runs the gateway before a simulated sandbox API",
+                );
+            }
             Ok(Exit::Config)
         }
     }
+}
+
+/// Whether it is that nothing says where the sandbox API is.
+fn is_missing_upstream(problem: &Problem) -> bool {
+    matches!(problem, Problem::Setting(Spelling::Key("upstream.url"), _))
 }

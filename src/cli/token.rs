@@ -110,9 +110,27 @@ fn given_token(
     options: &ClientOptions,
     sources: &Sources,
 ) -> Result<Option<(Secret, Header)>, Failure> {
-    let token = match &options.token {
-        Some(TokenOption::Inline(token)) => Secret::new(token.expose().to_owned()),
-        Some(TokenOption::File(path)) => {
+    if let Some(option) = &options.token {
+        return read_token(option).map(|token| Some((token, Header::Bearer)));
+    }
+    let of = |name, header| -> Result<Option<(Secret, Header)>, Failure> {
+        let token = variable(sources, name)?;
+        token
+            .map(|token| usable(Secret::new(token.to_owned()), name))
+            .transpose()
+            .map(|token| token.map(|token| (token, header)))
+    };
+    match of("COPPICE_TOKEN", Header::Bearer)? {
+        Some(found) => Ok(Some(found)),
+        None => of("E2B_API_KEY", Header::ApiKey),
+    }
+}
+
+/// The token that the command line gives, or says where to find.
+pub(super) fn read_token(option: &TokenOption) -> Result<Secret, Failure> {
+    let token = match option {
+        TokenOption::Inline(token) => Secret::new(token.expose().to_owned()),
+        TokenOption::File(path) => {
             // Not the path: it may be the token, put where the path belongs.
             let name = "--token-file";
             let file = File::open(path).map_err(|why| {
@@ -120,22 +138,9 @@ fn given_token(
             })?;
             read_line(file, name)?
         }
-        Some(TokenOption::Stdin) => read_line(io::stdin().lock(), "standard input")?,
-        None => {
-            let of = |name, header| -> Result<Option<(Secret, Header)>, Failure> {
-                let token = variable(sources, name)?;
-                token
-                    .map(|token| usable(Secret::new(token.to_owned()), name))
-                    .transpose()
-                    .map(|token| token.map(|token| (token, header)))
-            };
-            return match of("COPPICE_TOKEN", Header::Bearer)? {
-                Some(found) => Ok(Some(found)),
-                None => of("E2B_API_KEY", Header::ApiKey),
-            };
-        }
+        TokenOption::Stdin => read_line(io::stdin().lock(), "standard input")?,
     };
-    usable(token, "the token").map(|token| Some((token, Header::Bearer)))
+    usable(token, "the token")
 }
 
 /// A variable's value. One that is present but empty is an error, not absent: the next source may be somebody else.

@@ -196,7 +196,7 @@ fn check_listeners(reader: &mut Reader<'_>, server: &ServerSettings, mode: Authe
     }
 }
 
-fn domain(raw: &Raw) -> Result<Domain, String> {
+pub(super) fn domain(raw: &Raw) -> Result<Domain, String> {
     let text = raw.text()?;
     Domain::parse(text).map_err(|why| format!("'{text}' is {why}"))
 }

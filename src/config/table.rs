@@ -197,6 +197,13 @@ pub(super) fn is_unsupported_variable(name: &str) -> bool {
     })
 }
 
+/// Whether a flag, given without its dashes, asks for something that this version does not do.
+#[must_use]
+pub fn is_unsupported_flag(flag: &str) -> bool {
+    let name = flag.replace('-', "_").to_uppercase();
+    is_unsupported_variable(&name) || is_unsupported_variable(&format!("COPPICE_{name}"))
+}
+
 /// Whether a key of the TOML file asks for something that this version does not do.
 #[must_use]
 pub(super) fn is_unsupported_key(key: &str) -> bool {

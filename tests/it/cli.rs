@@ -43,6 +43,8 @@ fn help_and_version_go_to_standard_output() {
     for (args, text) in [
         (&["--help"][..], "--envd-upstream"),
         (&["check", "--help"], "COPPICE_API_KEYS_FILE"),
+        (&["explain", "--help"], "it shows in the list of processes"),
+        (&["demo", "--help"], "127.0.0.1:3000"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
         (&["completions", "bash"], "complete -F"),
         (&["completions", "fish"], "upstream-api-key-file"),
@@ -50,7 +52,8 @@ fn help_and_version_go_to_standard_output() {
     ] {
         let ended = Program::new().run(args);
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{args:?}");
-        assert!(ended.out.contains(text), "{args:?}");
+        let out = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(out.contains(text), "{args:?}");
     }
 }
 
@@ -73,6 +76,41 @@ fn wrong_usage_is_64_and_repeats_no_stray_word() {
     }
     let near = Program::new().run(&["chekc"]);
     assert!(near.err.contains("check"), "{near:?}");
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_by_name() {
+    let upstream = ["--upstream", "http://127.0.0.1:9"];
+    for flag in [
+        "--auth-callback-url",
+        "--auth-callback-cache-ttl",
+        "--audit-log",
+        "--ops-listen",
+        "--store",
+        "--tenant-isolation",
+        "--tls-cert",
+    ] {
+        for args in
+            [&[flag, "canary"][..], &[&format!("{flag}=canary")], &["serve", flag, "canary"]]
+        {
+            let ended = Program::new().run(&[args, &upstream[..]].concat());
+            let message = format!("error: {flag}: is not supported by this version\n");
+            assert_eq!((ended.code, ended.out.as_str(), ended.err), (78, "", message), "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn a_start_without_settings_says_what_is_needed() {
+    for args in [&[][..], &["serve"]] {
+        let ended = Program::new().run(args);
+        assert_eq!((ended.code, ended.out.as_str()), (78, ""));
+        for part in ["upstream.url", "--upstream", "COPPICE_UPSTREAM", "coppice-gateway demo"] {
+            assert!(ended.err.contains(part), "{part}: {ended:?}");
+        }
+    }
+    let check = Program::new().run(&["check"]);
+    assert!(!check.err.contains("demo"), "{check:?}");
 }
 
 #[test]

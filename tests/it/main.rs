@@ -10,7 +10,9 @@
 mod cli;
 mod cli_clients;
 mod config;
+mod demo;
 mod errors;
+mod explain;
 mod http2;
 mod hygiene;
 mod ownership;

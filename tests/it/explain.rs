@@ -1,0 +1,165 @@
+//! `explain` and `routes`: what they answer from the command line and the settings alone.
+
+use serde_json::{Value, json};
+
+use crate::program::Program;
+
+const KEYS: &str = "team-a:key-of-a:exec,team-b:key-of-b:read";
+
+/// A program with a domain and keys, and no upstream.
+fn configured() -> Program {
+    Program::new().env("COPPICE_DOMAIN", "box.dev").env("COPPICE_API_KEYS", KEYS)
+}
+
+fn lines(text: &str) -> Vec<(&str, &str)> {
+    text.lines().skip(1).filter_map(|line| line.trim().split_once(' ')).collect()
+}
+
+/// The value of a line of the answer; empty if there is none.
+fn fact<'a>(text: &'a str, name: &str) -> &'a str {
+    let found = lines(text).into_iter().find(|(own, _)| *own == name);
+    found.map_or("", |(_, value)| value.trim())
+}
+
+#[test]
+fn without_settings_scopes_decide() {
+    for (args, code, verdict, why) in [
+        (&["GET", "/health"][..], 0, "allowed", "public"),
+        (&["GET", "/sandboxes"], 1, "refused, 401", "a credential is needed"),
+        (&["get", "/sandboxes?limit=1", "--scopes", "read"], 0, "allowed", "scope read"),
+        (&["POST", "/sandboxes", "--scopes", "read"], 1, "refused, 403", "required scope: exec"),
+        (&["POST", "/sandboxes", "--scopes", "read|exec"], 0, "allowed", "scope exec"),
+        (&["POST", "/sandboxes", "--scopes", "read, exec"], 0, "allowed", "scope exec"),
+        (&["GET", "/nowhere", "--scopes", "owner"], 1, "refused, 403", "required scope: admin"),
+        (&["GET", "/a/../b", "--scopes", "admin"], 1, "refused, 400", "'..'"),
+        (
+            &["DELETE", "/sandboxes/i1", "--scopes", "exec", "--tenant", "team-x"],
+            0,
+            "allowed",
+            "belong to tenant team-x",
+        ),
+    ] {
+        let ended = Program::new().run(&[&["explain"], args].concat());
+        assert_eq!((ended.code, ended.err.as_str()), (code, ""), "{args:?}");
+        assert_eq!(fact(&ended.out, "verdict"), verdict, "{args:?}");
+        assert!(fact(&ended.out, "why").contains(why), "{args:?}: {}", ended.out);
+    }
+}
+
+#[test]
+fn the_host_says_which_plane_it_is_for() {
+    let program = configured();
+    for (host, path, surface, port, code) in [
+        ("api.box.dev", "/files", "api", "", 1),
+        ("127.0.0.1:3000", "/files", "api", "", 1),
+        ("49983-i1.box.dev", "/files", "envd", "49983", 0),
+        ("49983-I1.BOX.DEV:443", "/files", "envd", "49983", 0),
+        ("49999-i1.box.dev", "/execute", "interpreter", "49999", 0),
+        ("8080-i1.box.dev", "/a//b", "port", "8080", 0),
+        ("08080-i1.box.dev", "/", "", "", 1),
+        ("sandbox.box.dev", "/", "", "", 1),
+    ] {
+        let ended = program.run(&["explain", "GET", path, "--host", host, "--token", "key-of-a"]);
+        assert_eq!((ended.code, ended.err.as_str()), (code, ""), "{host}: {}", ended.out);
+        assert_eq!(fact(&ended.out, "surface"), surface, "{host}");
+        assert_eq!(fact(&ended.out, "port"), port, "{host}");
+    }
+    let unknown = Program::new().run(&["explain", "GET", "/", "--host", "80-i1.box.dev"]);
+    assert_eq!(
+        fact(&unknown.out, "surface"),
+        "api",
+        "without a domain it is a host like any other"
+    );
+}
+
+#[test]
+fn a_token_is_looked_up_in_the_configured_keys() {
+    let program = configured();
+    program.file("token", "key-of-b\n");
+    let create = ["explain", "POST", "/sandboxes"];
+    let asked =
+        |how: &[&str], input: &[u8]| program.run_with_input(&[&create[..], how].concat(), input);
+    assert_eq!(asked(&["--token", "key-of-a"], b"").code, 0);
+    assert_eq!(asked(&["--token-stdin"], b"key-of-a\n").code, 0);
+    let refused = asked(&["--token-file", "token"], b"");
+    assert_eq!((refused.code, fact(&refused.out, "verdict")), (1, "refused, 403"));
+    let nobody = asked(&[], b"");
+    assert_eq!((nobody.code, fact(&nobody.out, "verdict")), (1, "refused, 401"));
+
+    let unknown = asked(&["--token", "canary"], b"");
+    assert_eq!(
+        (unknown.code, unknown.out.as_str(), unknown.err.as_str()),
+        (1, "", "error: the token is none of the configured keys\n")
+    );
+}
+
+#[test]
+fn a_key_out_of_its_time_is_not_looked_through() {
+    let program = Program::new();
+    let keys = json!([
+        {"tenantID": "team-a", "key": "late", "scopes": ["read"], "expiresAt": "2001-01-01T00:00:00Z"},
+        {"tenantID": "team-a", "key": "early", "scopes": ["read"], "notBefore": "2999-01-01T00:00:00Z"},
+    ]);
+    program.file("keys", &keys.to_string());
+    for (key, when) in
+        [("late", "only until 2001-01-01T00:00:00Z"), ("early", "only from 2999-01-01T00:00:00Z")]
+    {
+        let args = ["explain", "GET", "/sandboxes", "--api-keys-file", "keys", "--token", key];
+        let ended = program.run(&args);
+        assert_eq!((ended.code, ended.out.as_str()), (1, ""));
+        assert!(ended.err.contains("of tenant team-a is not valid now"), "{ended:?}");
+        assert!(ended.err.contains(when), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_gateway_without_keys_is_open() {
+    let program = Program::new().env("COPPICE_UPSTREAM", "http://127.0.0.1:9");
+    let open = program.run(&["explain", "POST", "/sandboxes"]);
+    assert_eq!(open.code, 0);
+    assert!(fact(&open.out, "why").contains("no authenticator"), "{open:?}");
+    let hidden = program.run(&["explain", "POST", "/api-keys"]);
+    assert_eq!((hidden.code, fact(&hidden.out, "verdict")), (1, "refused, 404"));
+    let token = program.run(&["explain", "POST", "/sandboxes", "--token", "canary"]);
+    assert_eq!((token.code, token.out.as_str()), (1, ""));
+    assert!(token.err.contains("no keys are configured"), "{token:?}");
+}
+
+#[test]
+fn bad_settings_are_told() {
+    let ended = configured().run(&["explain", "GET", "/", "--domain", "http://x"]);
+    assert_eq!((ended.code, ended.out.as_str()), (78, ""));
+    assert!(ended.err.starts_with("--domain: "), "{ended:?}");
+}
+
+#[test]
+fn the_answer_as_json() {
+    let args = ["explain", "PUT", "/files", "--host", "49983-i1.box.dev", "--scopes", "read"];
+    let ended = configured().run(&[&args[..], &["--json"]].concat());
+    assert_eq!(ended.code, 1);
+    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        answer,
+        json!({
+            "method": "PUT", "path": "/files", "surface": "envd", "sandbox": "i1", "port": 49983,
+            "rule": "the path is listed, but not with this method", "class": "exec", "scope": "exec",
+            "verdict": "refused", "status": 403, "why": "API key lacks required scope: exec",
+        })
+    );
+}
+
+#[test]
+fn routes_as_json_hold_the_whole_table() {
+    let ended = Program::new().run(&["routes", "--json"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let Value::Array(rows) = serde_json::from_str(&ended.out).unwrap() else { panic!("no array") };
+    assert_eq!(rows.len(), coppice_gateway::route::table::rows().count());
+    for row in &rows {
+        for field in ["surface", "pattern", "class", "effect"] {
+            assert!(row[field].is_string(), "{field} of {row}");
+        }
+        assert!(row["methods"].as_array().is_some_and(|methods| !methods.is_empty()), "{row}");
+    }
+    let text = Program::new().run(&["routes"]);
+    assert_eq!(text.out.lines().count(), rows.len() + 1, "a heading and a line each");
+}

@@ -179,8 +179,10 @@ pub fn command() -> Command {
 
 fn demo() -> Command {
     Command::new("demo")
-        .about("Run the gateway before a simulated sandbox API, on loopback and with keys made up for the occasion")
-        .after_help("No other setting applies: neither the environment nor a settings file is read.")
+        .about("Run the gateway on loopback before a simulated sandbox API, with sample keys")
+        .after_help(
+            "No other setting applies: neither the environment nor a settings file is read.",
+        )
         .arg(
             Arg::new("listen")
                 .long("listen")
@@ -194,16 +196,15 @@ fn demo() -> Command {
                 .help("A listener of its own for the data plane, as serve takes it"),
         )
         .arg(
-            Arg::new("log")
-                .long("log")
-                .value_name("FILTER")
-                .help("What is logged [default: warn]"),
+            Arg::new("log").long("log").value_name("FILTER").help("What is logged [default: warn]"),
         )
         .arg(
             Arg::new("allow-local-processes")
                 .long("allow-local-processes")
                 .action(ArgAction::SetTrue)
-                .help("Run the sandboxes' commands on this machine, as you and without any isolation"),
+                .help(
+                    "Run the sandboxes' commands on this machine, as you and without any isolation",
+                ),
         )
 }
 

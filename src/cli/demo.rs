@@ -13,7 +13,7 @@ use super::output::{complain, print};
 use super::{Exit, Failure};
 use crate::app::{App, StartError};
 use crate::config::{Listen, Loaded, Settings, Sources};
-use crate::daemon::{self, Ended};
+use crate::daemon::{Daemon, Ended};
 use crate::route::{Listener, PortLabel};
 use crate::secret::Secret;
 use crate::simulator::{Options, Simulator};
@@ -50,7 +50,7 @@ impl Keys {
     }
 }
 
-/// Runs until a signal ends it. Of `sources` only the flags count.
+/// Runs until a signal ends it. Of `sources` only the flags count, and `NO_COLOR`.
 pub(super) fn run(options: &DemoOptions, sources: &Sources) -> Result<Exit, Failure> {
     let failed = |why: io::Error| Failure::new(Exit::Failed, why.to_string());
     let keys = Keys::new().map_err(failed)?;
@@ -73,12 +73,14 @@ pub(super) fn run(options: &DemoOptions, sources: &Sources) -> Result<Exit, Fail
     demand_loopback(&loaded.settings)?;
     telemetry::start(&loaded.settings.log);
     let drain = loaded.settings.server.drain_timeout;
+    let daemon = Daemon::prepare(None, drain).map_err(failed)?;
     let app = start(loaded)?;
     let (api, sandboxes) = urls(&app.listening);
-    let colour = io::stdout().is_terminal() && !sources.environment.contains_key("NO_COLOR");
+    let no_color = sources.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = io::stdout().is_terminal() && !no_color;
     let local_processes = options.local_processes;
     print(&Page { api, sandboxes, keys: &keys, local_processes, colour }.to_string());
-    match daemon::run(&app, &own, None, drain).map_err(failed)? {
+    match daemon.run(&app, &own) {
         Ended::Drained | Ended::CutOff => Ok(Exit::Done),
         Ended::Failed => Err(Failure::new(Exit::Failed, "a worker ended on its own")),
     }
@@ -92,15 +94,12 @@ fn settings(
     upstream_key: &Secret,
 ) -> io::Result<Sources> {
     let mut flags = BTreeMap::from([
-        ("upstream", simulator.api_url()),
-        ("envd-upstream", simulator.envd_url()),
+        ("upstream".to_owned(), simulator.api_url()),
+        ("envd-upstream".to_owned(), simulator.envd_url()),
         // Whoever presses Ctrl-C does not want to wait for what still streams.
-        ("drain-timeout", "1s".to_owned()),
-        ("log", "warn".to_owned()),
-    ])
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect::<BTreeMap<_, _>>();
+        ("drain-timeout".to_owned(), "1s".to_owned()),
+        ("log".to_owned(), "warn".to_owned()),
+    ]);
     flags.extend(given.flags.clone());
     let keys: Vec<String> =
         keys.iter().map(|(tenant, scope, key)| format!("{tenant}:{key}:{scope}")).collect();

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 
 use crate::program::Program;
+use crate::support::client::{assert_installed, clients, program};
 use crate::support::gateway::PATIENCE;
 use crate::support::{Answer, Ask};
 
@@ -65,6 +66,12 @@ impl Demo {
     fn command(&self, heading: &str) -> &str {
         let mut lines = self.page.lines().skip_while(|line| !line.ends_with(heading));
         lines.nth(1).unwrap()
+    }
+
+    /// The Python program, as one would paste it.
+    fn python(&self) -> &str {
+        let (_, rest) = self.page.split_once("<<'PY'\n").unwrap();
+        rest.split_once("\nPY\n").unwrap().0
     }
 
     /// Creates a sandbox; its id and token.
@@ -190,8 +197,7 @@ fn the_keys_are_what_they_are_said_to_be_and_new_every_time() {
 #[test]
 fn the_program_for_python_is_for_this_run() {
     let demo = Demo::start(&["--envd-listen", "127.0.0.1:0=*"]);
-    let (_, rest) = demo.page.split_once("<<'PY'\n").unwrap();
-    let (program, _) = rest.split_once("\nPY\n").unwrap();
+    let printed = demo.python();
     let (api, sandboxes) = (demo.address("E2B_API_URL"), demo.address("E2B_SANDBOX_URL"));
     assert_ne!(api, sandboxes);
     for line in [
@@ -200,9 +206,30 @@ fn the_program_for_python_is_for_this_run() {
         format!("os.environ[\"E2B_API_KEY\"] = \"{}\"", demo.key("team-a", "exec")),
         "sandbox = Sandbox.create(timeout=300)".to_owned(),
     ] {
-        assert!(program.lines().any(|own| own == line), "{line} is not in\n{program}");
+        assert!(printed.lines().any(|own| own == line), "{line} is not in\n{printed}");
     }
     assert!(demo.run(&demo.create(), "echo hello").contains("aGVsbG8K"));
+}
+
+#[test]
+fn the_program_for_python_runs_as_printed() {
+    assert_installed();
+    let demo = Demo::start(&[]);
+    for folder in [".venv", ".venv-old"] {
+        let ended = program(clients(folder).join("bin/python"))
+            .args(["-c", demo.python()])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        let wrong = String::from_utf8_lossy(&ended.stderr);
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(ended.status.success(), "{folder}: {said}\n{wrong}");
+        assert!(lines.first().is_some_and(|line| line.starts_with("started i")), "{said}");
+        assert_eq!(
+            lines.get(1..),
+            Some(&["hello from the sandbox", "written through the gateway"][..])
+        );
+    }
 }
 
 #[test]

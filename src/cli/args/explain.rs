@@ -71,7 +71,7 @@ pub(super) fn grammar() -> Command {
                 .required(true)
                 .value_name("METHOD")
                 .value_parser(|text: &str| text.to_ascii_uppercase().parse::<Method>())
-                .help("The request's method"),
+                .help("The request's method, in capitals or not"),
         )
         .arg(
             Arg::new("path")

@@ -46,7 +46,7 @@ pub(crate) fn succeed(mut script: Command, gateway: &Gateway) {
 }
 
 /// Fails unless every pinned client is installed; asks once for the whole run.
-fn assert_installed() {
+pub(crate) fn assert_installed() {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
     let missing = MISSING.get_or_init(|| {
         let check = program(clients("../setup-clients"))

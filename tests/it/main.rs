@@ -4,6 +4,7 @@
 
 mod cli;
 mod config;
+mod matrix;
 mod program;
 mod receipt;
 mod routes;

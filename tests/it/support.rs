@@ -2,8 +2,10 @@
 
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod wire;
 pub(crate) mod world;
 
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Answer, Ask};
+pub(crate) use wire::Wire;
 pub(crate) use world::World;

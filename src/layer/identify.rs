@@ -90,8 +90,13 @@ impl Judge<'_> {
             (None, None) => return Err(GatewayError::NoCredential),
         };
         let caller = self.key(&credential)?;
-        let authorization =
-            from_registry_client.is_none() && (foreign_bearer || !holds_bearer(headers));
+        // Where a Bearer is the upstream's own, one that is a key of ours is a mistake that must not travel on.
+        let is_foreign = |bearer| foreign_bearer && !self.authenticator.is_ours(&bearer);
+        let bearer_passes = match presented.bearer() {
+            Some(bearer) => is_foreign(bearer),
+            None => foreign_bearer || !holds_bearer(headers),
+        };
+        let authorization = from_registry_client.is_none() && bearer_passes;
         Ok(Identified { caller, passing: Passing { authorization, access_token: false } })
     }
 

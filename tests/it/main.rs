@@ -4,6 +4,8 @@
 
 mod cli;
 mod config;
+mod cors;
+mod credentials;
 mod matrix;
 mod program;
 mod receipt;

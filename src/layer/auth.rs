@@ -149,7 +149,7 @@ async fn decide<B>(
     if subject.matched.method_not_allowed.is_some() {
         return Err(refuse(GatewayError::MethodNotAllowed));
     }
-    let cleared = permit::clear(caller.clone(), &subject.matched, subject.websocket)
+    let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade)
         .map_err(|denial| refuse(denied(denial)))?;
     let place = Placing { gate, asker, caller: &caller, subject: &subject, passing };
     match &subject.aim {

@@ -8,6 +8,7 @@ mod cors;
 mod credentials;
 mod matrix;
 mod program;
+mod public;
 mod receipt;
 mod routes;
 mod support;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -21,8 +22,9 @@ pub fn serve(sources: Sources, loaded: Loaded) -> Result<(), Box<dyn Error + Sen
     telemetry::start(&loaded.settings.log);
     let keys_file = loaded.settings.auth.keys_file.clone();
     let drain = loaded.settings.server.drain_timeout;
+    let daemon = Daemon::prepare(keys_file, drain)?;
     let app = App::start(loaded)?;
-    match run(&app, &sources, keys_file, drain)? {
+    match daemon.run(&app, &sources) {
         Ended::Drained | Ended::CutOff => Ok(()),
         Ended::Failed => Err("a worker ended on its own; the log says why".into()),
     }
@@ -39,42 +41,58 @@ pub enum Ended {
     Failed,
 }
 
-/// Runs until a signal ends it.
-///
-/// # Errors
-/// Signals cannot be received.
-pub fn run(
-    app: &App,
-    sources: &Sources,
-    keys_file: Option<PathBuf>,
+/// What has to be in place before anything listens: a signal that comes, or a keys file that changes, as soon as the gateway can be seen
+/// must not be missed.
+#[derive(Debug)]
+pub struct Daemon {
+    runtime: Runtime,
+    signals: Signals,
+    hang_up: Signal,
+    watch: Option<Watch>,
     drain: Duration,
-) -> io::Result<Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let mut watch = keys_file.map(Watch::new);
-        let mut tick = tokio::time::interval(LOOK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = signals.end() => break,
-                _ = hang_up.recv() => reload_all(app, sources),
-                _ = tick.tick() => {
-                    if watch.as_mut().is_some_and(Watch::has_changed) {
-                        reload_keys(app, sources);
-                    }
-                    if app.has_failed() {
-                        tracing::error!("a worker ended on its own");
-                        return Ok(Ended::Failed);
+}
+
+impl Daemon {
+    /// Starts to receive signals and to watch the keys file. `drain` bounds the wait for streams at the end.
+    ///
+    /// # Errors
+    /// Signals cannot be received.
+    pub fn prepare(keys_file: Option<PathBuf>, drain: Duration) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let inside = runtime.enter();
+        let (signals, hang_up) = (Signals::new()?, signal(SignalKind::hangup())?);
+        drop(inside);
+        Ok(Self { runtime, signals, hang_up, watch: keys_file.map(Watch::new), drain })
+    }
+
+    /// Runs until a signal ends it.
+    #[must_use]
+    pub fn run(self, app: &App, sources: &Sources) -> Ended {
+        let Self { runtime, mut signals, mut hang_up, mut watch, drain } = self;
+        runtime.block_on(async {
+            let mut tick = tokio::time::interval(LOOK);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = signals.end() => break,
+                    _ = hang_up.recv() => reload_all(app, sources),
+                    _ = tick.tick() => {
+                        if watch.as_mut().is_some_and(Watch::has_changed) {
+                            reload_keys(app, sources);
+                        }
+                        if app.has_failed() {
+                            tracing::error!("a worker ended on its own");
+                            return Ended::Failed;
+                        }
                     }
                 }
             }
-        }
-        Ok(stop(app, &mut signals, drain).await)
-    })
+            stop(app, &mut signals, drain).await
+        })
+    }
 }
 
+#[derive(Debug)]
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -155,6 +173,7 @@ fn reload_all(app: &App, sources: &Sources) {
 }
 
 /// Notices that a file was changed or replaced.
+#[derive(Debug)]
 struct Watch {
     path: PathBuf,
     seen: Option<Stamp>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod keys_file;
 pub(crate) mod wire;
 pub(crate) mod world;
 

@@ -88,6 +88,9 @@ fn a_stream_that_nobody_reads_ends_too() {
     // Far more than the buffers on the way hold.
     let ask = into(&sandbox, Ask::get("/zeros?bytes=10000000000"), "k-removed");
     assert_eq!(wire.start(&ask).status, 200);
+    // While another one takes this much, those buffers are filled.
+    let other = into(&sandbox, Ask::get("/zeros?bytes=30000000"), &key("exec"));
+    assert_eq!(other.send(world.data()).body.len(), 30_000_000);
     let aborted = world.simulator.aborted();
     file.reload(&world.gateway, LATER);
     let since = Instant::now();

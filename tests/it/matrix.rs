@@ -93,10 +93,8 @@ fn expected(row: &Route, prefix: &str, method: Methods, who: Who) -> Expected {
         None if on_data_plane => (Class::Exec, false),
         None => (Class::Admin, false),
     };
-    let passes = match row.surface {
-        Surface::Gateway => Expected::Own,
-        _ => Expected::Passes,
-    };
+    let own = row.surface == Surface::Gateway;
+    let passes = if own { Expected::Own } else { Expected::Passes };
     if class == Class::Public {
         return passes;
     }

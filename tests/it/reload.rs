@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use coppice_gateway::clock::UnixTime;
 use coppice_gateway::simulator::Options;
 
-use crate::support::gateway::Gateway;
 use crate::support::keys_file::KeysFile;
 use crate::support::world::key;
-use crate::support::{Ask, Wire, World};
+use crate::support::{Ask, Gateway, Wire, World};
 
 fn status(gateway: &Gateway, key: &str) -> u16 {
     Ask::get("/auth/whoami").key(key).send(gateway.control()).status

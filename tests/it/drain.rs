@@ -7,13 +7,13 @@ use coppice_gateway::simulator::Options;
 
 use crate::support::gateway::PATIENCE;
 use crate::support::world::key;
-use crate::support::{Ask, Wire, World};
+use crate::support::{Ask, KeepAlive, World};
 
 /// A stream that has begun.
-fn stream(world: &World, path: &str) -> Wire {
+fn stream(world: &World, path: &str) -> KeepAlive {
     let (sandbox, _) = world.create("exec");
     let ask = Ask::get(path).key(&key("exec")).header("E2b-Sandbox-Id", &sandbox);
-    let mut wire = Wire::open(world.data());
+    let mut wire = KeepAlive::open(world.data());
     assert_eq!(wire.start(&ask.header("E2b-Sandbox-Port", "8080")).status, 200);
     assert_eq!(wire.chunk().unwrap(), b"chunk 0\n");
     wire
@@ -31,7 +31,7 @@ fn wait_until_refused(address: SocketAddr) {
 fn streams_finish_and_nothing_new_begins() {
     let world = World::new();
     let (control, data) = (world.control(), world.data());
-    let mut idle = Wire::open(control);
+    let mut idle = KeepAlive::open(control);
     assert_eq!(idle.ask(&Ask::get("/health")).status, 204);
     let mut running = stream(&world, "/stream?chunks=40&ms=50");
     world.gateway.signal("TERM");
@@ -54,7 +54,7 @@ fn streams_finish_and_nothing_new_begins() {
 fn an_idle_gateway_ends_at_once() {
     for signal in ["TERM", "INT"] {
         let world = World::new();
-        let _open = Wire::open(world.control());
+        let _open = KeepAlive::open(world.control());
         let since = Instant::now();
         world.gateway.signal(signal);
         assert_eq!(world.gateway.wait().code(), Some(0), "{signal}");
@@ -104,7 +104,7 @@ fn a_tunnel_is_a_stream_too() {
         .header("Upgrade", "websocket")
         .header("Sec-WebSocket-Version", "13")
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let mut wire = Wire::open(world.data());
+    let mut wire = KeepAlive::open(world.data());
     assert_eq!(wire.start(&ask).status, 101);
     let since = Instant::now();
     world.gateway.signal("TERM");

@@ -5,7 +5,7 @@
 use coppice_gateway::route::table;
 use coppice_gateway::route::{Class, Methods, Notes, Route, Surface};
 
-use crate::support::{Answer, Ask, Wire, World};
+use crate::support::{Answer, Ask, KeepAlive, World};
 
 const METHODS: [(&str, Methods); 6] = [
     ("GET", Methods::GET),
@@ -178,7 +178,7 @@ fn ask(method: &str, path: &str) -> Ask {
 #[test]
 fn every_control_plane_row_with_every_method_and_caller() {
     let world = World::new();
-    let mut wire = Wire::open(world.control());
+    let mut wire = KeepAlive::open(world.control());
     let (mut sandbox, _) = world.create("exec");
     let mut count = 0;
     for row in table::rows() {
@@ -209,7 +209,7 @@ fn every_control_plane_row_with_every_method_and_caller() {
 #[test]
 fn every_data_plane_row_with_every_method_and_caller() {
     let world = World::new();
-    let mut wire = Wire::open(world.data());
+    let mut wire = KeepAlive::open(world.data());
     let (sandbox, _) = world.create("exec");
     for row in table::rows() {
         let port = match row.surface {

@@ -8,7 +8,7 @@ use coppice_gateway::simulator::Options;
 
 use crate::support::keys_file::KeysFile;
 use crate::support::world::key;
-use crate::support::{Ask, Gateway, Wire, World};
+use crate::support::{Ask, Gateway, KeepAlive, World};
 
 fn status(gateway: &Gateway, key: &str) -> u16 {
     Ask::get("/auth/whoami").key(key).send(gateway.control()).status
@@ -85,7 +85,7 @@ fn a_bad_file_changes_nothing_and_is_complained_about() {
 fn connections_stay_open_through_a_reload() {
     let file = KeysFile::new("team-c:k-old:read");
     let world = file.world();
-    let mut wires = [Wire::open(world.control()), Wire::open(world.control())];
+    let mut wires = [KeepAlive::open(world.control()), KeepAlive::open(world.control())];
     let ask = |key: &str| Ask::get("/auth/whoami").key(key);
     for wire in &mut wires {
         assert_eq!(wire.ask(&ask("k-old")).status, 200);

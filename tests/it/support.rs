@@ -3,10 +3,10 @@
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod keys_file;
-pub(crate) mod wire;
+pub(crate) mod keepalive;
 pub(crate) mod world;
 
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Answer, Ask};
-pub(crate) use wire::Wire;
+pub(crate) use keepalive::KeepAlive;
 pub(crate) use world::World;

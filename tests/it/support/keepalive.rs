@@ -9,12 +9,12 @@ use super::http::{Answer, Ask};
 
 /// An open connection.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct KeepAlive {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
 }
 
-impl Wire {
+impl KeepAlive {
     pub(crate) fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -87,6 +87,18 @@ pub struct Passing {
     pub access_token: bool,
 }
 
+/// Which other protocol a request asks its connection to become (RFC 9110 7.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// None.
+    #[default]
+    None,
+    /// A WebSocket, which is tunnelled.
+    WebSocket,
+    /// Something that is not tunnelled. Whoever asks for it is no mere reader all the same.
+    Other,
+}
+
 /// Why a request may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -108,20 +120,20 @@ pub struct Cleared {
     websocket: bool,
 }
 
-/// Judges a caller's scopes against what a request's class demands.
+/// Judges a caller's scopes against what a request's class and upgrade demand.
 ///
 /// # Errors
 /// [`Denial::MissingScope`] or [`Denial::Hidden`].
-pub fn clear(caller: Caller, matched: &Match<'_>, websocket: bool) -> Result<Cleared, Denial> {
+pub fn clear(caller: Caller, matched: &Match<'_>, upgrade: Upgrade) -> Result<Cleared, Denial> {
     let on_control = !matched.surface.is_data_plane();
-    let requirement = Requirement::of(matched.class, websocket && on_control);
+    let requirement = Requirement::of(matched.class, upgrade != Upgrade::None && on_control);
     match requirement.verdict(caller.scopes()) {
         Verdict::Public | Verdict::Allowed => Ok(Cleared {
             caller,
             route: matched.route(),
             surface: matched.surface,
             class: matched.class,
-            websocket,
+            websocket: upgrade == Upgrade::WebSocket,
         }),
         Verdict::MissingScope(scope) => Err(Denial::MissingScope(scope)),
         Verdict::Hidden => Err(Denial::Hidden),

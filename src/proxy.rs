@@ -10,6 +10,7 @@ pub mod edit;
 pub mod exchange;
 pub mod headers;
 pub mod inbound;
+mod lease;
 pub mod lookup;
 pub mod pool;
 pub mod tunnel;

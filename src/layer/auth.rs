@@ -157,7 +157,7 @@ async fn decide<B>(
     if let Some(allowed) = subject.matched.method_not_allowed {
         return Err(refuse(GatewayError::MethodNotAllowed(allowed)));
     }
-    let cleared = permit::clear(caller.clone(), &subject.matched, subject.websocket)
+    let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade)
         .map_err(|denial| refuse(denied(denial)))?;
     let place = Placing { gate, asker, caller: &caller, subject: &subject, passing };
     match &subject.aim {

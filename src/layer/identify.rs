@@ -13,7 +13,7 @@ use crate::credential::{
     Credential, Kind, Presented, TRAFFIC_TOKEN, X_ACCESS_TOKEN, is_bearer, registry_key,
 };
 use crate::error::GatewayError;
-use crate::permit::Passing;
+use crate::permit::{Passing, Upgrade};
 use crate::route::{Class, Notes, Surface};
 use crate::token::{Claims, signature};
 
@@ -54,7 +54,7 @@ pub fn identify(
     if surface.is_data_plane() {
         return judge.in_sandbox(subject, headers, query);
     }
-    if subject.matched.class == Class::Public && !subject.websocket {
+    if subject.matched.class == Class::Public && subject.upgrade == Upgrade::None {
         let passing = Passing::default();
         return Ok(Reading::Caller(Identified { caller: Caller::Anonymous, passing }));
     }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Version};
 use crate::credential::{BadPresentation, TRAFFIC_TOKEN, X_ACCESS_TOKEN, only_line};
 use crate::error::GatewayError;
 use crate::error::shape::Dialect;
+use crate::permit::Upgrade;
 use crate::proxy::tunnel;
 use crate::request::Conn;
 use crate::route::authority::{Authority, BadAuthority, Domain, HostKind, parse_port};
@@ -27,8 +28,8 @@ pub struct Subject<'r> {
     pub matched: Match<'r>,
     /// Where it goes.
     pub aim: Place,
-    /// Whether it asks for a WebSocket.
-    pub websocket: bool,
+    /// What it asks its connection to become.
+    pub upgrade: Upgrade,
     /// The sandbox token it carries, not verified.
     pub claims: Option<Claims>,
 }
@@ -84,9 +85,9 @@ impl<'r> Subject<'r> {
         };
         let listed_port =
             || CanonicalPath::parse(raw_path).ok().and_then(|path| router.listed_port(&path));
-        let websocket = tunnel::is_websocket(request);
+        let upgrade = tunnel::upgrade_of(request);
         let query = request.uri().query().unwrap_or_default();
-        let subject = |matched, aim| Self { matched, aim, websocket, claims: claims.clone() };
+        let subject = |matched, aim| Self { matched, aim, upgrade, claims: claims.clone() };
         match aim.resolve(listed_port) {
             Ok(Plane::Control) if is_lost_signed_url(conn, &host, raw_path, query) => {
                 Err(NO_SANDBOX_IN_SIGNED_URL)

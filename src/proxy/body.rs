@@ -15,7 +15,11 @@ use hyper::body::Incoming;
 
 use super::headers::{may_trail, may_trail_answer};
 use super::inbound::Inbound;
+use super::lease::Lease;
 use crate::principal::Principal;
+
+/// What a client may leave unread before the server stops asking for more, at the least: the window that HTTP/2 starts with, less a frame.
+const CAN_STALL: usize = 32 * 1024;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +130,7 @@ pub struct Reply {
 enum Content {
     Whole(Option<Bytes>),
     Upstream(Incoming),
+    Leased(Lease),
     Own(axum::body::Body),
 }
 
@@ -133,6 +138,8 @@ enum Content {
 struct Watch {
     principal: Arc<Principal>,
     revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Bytes passed on before the body was leased.
+    passed: usize,
 }
 
 impl std::fmt::Debug for Watch {
@@ -161,7 +168,7 @@ impl Reply {
     /// The upstream's body, for as long as `principal`'s key lives.
     #[must_use]
     pub fn upstream(body: Incoming, principal: Option<Arc<Principal>>) -> Self {
-        let watch = principal.map(|principal| Watch { principal, revoked: None });
+        let watch = principal.map(|principal| Watch { principal, revoked: None, passed: 0 });
         Self { content: Content::Upstream(body), watch }
     }
 
@@ -169,6 +176,22 @@ impl Reply {
     #[must_use]
     pub const fn own(body: axum::body::Body) -> Self {
         Self { content: Content::Own(body), watch: None }
+    }
+
+    /// From here on the client could stop reading: the key must be able to end the body without it.
+    fn lease(&mut self) {
+        let Some(watch) = &self.watch else { return };
+        let principal = Arc::clone(&watch.principal);
+        let content = std::mem::replace(&mut self.content, Content::Whole(None));
+        self.content = match content {
+            Content::Upstream(body) if !body.is_end_stream() => {
+                Content::Leased(Lease::new(body, principal))
+            }
+            other @ (Content::Upstream(_)
+            | Content::Whole(_)
+            | Content::Leased(_)
+            | Content::Own(_)) => other,
+        };
     }
 }
 
@@ -187,20 +210,35 @@ impl Body for Reply {
                 .poll_frame(cx)
                 .map_ok(|frame| keep_trailers(frame, may_trail_answer))
                 .map_err(BodyError::from),
+            Content::Leased(lease) => lease
+                .poll_frame(cx)
+                .map_ok(|frame| keep_trailers(frame, may_trail_answer))
+                .map_err(BodyError::from),
             Content::Own(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
         };
         let Some(watch) = &mut this.watch else { return polled };
+        let is_first_over = watch.passed < CAN_STALL && {
+            watch.passed += length(&polled);
+            watch.passed >= CAN_STALL
+        };
         let revoked = match polled {
             Poll::Ready(_) => watch.principal.revocation.is_revoked(),
             Poll::Pending => watch.poll_revoked(cx).is_ready(),
         };
-        if revoked { Poll::Ready(Some(Err(BodyError::Revoked))) } else { polled }
+        if revoked {
+            return Poll::Ready(Some(Err(BodyError::Revoked)));
+        }
+        if is_first_over {
+            this.lease();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_none(),
             Content::Upstream(body) => body.is_end_stream(),
+            Content::Leased(lease) => lease.is_end_stream(),
             Content::Own(body) => body.is_end_stream(),
         }
     }
@@ -211,7 +249,15 @@ impl Body for Reply {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Content::Upstream(body) => body.size_hint(),
+            Content::Leased(lease) => lease.size_hint(),
             Content::Own(body) => body.size_hint(),
         }
+    }
+}
+
+fn length<E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>) -> usize {
+    match polled {
+        Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
+        Poll::Ready(Some(Err(_)) | None) | Poll::Pending => 0,
     }
 }

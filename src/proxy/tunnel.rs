@@ -15,18 +15,25 @@ use tokio_util::task::TaskTracker;
 
 use super::exchange::Chain;
 use crate::error::GatewayError;
+use crate::permit::Upgrade;
 use crate::principal::Principal;
 
 /// Copied at a time, each way.
 const BUFFER: usize = 16 * 1024;
 
-/// Whether the request asks to become a WebSocket (RFC 6455 4.1): GET, HTTP/1.1, `Connection: upgrade`, `Upgrade: websocket` alone.
+/// What the request asks its connection to become. A WebSocket (RFC 6455 4.1) takes GET, HTTP/1.1, `Connection: upgrade` and
+/// `Upgrade: websocket` alone; `h2c` is dropped and counts as nothing.
 #[must_use]
-pub fn is_websocket<B>(request: &Request<B>) -> bool {
+pub fn upgrade_of<B>(request: &Request<B>) -> Upgrade {
     let headers = request.headers();
-    request.method() == Method::GET
-        && request.version() == Version::HTTP_11
-        && asks_for_websocket(headers)
+    if request.version() != Version::HTTP_11 || !lists(headers, &CONNECTION, b"upgrade") {
+        return Upgrade::None;
+    }
+    if request.method() == Method::GET && asks_for_websocket(headers) {
+        return Upgrade::WebSocket;
+    }
+    let dropped = |protocol: &[u8]| protocol.is_empty() || protocol.eq_ignore_ascii_case(b"h2c");
+    if words(headers, &UPGRADE).all(dropped) { Upgrade::None } else { Upgrade::Other }
 }
 
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
@@ -38,7 +45,7 @@ fn asks_for_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the head guard holds back what follows this request until it hears whether the connection became a tunnel: its own
-/// rule, which is wider than [`is_websocket`].
+/// rule, which is wider than that of [`upgrade_of`].
 #[must_use]
 pub fn awaits_verdict<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
@@ -48,9 +55,12 @@ pub fn awaits_verdict<B>(request: &Request<B>) -> bool {
 }
 
 fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
-    let mut words =
-        headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    words.any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
+    words(headers, name).any(|own| own.eq_ignore_ascii_case(word))
+}
+
+fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Puts back the two headers that ask the upstream to switch, after hop-by-hop headers were removed.
@@ -135,18 +145,19 @@ mod tests {
             for value in upgrade {
                 builder = builder.header(UPGRADE, *value);
             }
-            is_websocket(&builder.body(()).unwrap())
+            upgrade_of(&builder.body(()).unwrap())
         };
+        let (tunnelled, other) = (Upgrade::WebSocket, Upgrade::Other);
         let one = Version::HTTP_11;
-        assert!(request("GET", one, "Upgrade", &["websocket"]));
-        assert!(request("GET", one, "keep-alive, UPGRADE", &["WebSocket"]));
-        assert!(!request("POST", one, "Upgrade", &["websocket"]));
-        assert!(!request("GET", Version::HTTP_10, "Upgrade", &["websocket"]));
-        assert!(!request("GET", Version::HTTP_2, "Upgrade", &["websocket"]));
-        assert!(!request("GET", one, "keep-alive", &["websocket"]));
-        assert!(!request("GET", one, "Upgrade", &["h2c"]));
-        assert!(!request("GET", one, "Upgrade", &["websocket, h2c"]));
-        assert!(!request("GET", one, "Upgrade", &["websocket", "h2c"]));
-        assert!(!request("GET", one, "Upgrade", &[]));
+        assert_eq!(request("GET", one, "Upgrade", &["websocket"]), tunnelled);
+        assert_eq!(request("GET", one, "keep-alive, UPGRADE", &["WebSocket"]), tunnelled);
+        assert_eq!(request("POST", one, "Upgrade", &["websocket"]), other);
+        assert_eq!(request("GET", Version::HTTP_10, "Upgrade", &["websocket"]), Upgrade::None);
+        assert_eq!(request("GET", Version::HTTP_2, "Upgrade", &["websocket"]), Upgrade::None);
+        assert_eq!(request("GET", one, "keep-alive", &["websocket"]), Upgrade::None);
+        assert_eq!(request("GET", one, "Upgrade", &["h2c"]), Upgrade::None);
+        assert_eq!(request("GET", one, "Upgrade", &["websocket, h2c"]), other);
+        assert_eq!(request("GET", one, "Upgrade", &["websocket", "h2c"]), other);
+        assert_eq!(request("GET", one, "Upgrade", &[]), Upgrade::None);
     }
 }

@@ -4,21 +4,30 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test that cannot go on should say where"
 )]
 
 mod cli;
 mod cli_clients;
 mod config;
+mod cors;
+mod credentials;
 mod demo;
+mod drain;
 mod errors;
 mod explain;
 mod http2;
 mod hygiene;
+mod matrix;
+mod open;
 mod ownership;
 mod packaging;
 mod program;
+mod public;
 mod receipt;
+mod reload;
+mod revocation;
 mod routes;
 mod sdk;
 mod signed;
@@ -29,3 +38,4 @@ mod targets;
 mod tokens;
 mod v1;
 mod websocket;
+mod whoami;

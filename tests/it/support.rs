@@ -5,11 +5,14 @@ pub(crate) mod frames;
 pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod keepalive;
+pub(crate) mod keys_file;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 pub(crate) mod world;
 
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Answer, Ask};
+pub(crate) use keepalive::KeepAlive;
 pub(crate) use wire::{Wire, eventually};
 pub(crate) use world::World;

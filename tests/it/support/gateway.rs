@@ -34,6 +34,11 @@ impl Setup {
         self
     }
 
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// Starts it and waits until it listens on `listeners` addresses.
     pub(crate) fn start(self, listeners: usize) -> Gateway {
         let mut child = self.command().spawn().unwrap();
@@ -104,9 +109,7 @@ impl Gateway {
 
     /// Waits until some line holds all of `parts`.
     pub(crate) fn wait_for_log(&self, parts: &[&str]) {
-        self.log.wait_for(|lines| {
-            lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
-        });
+        self.wait_for_logs(1, parts);
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -117,6 +120,14 @@ impl Gateway {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Waits until `count` lines hold all of `parts`.
+    pub(crate) fn wait_for_logs(&self, count: usize, parts: &[&str]) {
+        self.log.wait_for(|lines| {
+            let found = lines.iter().filter(|line| parts.iter().all(|part| line.contains(part)));
+            found.count() >= count
+        });
     }
 
     /// Waits for its end.

@@ -50,13 +50,22 @@ impl Ask {
         self.header("Authorization", format!("Bearer {token}"))
     }
 
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// The bytes that go to `address`.
+    /// The bytes that go to `address` on a connection for this request alone.
     pub(crate) fn bytes(&self, address: SocketAddr) -> Vec<u8> {
+        self.clone().header("Connection", "close").kept_bytes(address)
+    }
+
+    /// The bytes that go to `address` on a connection for more than this request.
+    pub(crate) fn kept_bytes(&self, address: SocketAddr) -> Vec<u8> {
         let host = self.host.clone().unwrap_or_else(|| address.to_string());
         let mut bytes =
             format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.path).into_bytes();
@@ -69,7 +78,7 @@ impl Ask {
         if let Some(body) = &self.body {
             bytes.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
         }
-        bytes.extend_from_slice(b"Connection: close\r\n\r\n");
+        bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
         bytes
     }

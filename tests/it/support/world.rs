@@ -77,6 +77,11 @@ impl World {
         Self { gateway, simulator }
     }
 
+    /// Another gateway before the same simulator, with the same keys and changed as said.
+    pub(crate) fn sibling(&self, change: impl FnOnce(Setup) -> Setup) -> Gateway {
+        change(setup(&self.simulator).env("COPPICE_API_KEYS", key_list())).start(4)
+    }
+
     pub(crate) fn control(&self) -> SocketAddr {
         self.gateway.control()
     }

@@ -8,5 +8,6 @@ mod hygiene;
 mod program;
 mod receipt;
 mod routes;
+mod secrets;
 mod smuggling;
 mod support;

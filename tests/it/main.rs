@@ -30,6 +30,7 @@ mod reload;
 mod revocation;
 mod routes;
 mod sdk;
+mod secrets;
 mod signed;
 mod smuggling;
 mod streaming;

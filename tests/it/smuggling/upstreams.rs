@@ -1,7 +1,9 @@
 //! Upstreams that answer early, twice, too late or not at all: no client sees another's answer, and nothing is asked twice.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::OK;
 use crate::support::upstream::{Upstream, gateway_before};

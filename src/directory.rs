@@ -90,7 +90,9 @@ impl Directory {
             let found = ask.await?.map(|sandbox| Arc::new(self.with_traffic_token(sandbox)));
             Ok(found.map_or(Entry::Absent, Entry::Known))
         };
-        self.entries.try_get_with_by_ref(id, fill).await.map_err(|failed: Arc<Unavailable>| *failed)
+        // Rare and large: kept out of every request's own state.
+        let filled = Box::pin(self.entries.try_get_with_by_ref(id, fill)).await;
+        filled.map_err(|failed: Arc<Unavailable>| *failed)
     }
 
     /// Takes over what an answer said. Where it did not say whose the sandbox is, the upstream will be asked when that matters.

@@ -13,7 +13,6 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
 use crate::caller::Caller;
@@ -21,6 +20,7 @@ use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::proxy::body::Reply;
+use crate::proxy::inbound::Inbound;
 use crate::route::Methods;
 
 /// The gateway's own routes. Cheap to clone.
@@ -49,12 +49,12 @@ impl Endpoints {
     pub async fn answer(
         &self,
         permit: &Permit,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
     ) -> Result<Response<Reply>, GatewayError> {
         request.extensions_mut().insert(Who(permit.caller().clone()));
         let mut router = self.router.clone();
         let answered: Result<_, Infallible> =
-            match ServiceExt::<Request<Incoming>>::ready(&mut router).await {
+            match ServiceExt::<Request<Inbound>>::ready(&mut router).await {
                 Ok(ready) => ready.call(request).await,
                 Err(never) => Err(never),
             };

@@ -31,6 +31,8 @@ pub enum GatewayError {
     NoCredential,
     /// A credential was sent and is not known, not valid now, or malformed.
     BadCredential,
+    /// A sandbox token was sent and is not one of the gateway's, or its key may not be used now.
+    BadToken,
     /// A signed URL whose signature is wrong or has expired.
     BadSignature,
     /// The principal lacks the scope its route needs.
@@ -173,6 +175,13 @@ impl GatewayError {
                 "unauthenticated",
                 RpcCode::Unauthenticated,
                 BAD_CREDENTIAL,
+            ),
+            Self::BadToken => (
+                StatusCode::UNAUTHORIZED,
+                "bad_sandbox_token",
+                RpcCode::Unauthenticated,
+                "Invalid sandbox token: it was not issued by this gateway, or its key is not valid any more; \
+                 connect to the sandbox again to get a new one",
             ),
             Self::BadSignature => (
                 StatusCode::UNAUTHORIZED,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::HeaderValue;
 use tokio::sync::Notify;
 
 use crate::clock::UnixTime;
@@ -261,6 +262,47 @@ impl Revocation {
     }
 }
 
+/// What the upstream is told of a principal, as header values that are made once.
+#[derive(Clone, Debug)]
+pub struct Vouched {
+    /// The tenant.
+    pub tenant: HeaderValue,
+    /// The name, percent-encoded where it is not visible ASCII; the key's id where there is no name.
+    pub name: HeaderValue,
+    /// The granted scopes, `admin|exec`.
+    pub scopes: HeaderValue,
+}
+
+impl Vouched {
+    /// The values for a principal of these parts.
+    #[must_use]
+    pub fn of(tenant: &TenantId, name: Option<&str>, key: &KeyId, scopes: Scopes) -> Self {
+        // Every part is visible ASCII by construction; an empty value would say nothing, never something else.
+        let value = |text: &str| {
+            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
+        let name = name.map_or_else(|| key.as_str().to_owned(), escape);
+        Self {
+            tenant: value(tenant.as_str()),
+            name: value(&name),
+            scopes: value(&scopes.to_string()),
+        }
+    }
+}
+
+/// A name as a header can carry it: everything but visible ASCII is percent-encoded, `%` too.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
 /// Who a credential proved to be.
 #[derive(Debug)]
 pub struct Principal {
@@ -276,6 +318,8 @@ pub struct Principal {
     pub not_before: Option<UnixTime>,
     /// Not valid from here on.
     pub expires: Option<UnixTime>,
+    /// What the upstream is told of it.
+    pub vouched: Vouched,
     /// Fires when the key is removed.
     pub revocation: Revocation,
 }
@@ -316,6 +360,22 @@ mod tests {
             assert!(text.parse::<Scope>().is_err(), "{text:?}");
         }
         assert_eq!("owner".parse(), Ok(Scope::Owner));
+    }
+
+    #[test]
+    fn names_of_any_kind_can_be_vouched_for() {
+        let tenant = TenantId::parse("team-a").unwrap();
+        let key = KeyId::new("k1");
+        for (name, said) in
+            [(Some("ci"), "ci"), (Some("Zoë 100%"), "Zo%C3%AB%20100%25"), (None, "k1")]
+        {
+            let scopes = Scopes::default().with(Scope::Exec).with(Scope::Admin);
+            let vouched = Vouched::of(&tenant, name, &key, scopes);
+            assert_eq!(
+                (&vouched.name, &vouched.scopes),
+                (&said.parse().unwrap(), &"admin|exec".parse().unwrap())
+            );
+        }
     }
 
     #[test]

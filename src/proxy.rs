@@ -9,6 +9,7 @@ pub mod data;
 pub mod edit;
 pub mod exchange;
 pub mod headers;
+pub mod inbound;
 pub mod lookup;
 pub mod pool;
 pub mod tunnel;

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
-use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder};
 
 use crate::endpoint::Endpoints;
@@ -33,6 +32,7 @@ use crate::layer::observe::{Observe, ObserveLayer};
 use crate::permit::{Permitted, Plan};
 use crate::proxy::Forwarder;
 use crate::proxy::body::Reply;
+use crate::proxy::inbound::Inbound;
 
 /// A worker's service, from a request on a connection to its answer.
 pub type Stack = Observe<Auth<Dispatch>>;
@@ -55,7 +55,7 @@ pub struct Dispatch {
     forwarder: Forwarder,
 }
 
-impl Service<Permitted<Incoming>> for Dispatch {
+impl Service<Permitted<Inbound>> for Dispatch {
     type Response = Response<Reply>;
     type Error = GatewayError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, GatewayError>> + Send>>;
@@ -64,7 +64,7 @@ impl Service<Permitted<Incoming>> for Dispatch {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, permitted: Permitted<Incoming>) -> Self::Future {
+    fn call(&mut self, permitted: Permitted<Inbound>) -> Self::Future {
         let Self { endpoints, forwarder } = self.clone();
         let Permitted { permit, request, origin } = permitted;
         Box::pin(async move {

@@ -128,13 +128,15 @@ fn encode(seal: &[u8; SEAL], principal: &Principal, sandbox: &SandboxId) -> Stri
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::principal::{Revocation, Scopes, TenantId};
+    use crate::principal::{Revocation, Scopes, TenantId, Vouched};
 
     pub(crate) fn principal(tenant: &str, key: &str) -> Principal {
+        let (tenant, key) = (TenantId::parse(tenant).unwrap(), KeyId::new(key));
         Principal {
-            tenant: TenantId::parse(tenant).unwrap(),
+            vouched: Vouched::of(&tenant, None, &key, Scopes::ALL),
+            tenant,
             name: None,
-            key: KeyId::new(key),
+            key,
             scopes: Scopes::ALL,
             not_before: None,
             expires: None,

@@ -135,7 +135,7 @@ fn every_problem_is_told_at_once_under_the_spelling_used() {
         given.problems(),
         [
             "--upstream-create-timeout: '79s' is out of range: it must be from 80s to 86400s",
-            "gateway.toml:2:10: server.domain: 'a:1' must be a name only, without scheme or port",
+            "gateway.toml:2:10: server.domain: 'a:1' is not a domain name (letters, digits, '-' and '_', without a port)",
             "gateway.toml:3:1: server.listn: unknown setting; did you mean server.listen?",
             "gateway.toml:6:12: log.format: 'xml' is none of text, json and auto",
             "gateway.toml:8:12: auth.api_keys: entry 1 (tenant a): a scope is unknown (known, in lower case: read, exec, owner, admin)",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::digest::DigestHash;
 use super::{KeyDigest, KeyEntry, KeyFault, KeyProblem};
-use crate::principal::{KeyId, Principal, Revocation, Scope, TenantId};
+use crate::principal::{KeyId, Principal, Revocation, Scope, TenantId, Vouched};
 
 /// The keys in force.
 #[derive(Default)]
@@ -137,8 +137,10 @@ impl fmt::Debug for KeySet {
 }
 
 fn principal(entry: KeyEntry) -> Principal {
+    let key = entry.digest.key_id(&entry.tenant);
     Principal {
-        key: entry.digest.key_id(&entry.tenant),
+        vouched: Vouched::of(&entry.tenant, entry.name.as_deref(), &key, entry.scopes),
+        key,
         tenant: entry.tenant,
         name: entry.name,
         scopes: entry.scopes,

@@ -1,7 +1,7 @@
 //! The auth layer: a request goes in, a permitted request comes out, or an answer.
 //!
 //! Straight-line, in the order that the contract fixes: ambiguity 400, credential 401, method 405, scope 403, ownership 404. It is the only
-//! caller of [`permit::clear`](crate::permit::clear) on a running gateway.
+//! caller of [`permit::clear`] on a running gateway.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -2,8 +2,6 @@
 //!
 //! Also says which credential-like headers belong to the application behind the gateway and pass, because that follows from the same reading.
 
-use std::sync::Arc;
-
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -16,7 +14,6 @@ use crate::credential::{
 };
 use crate::error::GatewayError;
 use crate::permit::Passing;
-use crate::principal::Principal;
 use crate::route::{Class, Notes, Surface};
 use crate::token::{Claims, signature};
 
@@ -90,8 +87,10 @@ impl Judge<'_> {
             (None, None) => return Err(GatewayError::NoCredential),
         };
         let caller = self.key(&credential)?;
-        let authorization =
-            from_registry_client.is_none() && (foreign_bearer || !holds_bearer(headers));
+        // Where a Bearer belongs to somebody else it passes, but never one that opens this gateway.
+        let foreign = foreign_bearer
+            && !presented.bearer().is_some_and(|bearer| self.authenticator.is_ours(&bearer));
+        let authorization = from_registry_client.is_none() && (foreign || !holds_bearer(headers));
         Ok(Identified { caller, passing: Passing { authorization, access_token: false } })
     }
 
@@ -112,7 +111,7 @@ impl Judge<'_> {
                     .iter()
                     .any(|name| headers.contains_key(name)) =>
             {
-                return Err(refuse(Reason::BadToken));
+                return Err(refuse(Reason::BadToken, GatewayError::BadToken));
             }
             (None, None) if subject.matched.has(Notes::SIGNED) && signature::is_signed(query) => {
                 return Ok(Reading::Signed);
@@ -150,26 +149,26 @@ impl Judge<'_> {
     }
 
     fn key(&self, credential: &Credential<'_>) -> Result<Caller, GatewayError> {
-        let principal = known(self.authenticator.authenticate(credential, self.now))?;
-        Ok(Caller::Key(principal, credential.kind))
+        match self.authenticator.authenticate(credential, self.now) {
+            Authentication::Known(principal) => Ok(Caller::Key(principal, credential.kind)),
+            Authentication::Refused(reason) => Err(refuse(reason, GatewayError::BadCredential)),
+        }
     }
 
     fn token(&self, claims: &Claims) -> Result<Caller, GatewayError> {
-        let principal = known(self.authenticator.open(claims, self.now))?;
-        Ok(Caller::Token(principal, claims.sandbox.clone()))
+        match self.authenticator.open(claims, self.now) {
+            Authentication::Known(principal) => {
+                Ok(Caller::Token(principal, claims.sandbox.clone()))
+            }
+            Authentication::Refused(reason) => Err(refuse(reason, GatewayError::BadToken)),
+        }
     }
 }
 
-fn known(authentication: Authentication) -> Result<Arc<Principal>, GatewayError> {
-    match authentication {
-        Authentication::Known(principal) => Ok(principal),
-        Authentication::Refused(reason) => Err(refuse(reason)),
-    }
-}
-
-fn refuse(reason: Reason) -> GatewayError {
+/// Keeps the reason for the log; the client is told that it was refused.
+fn refuse(reason: Reason, told: GatewayError) -> GatewayError {
     tracing::debug!(?reason, "a credential was refused");
-    GatewayError::BadCredential
+    told
 }
 
 fn holds_bearer(headers: &HeaderMap) -> bool {

@@ -141,7 +141,7 @@ where
         let Self { cors, mut inner } = self.clone();
         Box::pin(async move {
             let began = Instant::now();
-            let origin = origin(&conn, request.headers());
+            let origin = origin(&conn, &request);
             let id = origin.request_id.clone();
             let allowed_origin = cors.allowed(request.headers());
             let line = Line { method: request.method().clone(), uri: request.uri().clone() };
@@ -163,9 +163,10 @@ where
     }
 }
 
-fn origin(conn: &Conn, headers: &HeaderMap) -> Origin {
+fn origin<B>(conn: &Conn, request: &Request<B>) -> Origin {
+    let headers = request.headers();
     let request_id = request_id(headers);
-    let host = headers.get(HOST).cloned();
+    let host = headers.get(HOST).cloned().or_else(|| authority(request.uri()));
     if !conn.trusted_proxy {
         let proto = HeaderValue::from_static("http");
         return Origin { request_id, forwarded_for: conn.peer_value.clone(), proto, host };
@@ -182,6 +183,11 @@ fn origin(conn: &Conn, headers: &HeaderMap) -> Origin {
     }
 }
 
+/// `:authority`, which HTTP/2 clients send in place of `Host`.
+fn authority(uri: &http::Uri) -> Option<HeaderValue> {
+    HeaderValue::from_str(uri.authority()?.as_str()).ok()
+}
+
 /// What a trusted proxy reported, with the proxy's own address behind it.
 fn chain(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     let mut joined = Vec::new();
@@ -191,6 +197,18 @@ fn chain(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     }
     joined.extend_from_slice(peer.as_bytes());
     HeaderValue::from_bytes(&joined).unwrap_or_else(|_| peer.clone())
+}
+
+/// The path without the token that a download path ends in, wherever a client put it.
+fn loggable(path: &str) -> std::borrow::Cow<'_, str> {
+    const BEFORE_TOKEN: &str = "download-token";
+    match path.to_ascii_lowercase().find(BEFORE_TOKEN) {
+        Some(at) => {
+            let kept = path.get(..at + BEFORE_TOKEN.len()).unwrap_or_default();
+            format!("{kept}/[redacted]").into()
+        }
+        None => path.into(),
+    }
 }
 
 /// What is logged of a request.
@@ -208,12 +226,7 @@ impl Line {
         if !failed && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let path = match self.uri.path() {
-            secret if secret.starts_with("/files/download-token/") => {
-                "/files/download-token/[redacted]"
-            }
-            path => path,
-        };
+        let path = loggable(self.uri.path());
         let principal = outcome.principal.as_deref();
         let request_id = id.to_str().unwrap_or_default();
         macro_rules! line {
@@ -221,7 +234,7 @@ impl Line {
                 tracing::$level!(
                     request_id,
                     method = %self.method,
-                    path,
+                    path = &*path,
                     status = status.as_u16(),
                     tenant = principal.map(|principal| principal.tenant.as_str()),
                     key = principal.map(|principal| principal.key.as_str()),

@@ -28,7 +28,9 @@ thread_local! {
     static NEXT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-fn fresh() -> HeaderValue {
+/// An id that no other answer has.
+#[must_use]
+pub fn fresh() -> HeaderValue {
     let (seed, count) = NEXT.with(|next| {
         let (mut seed, count) = next.get();
         if seed == 0 {

@@ -215,7 +215,7 @@ fn bad_target(bad: BadTarget) -> GatewayError {
             "The host, the listener and the E2b-Sandbox headers name different targets",
         ),
         BadTarget::NoSandbox | BadTarget::NoPort => NO_SANDBOX,
-        BadTarget::UnreadableToken => GatewayError::BadCredential,
+        BadTarget::UnreadableToken => GatewayError::BadToken,
     }
 }
 

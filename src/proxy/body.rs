@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::headers::may_trail;
+use super::headers::{may_trail, may_trail_answer};
+use super::inbound::Inbound;
 use crate::principal::Principal;
 
 /// Why a body ended before its end.
@@ -38,7 +39,7 @@ pub enum Outgoing {
     /// One the gateway read and edited.
     Whole(Option<Bytes>),
     /// The client's, as it comes. The flag is set once all of it has been passed on.
-    Stream(Incoming, Arc<AtomicBool>),
+    Stream(Inbound, Arc<AtomicBool>),
 }
 
 impl Outgoing {
@@ -50,7 +51,7 @@ impl Outgoing {
 
     /// The client's body, and a flag that tells when it has all been passed on. `None`: there is nothing to wait for.
     #[must_use]
-    pub fn stream(body: Incoming) -> (Self, Option<Arc<AtomicBool>>) {
+    pub fn stream(body: Inbound) -> (Self, Option<Arc<AtomicBool>>) {
         if body.is_end_stream() {
             return (Self::Empty, None);
         }
@@ -75,7 +76,7 @@ impl Body for Outgoing {
                 if body.is_end_stream() || matches!(polled, Poll::Ready(None | Some(Err(_)))) {
                     sent.store(true, Ordering::Relaxed);
                 }
-                polled.map_ok(strip_trailers)
+                polled.map_ok(|frame| keep_trailers(frame, may_trail))
             }
         }
     }
@@ -100,13 +101,13 @@ impl Body for Outgoing {
 }
 
 /// Trailers may not say what a head may not say.
-fn strip_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+fn keep_trailers(frame: Frame<Bytes>, may_stay: fn(&HeaderName) -> bool) -> Frame<Bytes> {
     match frame.into_trailers() {
-        Ok(trailers) if trailers.keys().all(may_trail) => Frame::trailers(trailers),
+        Ok(trailers) if trailers.keys().all(may_stay) => Frame::trailers(trailers),
         Ok(trailers) => Frame::trailers(
             trailers
                 .iter()
-                .filter(|(name, _)| may_trail(name))
+                .filter(|(name, _)| may_stay(name))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect::<HeaderMap>(),
         ),
@@ -182,7 +183,10 @@ impl Body for Reply {
         let this = self.get_mut();
         let polled = match &mut this.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Content::Upstream(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_ok(|frame| keep_trailers(frame, may_trail_answer))
+                .map_err(BodyError::from),
             Content::Own(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
         };
         let Some(watch) = &mut this.watch else { return polled };

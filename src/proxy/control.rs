@@ -1,33 +1,32 @@
 //! Forwards permitted requests to the sandbox API.
 //!
-//! Bodies stream, but for the few that the gateway changes ([`edit`](super::edit)). The upstream is told who calls in headers that no client can
+//! Bodies stream, but for the few that the gateway changes ([`edit`]). The upstream is told who calls in headers that no client can
 //! forge, and shown the gateway's own key instead of the client's.
 
-use std::sync::Arc;
+mod answer;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RANGE,
-};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, RANGE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use self::answer::AnswerEdit;
 use super::body::{Outgoing, Reply};
-use super::edit::{self, Generation, MAX_ANSWER, MAX_BODY};
+use super::edit::{self, Generation, MAX_BODY};
 use super::exchange::{Bounds, exchange};
+use super::inbound::Inbound;
 use super::v1::Twin;
-use super::{Forwarder, headers, lookup, tunnel, v1};
+use super::{Forwarder, headers, tunnel, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
 use crate::permit::{Control, Permit};
 use crate::principal::Principal;
 use crate::request::Origin;
-use crate::route::{BodyEdit, Effect, Tokens};
-use crate::sandbox::Sandbox;
+use crate::route::{BodyEdit, Effect};
 
 const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
 const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
@@ -46,7 +45,7 @@ impl Forwarder {
         &self,
         permit: &Permit,
         control: &Control,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
         let ask = Ask { forwarder: self, permit, control };
@@ -64,7 +63,7 @@ struct Ask<'a> {
 impl Ask<'_> {
     async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
         let websocket = self.permit.websocket().then(|| hyper::upgrade::on(&mut request));
@@ -76,12 +75,13 @@ impl Ask<'_> {
         let path =
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
-        let answer = if let Some(body_edit) = self.body_edit() {
+        let method = parts.method.clone();
+        let answer = if let Some(editing) = self.body_edit() {
             if coded {
                 return Err(CODED_BODY);
             }
-            let sent = read_body(body).await?;
-            self.ask_with_edited_body(&parts, &path, &sent, body_edit, &bounds).await?
+            // Rare and large: kept out of the way of every other request.
+            Box::pin(self.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
         } else {
             if websocket.is_some() {
                 tunnel::ask_upstream(&mut parts.headers);
@@ -89,16 +89,16 @@ impl Ask<'_> {
             let (body, sent) = Outgoing::stream(body);
             bounds.sent = sent;
             parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
-            exchange(&self.forwarder.inner.pool, Request::from_parts(parts.clone(), body), &bounds)
-                .await?
+            let request = Request::from_parts(parts, body);
+            exchange(&self.forwarder.inner.pool, request, &bounds).await?
         };
 
         if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
             return Ok(self.switch(client, answer));
         }
-        let answer = tunnel::unswitched(answer)?;
-        self.take_note(&parts.method, answer.status()).await;
-        self.pass(answer, &parts.method).await
+        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
+        self.take_note(&method, answer.status()).await;
+        self.pass(answer, &method).await
     }
 
     /// Strips what is not for the upstream, then says what only the gateway may say.
@@ -107,13 +107,12 @@ impl Ask<'_> {
         let clients_key = matches!(self.permit.caller(), Caller::Open)
             .then(|| head.get(X_API_KEY).cloned())
             .flatten();
-        headers::strip_hop_by_hop(head);
-        headers::strip_own(head, &[]);
+        headers::strip_request(head, &[]);
         headers::join_cookies(head);
         if !self.control.foreign_authorization {
             head.remove(AUTHORIZATION);
         }
-        if self.tokens() != Tokens::None {
+        if self.answer_edit() != AnswerEdit::None {
             head.remove(ACCEPT_ENCODING);
             head.remove(RANGE);
         }
@@ -145,25 +144,18 @@ impl Ask<'_> {
     fn bounds(&self, method: &Method) -> Bounds {
         let upstreams = &self.forwarder.inner.upstreams;
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        let creates = self
-            .permit
-            .route()
-            .is_some_and(|route| !matches!(route.effect, Effect::None | Effect::End));
         Bounds {
             head: Some(if reads { upstreams.response_timeout } else { upstreams.create_timeout }),
             sent: None,
             principal: self.permit.caller().principal().cloned(),
-            creates,
+            creates: self.creates(),
         }
     }
 
-    fn tokens(&self) -> Tokens {
-        match self.permit.caller() {
-            Caller::Open => Tokens::None,
-            Caller::Anonymous | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
-                self.permit.route().map_or(Tokens::None, |route| route.tokens)
-            }
-        }
+    /// Whether the request may start something.
+    fn creates(&self) -> bool {
+        let effect = self.permit.route().map_or(Effect::None, |route| route.effect);
+        !matches!(effect, Effect::None | Effect::End)
     }
 
     /// What the gateway has to do with the request body, if anything.
@@ -181,29 +173,28 @@ impl Ask<'_> {
 
     async fn ask_with_edited_body(
         &self,
-        parts: &http::request::Parts,
-        path: &PathAndQuery,
-        sent: &[u8],
+        parts: http::request::Parts,
+        path: PathAndQuery,
+        body: Inbound,
         editing: Editing,
         bounds: &Bounds,
     ) -> Result<Response<Incoming>, GatewayError> {
+        let sent = read_body(body).await?;
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
-            let body = self.edited(sent, editing, Generation::AsSent)?;
-            return self.send(parts, path.clone(), body, bounds).await;
+            let body = self.edited(&sent, editing, Generation::AsSent)?;
+            return self.send(parts, path, body, bounds).await;
         };
         if !dialects.only_v1() {
-            let body = self.edited(sent, editing, Generation::AsSent)?;
-            let answer = self.send(parts, path.clone(), body, bounds).await?;
+            let body = self.edited(&sent, editing, Generation::AsSent)?;
+            let answer = self.send(parts.clone(), path.clone(), body, bounds).await?;
             if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
                 return Ok(answer);
             }
         }
-        let down = PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(
-            v1::path(path.as_str()).as_bytes(),
-        ))
-        .map_err(|_| GatewayError::Internal)?;
-        let body = self.edited(sent, editing, Generation::MappedDown)?;
+        let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
+        let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
+        let body = self.edited(&sent, editing, Generation::MappedDown)?;
         let answer = self.send(parts, down, body, bounds).await?;
         dialects.confirm(answer.status());
         Ok(answer)
@@ -225,12 +216,11 @@ impl Ask<'_> {
 
     async fn send(
         &self,
-        parts: &http::request::Parts,
+        mut parts: http::request::Parts,
         path: PathAndQuery,
         body: Vec<u8>,
         bounds: &Bounds,
     ) -> Result<Response<Incoming>, GatewayError> {
-        let mut parts = parts.clone();
         parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
         parts.headers.remove(http::header::TRAILER);
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -264,79 +254,6 @@ impl Ask<'_> {
             self.forwarder.inner.directory.forget(id).await;
         }
     }
-
-    /// Passes the answer on: as it streams, or with tokens exchanged.
-    async fn pass(
-        &self,
-        answer: Response<Incoming>,
-        method: &Method,
-    ) -> Result<Response<Reply>, GatewayError> {
-        let (mut parts, body) = answer.into_parts();
-        headers::strip_response(&mut parts.headers);
-        let principal = self.permit.caller().principal();
-        let tokens = self.tokens();
-        if tokens == Tokens::None || *method == Method::HEAD || !parts.status.is_success() {
-            return Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())));
-        }
-        let bad_answer =
-            GatewayError::UpstreamBadAnswer { unknown_outcome: self.bounds(method).creates };
-        let Some(principal) = principal.filter(|_| !parts.headers.contains_key(CONTENT_ENCODING))
-        else {
-            return Err(bad_answer);
-        };
-        let json = read_answer(body).await.ok_or(bad_answer.clone())?;
-        let edited = match tokens {
-            Tokens::Each => self.exchange_each(&json, principal).await,
-            Tokens::One | Tokens::OneUnlessReadOnly => self.exchange_one(&json, principal).await,
-            Tokens::None => None,
-        };
-        let edited = edited.ok_or_else(|| {
-            tracing::warn!("an answer that should carry a sandbox could not be read");
-            bad_answer
-        })?;
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(edited.len()));
-        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(Response::from_parts(parts, Reply::whole(Bytes::from(edited))))
-    }
-
-    async fn exchange_one(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
-        let inner = &self.forwarder.inner;
-        let sandbox = self.with_owner(lookup::record(json)?, principal);
-        let token = inner.authenticator.mint(principal, &sandbox.id);
-        let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
-        inner.directory.learn(sandbox).await;
-        Some(edited)
-    }
-
-    async fn exchange_each(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
-        let inner = &self.forwarder.inner;
-        let mut seen = Vec::new();
-        let mint = |text: &str| {
-            let sandbox = lookup::record(text.as_bytes())?;
-            let token = inner.authenticator.mint(principal, &sandbox.id);
-            seen.push(sandbox);
-            token
-        };
-        let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
-        for sandbox in seen {
-            inner.directory.learn(sandbox).await;
-        }
-        Some(edited)
-    }
-
-    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's is its
-    /// caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
-    fn with_owner(&self, mut sandbox: Sandbox, principal: &Principal) -> Sandbox {
-        if sandbox.tenant.is_none() {
-            let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
-            sandbox.tenant = if created {
-                Some(principal.tenant.clone())
-            } else {
-                self.control.sandbox.as_ref().and_then(|known| known.tenant.clone())
-            };
-        }
-        sandbox
-    }
 }
 
 /// What has to be done with a request body.
@@ -351,33 +268,12 @@ const CODED_BODY: GatewayError =
 
 /// Tells the upstream who calls.
 fn vouch(head: &mut HeaderMap, principal: &Principal) {
-    let tenant = HeaderValue::from_str(principal.tenant.as_str());
-    let name = principal.name.as_deref().map(escape);
-    let name = HeaderValue::from_str(name.as_deref().unwrap_or(principal.key.as_str()));
-    let scopes = HeaderValue::from_str(&principal.scopes.to_string());
-    for (header, value) in
-        [(X_COPPICE_TENANT, tenant), (X_COPPICE_PRINCIPAL, name), (X_COPPICE_SCOPES, scopes)]
-    {
-        if let Ok(value) = value {
-            head.insert(header, value);
-        }
-    }
+    head.insert(X_COPPICE_TENANT, principal.vouched.tenant.clone());
+    head.insert(X_COPPICE_PRINCIPAL, principal.vouched.name.clone());
+    head.insert(X_COPPICE_SCOPES, principal.vouched.scopes.clone());
 }
 
-/// A name as a header can carry it: everything but visible ASCII is percent-encoded, `%` too.
-fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
-async fn read_body(body: Incoming) -> Result<Bytes, GatewayError> {
+async fn read_body(body: Inbound) -> Result<Bytes, GatewayError> {
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(GatewayError::BodyTooLarge);
     }
@@ -388,8 +284,4 @@ async fn read_body(body: Incoming) -> Result<Bytes, GatewayError> {
         }
         Err(_) => Err(GatewayError::BadRequest("broken_body", "The body broke off")),
     }
-}
-
-async fn read_answer(body: Incoming) -> Option<Bytes> {
-    Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
-use hyper::body::Incoming;
 
 use super::body::{Outgoing, Reply};
 use super::exchange::{Bounds, exchange};
+use super::inbound::Inbound;
 use super::{Forwarder, headers, tunnel};
 use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
@@ -33,7 +33,7 @@ impl Forwarder {
         &self,
         permit: &Permit,
         data: &Data,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
     ) -> Result<Response<Reply>, GatewayError> {
         let inner = &self.inner;
         let upstream =
@@ -70,7 +70,8 @@ impl Forwarder {
             tunnel::ask_upstream(&mut parts.headers);
             return Ok(Response::from_parts(parts, Reply::whole(Bytes::new())));
         }
-        let (mut parts, body) = tunnel::unswitched(answer)?.into_parts();
+        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
+        let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, Reply::upstream(body, principal)))
     }
@@ -83,7 +84,6 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
 
 /// Strips, then says where the request is for and shows the upstream its own tokens.
 fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str) {
-    headers::strip_hop_by_hop(head);
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
     let kept: &[HeaderName] = match (open, data.passing.access_token) {
@@ -91,7 +91,7 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
         (false, true) => &[X_REQUEST_ID, X_ACCESS_TOKEN],
         (false, false) => &[X_REQUEST_ID],
     };
-    headers::strip_own(head, kept);
+    headers::strip_request(head, kept);
     headers::join_cookies(head);
     if !data.passing.authorization {
         head.remove(AUTHORIZATION);

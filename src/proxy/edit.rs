@@ -11,7 +11,7 @@ use crate::sandbox::MARKER;
 /// Longest request body that is read to be changed.
 pub const MAX_BODY: usize = 1024 * 1024;
 /// Longest answer that is read to be changed.
-pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
+pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 const ENVD_TOKEN: &str = "envdAccessToken";
 const TRAFFIC_TOKEN: &str = "trafficAccessToken";
@@ -140,6 +140,19 @@ pub fn fork_answer(
     Some(edit.apply())
 }
 
+/// The answer to a listing: an array of sandboxes, without their markers.
+///
+/// `None` when the answer is no such array.
+#[must_use]
+pub fn list_answer(json: &[u8]) -> Option<Vec<u8>> {
+    let document = Document::parse(json, Limits::default()).ok()?;
+    let mut edit = Edit::of(&document);
+    for entry in document.root().as_array()?.elements() {
+        unmark(&mut edit, &entry.as_object()?);
+    }
+    Some(edit.apply())
+}
+
 fn sandbox<'a>(edit: &mut Edit<'a>, object: &Object<'a>, token: Option<&str>, show_marker: bool) {
     let token = token.map(quote);
     for name in [ENVD_TOKEN, TRAFFIC_TOKEN] {
@@ -151,8 +164,14 @@ fn sandbox<'a>(edit: &mut Edit<'a>, object: &Object<'a>, token: Option<&str>, sh
             edit.insert(object, name, token);
         }
     }
+    if !show_marker {
+        unmark(edit, object);
+    }
+}
+
+fn unmark<'a>(edit: &mut Edit<'a>, object: &Object<'a>) {
     let metadata = object.get("metadata").and_then(|member| member.value.as_object());
-    if let (Some(metadata), false) = (metadata, show_marker) {
+    if let Some(metadata) = metadata {
         for member in metadata.members().filter(|member| member.key.eq_ignore_ascii_case(MARKER)) {
             edit.remove(&metadata, &member);
         }
@@ -267,6 +286,15 @@ mod tests {
             !String::from_utf8(answer(twice, Some("o"), false).unwrap()).unwrap().contains("real")
         );
         assert_eq!(answer(b"oops", Some("o"), false), None);
+    }
+
+    #[test]
+    fn listings_show_no_marker() {
+        let json = br#"[{"sandboxID":"i1","metadata":{"a":"b","coppice_tenant_id":"t"}},{"sandboxID":"i2"}]"#;
+        let edited = String::from_utf8(list_answer(json).unwrap()).unwrap();
+        assert_eq!(edited, r#"[{"sandboxID":"i1","metadata":{"a":"b"}},{"sandboxID":"i2"}]"#);
+        assert_eq!(list_answer(b"[]").unwrap(), b"[]");
+        assert_eq!(list_answer(b"{}"), None);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! read them: `-`, `_` and `.` are one character.
 
 use http::header::{
-    CONNECTION, COOKIE, EXPECT, FORWARDED, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue};
 
@@ -38,65 +38,82 @@ const OWN_NAMES: [&[u8]; 17] = [
     b"true-client-ip",
 ];
 
-/// Removes what is for this hop only (RFC 9110 7.6.1): every name that any `Connection` line lists, and the fixed ones.
+/// Strips a client's head in one pass: what is for this hop only (RFC 9110 7.6.1), with every name that any `Connection` line lists, and every
+/// name that is the gateway's own, at any spelling, save the exact `kept` ones.
 ///
 /// `TE: trailers` is put back, because gRPC upstreams insist on it.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        for name in listed_in_connection(headers) {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
-    }
-    let trailers = headers.get(TE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    });
-    for name in [
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        EXPECT,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        HTTP2_SETTINGS,
-    ] {
-        headers.remove(name);
-    }
+pub fn strip_request(headers: &mut HeaderMap, kept: &[HeaderName]) {
+    // Read first: a client that follows RFC 9110 10.1.4 lists TE in Connection.
+    let trailers = headers.contains_key(TE)
+        && words(headers, &TE).any(|word| word.eq_ignore_ascii_case(b"trailers"));
+    strip(headers, |name| is_own(name.as_str().as_bytes()) && !kept.contains(name));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
-fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
+/// Strips an upstream's answer: what was for its hop, and what only the gateway says.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip(headers, |name| is_vouched(name.as_str().as_bytes()));
 }
 
-/// Removes every name that is the gateway's own, at any spelling, save the exact `kept` ones.
-pub fn strip_own(headers: &mut HeaderMap, kept: &[HeaderName]) {
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_own(name.as_str().as_bytes()) && !kept.contains(name))
-        .cloned()
-        .collect();
-    for name in own {
+fn strip(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
+    let mut doomed: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || is_doomed(name)).cloned().collect();
+    if doomed.contains(&CONNECTION) {
+        doomed.extend(listed_in_connection(headers));
+    }
+    for name in doomed {
         headers.remove(name);
     }
 }
 
-/// Whether trailers may carry this name: nothing that would be stripped from a head.
+/// What is for one hop only, `Connection` itself included.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    match *name {
+        CONNECTION | TE | TRANSFER_ENCODING | UPGRADE | EXPECT | PROXY_AUTHENTICATE
+        | PROXY_AUTHORIZATION => true,
+        _ => *name == KEEP_ALIVE || *name == PROXY_CONNECTION || *name == HTTP2_SETTINGS,
+    }
+}
+
+/// Joins cookies that came in pieces, as HTTP/2 clients may send them and HTTP/1.1 upstreams may not get them (RFC 9113 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut pieces = headers.get_all(COOKIE).iter();
+    if pieces.next().is_none() || pieces.next().is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    words(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
+/// The members of a comma-separated list, over all its lines.
+fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// Whether a request's trailers may carry this name: nothing that would be stripped from a head or must stand there (RFC 9110 6.5.1).
 #[must_use]
 pub fn may_trail(name: &HeaderName) -> bool {
-    !is_own(name.as_str().as_bytes()) && *name != FORWARDED
+    !is_own(name.as_str().as_bytes()) && !belongs_in_a_head(name)
+}
+
+/// The same for an answer's trailers.
+#[must_use]
+pub fn may_trail_answer(name: &HeaderName) -> bool {
+    !is_vouched(name.as_str().as_bytes()) && !belongs_in_a_head(name)
+}
+
+fn belongs_in_a_head(name: &HeaderName) -> bool {
+    is_hop_by_hop(name)
+        || [AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRAILER].contains(name)
 }
 
 /// Header names arrive in lower case; only the separators need folding.
@@ -115,32 +132,9 @@ fn same(name: &[u8], own: &[u8]) -> bool {
         && name.iter().zip(own).all(|(a, b)| a == b || (*b == b'-' && matches!(a, b'_' | b'.')))
 }
 
-/// Joins the cookie lines that HTTP/2 may split (RFC 9113 8.2.3), as HTTP/1.1 wants them.
-pub fn join_cookies(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(COOKIE).iter();
-    if lines.next().is_none() || lines.next().is_none() {
-        return;
-    }
-    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
-    }
-}
-
-/// Removes from an upstream's answer what was for its hop and what only the gateway says.
-pub fn strip_response(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str().as_bytes();
-            name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
-        })
-        .cloned()
-        .collect();
-    for name in own {
-        headers.remove(name);
-    }
+/// Names under which only the gateway speaks.
+fn is_vouched(name: &[u8]) -> bool {
+    name.split_at_checked(10).is_some_and(|(start, _)| same(start, b"x-coppice-"))
 }
 
 #[cfg(test)]
@@ -170,8 +164,15 @@ mod tests {
             ("upgrade", "h2c"),
             ("http2-settings", "AAMAAABkAAQAAP__"),
         ]);
-        strip_hop_by_hop(&mut headers);
+        strip_request(&mut headers, &[]);
         assert_eq!(headers, map(&[("x-three", "3"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn cookies_in_pieces_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("x-one", "1")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2"), ("x-one", "1")]));
     }
 
     #[test]
@@ -192,7 +193,7 @@ mod tests {
             "X-HTTP-Method-Override",
         ] {
             let mut headers = map(&[(name, "forged"), ("x-mine", "kept")]);
-            strip_own(&mut headers, &[]);
+            strip_request(&mut headers, &[]);
             assert_eq!(headers, map(&[("x-mine", "kept")]), "{name}");
         }
     }
@@ -203,7 +204,7 @@ mod tests {
             ["x-coppicetenant", "xcoppice-tenant", "x-coppice", "accept", "x-requestid", "cookie"]
         {
             let mut headers = map(&[(name, "v")]);
-            strip_own(&mut headers, &[]);
+            strip_request(&mut headers, &[]);
             assert_eq!(headers.len(), 1, "{name}");
         }
     }
@@ -216,16 +217,6 @@ mod tests {
         assert_eq!(headers, map(&[("x-next-token", "t")]));
     }
 
-    #[test]
-    fn split_cookies_become_one_line() {
-        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("accept", "*/*")]);
-        join_cookies(&mut headers);
-        assert_eq!(headers, map(&[("cookie", "a=1; b=2"), ("accept", "*/*")]));
-        let mut one = map(&[("cookie", "a=1; b=2")]);
-        join_cookies(&mut one);
-        assert_eq!(one, map(&[("cookie", "a=1; b=2")]));
-    }
-
     proptest! {
         #[test]
         fn no_spelling_of_an_own_name_survives(
@@ -236,7 +227,7 @@ mod tests {
             let mut name = format!("x{one}coppice{two}tenant");
             if upper { name.make_ascii_uppercase(); }
             let mut headers = map(&[(name.as_str(), "forged")]);
-            strip_own(&mut headers, &[]);
+            strip_request(&mut headers, &[]);
             prop_assert!(headers.is_empty());
         }
     }

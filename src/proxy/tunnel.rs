@@ -65,16 +65,16 @@ pub fn has_switched(response: &Response<Incoming>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS && asks_for_websocket(response.headers())
 }
 
-/// The answer, unless it switches to something that nobody asked for: passed on, it would make the client's connection opaque.
+/// Refuses a 101 that nobody asked for, or that switches to something else: no client may be left talking to nobody.
 ///
 /// # Errors
-/// [`GatewayError::UpstreamBadAnswer`] for a 101.
-pub fn unswitched<B>(answer: Response<B>) -> Result<Response<B>, GatewayError> {
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        tracing::warn!("the upstream switched protocols without being asked to");
-        return Err(GatewayError::UpstreamBadAnswer { unknown_outcome: false });
+/// [`GatewayError::UpstreamBadAnswer`].
+pub fn refuse_stray_switch(status: StatusCode, unknown_outcome: bool) -> Result<(), GatewayError> {
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
     }
-    Ok(answer)
+    tracing::warn!("the upstream switched protocols although it was not asked to");
+    Err(GatewayError::UpstreamBadAnswer { unknown_outcome })
 }
 
 /// What keeps tunnels within bounds when the gateway stops.

@@ -202,6 +202,8 @@ fn decide<'p>(
     };
     let method_not_allowed = if own_route_with_other_method {
         Some(leaf.rows.iter().fold(Methods::NONE, |all, row| all.and(row.methods)))
+    } else if accepted == Some(Methods::OPTIONS) && row.is_none() {
+        Some(Methods::ALL_BUT_OPTIONS)
     } else {
         accepted.is_none().then_some(Methods::ANY)
     };

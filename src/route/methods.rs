@@ -29,6 +29,8 @@ impl Methods {
     pub const OPTIONS: Self = Self(1 << 6);
     /// Every accepted method.
     pub const ANY: Self = Self(0b111_1111);
+    /// What goes upstream where no row says otherwise: preflights are the gateway's own to answer.
+    pub const ALL_BUT_OPTIONS: Self = Self(0b011_1111);
 
     const NAMES: [(Self, &'static str); 7] = [
         (Self::GET, "GET"),

@@ -21,10 +21,12 @@ use tower::Service;
 use super::Stack;
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
+use crate::layer::request_id::{X_REQUEST_ID, fresh};
 use crate::lifecycle::Phases;
 use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refusal};
 use crate::proxy::body::{BodyError, Reply};
 use crate::proxy::exchange::Chain;
+use crate::proxy::inbound::Inbound;
 use crate::proxy::tunnel::awaits_verdict;
 use crate::request::Conn;
 use crate::route::Methods;
@@ -105,28 +107,45 @@ struct PerConnection {
 impl hyper::service::Service<Request<Incoming>> for PerConnection {
     type Response = Response<Held>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Held>, Infallible>> + Send>>;
+    type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let held = self.guard.request_started();
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        let held = Some(self.guard.request_started());
         if let Some(refusal) = Refusal::from_method(request.method()) {
-            tracing::info!(reason = refusal.code(), peer = ?self.conn.peer, "a request head was refused");
-            let response = respond(&refused(refusal), &Dialect::Rest).map(Reply::whole);
-            return Box::pin(std::future::ready(Ok(hold(response, held))));
+            let id = fresh();
+            let request_id = id.to_str().unwrap_or_default();
+            let (reason, peer) = (refusal.code(), self.conn.peer);
+            tracing::info!(request_id, reason, ?peer, "a request head was refused");
+            let mut response = respond(&refused(refusal), &Dialect::Rest).map(Reply::whole);
+            response.headers_mut().insert(X_REQUEST_ID, id);
+            let answer = Box::pin(std::future::ready(Ok(response)));
+            return Answering { answer, verdict: None, held };
         }
-        let guard = awaits_verdict(&request).then(|| self.guard.clone());
-        let answered = self.stack.clone().call((Arc::clone(&self.conn), request));
-        Box::pin(async move {
-            let Ok(response) = answered.await;
-            match guard {
-                Some(guard) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    guard.switched()
-                }
-                Some(guard) => guard.not_switched(),
-                None => {}
-            }
-            Ok(hold(response, held))
-        })
+        let verdict = awaits_verdict(&request).then(|| self.guard.clone());
+        let answer = self.stack.clone().call((Arc::clone(&self.conn), Inbound::wrap(request)));
+        Answering { answer, verdict, held }
+    }
+}
+
+/// A request on its way through the stack. When it is answered, the guard below hears whether the connection became a tunnel.
+struct Answering {
+    answer: <Stack as Service<(Arc<Conn>, Request<Inbound>)>>::Future,
+    verdict: Option<GuardHandle>,
+    held: Option<InFlight>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Held>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(response) = std::task::ready!(self.answer.as_mut().poll(cx));
+        match self.verdict.take() {
+            Some(guard) if response.status() == StatusCode::SWITCHING_PROTOCOLS => guard.switched(),
+            Some(guard) => guard.not_switched(),
+            None => {}
+        }
+        let held = self.held.take();
+        Poll::Ready(Ok(response.map(|body| Held { body, _held: held })))
     }
 }
 
@@ -140,14 +159,10 @@ fn refused(refusal: Refusal) -> GatewayError {
     }
 }
 
-fn hold(response: Response<Reply>, held: InFlight) -> Response<Held> {
-    response.map(|body| Held { body, _held: held })
-}
-
 /// A body during which its connection does not count as idle.
 struct Held {
     body: Reply,
-    _held: InFlight,
+    _held: Option<InFlight>,
 }
 
 impl Body for Held {

@@ -183,7 +183,7 @@ fn public_is_public_by_exact_method_and_path_only() {
         ("GET", "/console/app.js", PUBLIC),
         ("POST", "/health", ADMIN),
         ("DELETE", "/health", ADMIN),
-        ("OPTIONS", "/health", ADMIN),
+        ("OPTIONS", "/health", NOT_THIS_METHOD),
         ("PROPFIND", "/health", NOT_THIS_METHOD),
         ("POST", "/ui/", ADMIN),
         ("POST", "/files/download-token/x", ADMIN),

@@ -44,7 +44,7 @@ fn the_line_is_named() {
         of("src/proxy.rs", "/* two\n lines */ const A: &str = \"\n\";\n\nuse crate::cli;\n");
     assert_eq!(
         found,
-        ["src/proxy.rs:6: `crate::cli`: `proxy` has rank 4 and must not import rank 10"]
+        ["src/proxy.rs:6: `crate::cli`: `proxy` has rank 4 and must not import rank 11"]
     );
 }
 
@@ -105,6 +105,7 @@ fn outside_crates_stay_behind_their_walls() {
         ("src/token.rs", "async fn f() { tokio::time::sleep(LONG).await }"),
         ("src/config.rs", "use crate::proxy::Upstreams;"),
         ("src/simulator.rs", "use crate::principal::Scope;"),
+        ("src/worker.rs", "use crate::config::Settings;"),
         ("src/app.rs", "use crate::simulator::Simulator;"),
     ] {
         assert_eq!(of(file, code).len(), 1, "{file}: {code}\n{:?}", of(file, code));

@@ -92,7 +92,10 @@ fn methods_that_are_405() {
         ("PROPFIND", "/sandboxes", Some("ANY")),
         ("TRACE", "/nothing", Some("ANY")),
         ("PATCH", "/sandboxes", None),
-        ("OPTIONS", "/health", None),
+        ("OPTIONS", "/health", Some("GET,HEAD,POST,PUT,PATCH,DELETE")),
+        ("OPTIONS", "/nothing", Some("GET,HEAD,POST,PUT,PATCH,DELETE")),
+        ("OPTIONS", "/auth/whoami", Some("GET")),
+        ("OPTIONS", "/vscode-proxy/abc/x", None),
     ] {
         let path = CanonicalPath::parse(path).unwrap();
         let found = router.find_control(&method.parse().unwrap(), &path).unwrap();

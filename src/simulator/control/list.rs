@@ -128,7 +128,10 @@ fn log_entries(sandbox: &Sandbox) -> Value {
 
 pub(super) async fn logs_v1(State(world): Known, Path(id): Path<String>) -> Answer {
     let sandbox = find(&world, &id)?;
-    let line = json!({ "timestamp": sandbox.started.to_string(), "line": "Sandbox started" });
+    // A line is JSON once more, inside a string: the command line client parses it and shows level, logger and message.
+    let line =
+        json!({ "level": "info", "logger": "simulator", "message": "Sandbox started" }).to_string();
+    let line = json!({ "timestamp": sandbox.started.to_string(), "line": line });
     let logs = json!({ "logs": [line], "logEntries": log_entries(&sandbox) });
     Ok(json(StatusCode::OK, &logs))
 }

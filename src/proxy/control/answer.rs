@@ -1,0 +1,135 @@
+//! Passes the sandbox API's answers on, and changes the few that must be: real tokens stay inside, and the marker is the gateway's own affair.
+//!
+//! An answer that should carry a sandbox and cannot be read is not passed on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::super::body::Reply;
+use super::super::edit::{self, MAX_ANSWER};
+use super::super::{headers, lookup};
+use super::Ask;
+use crate::caller::Caller;
+use crate::error::GatewayError;
+use crate::principal::Principal;
+use crate::route::{BodyEdit, Notes, Tokens};
+use crate::sandbox::Sandbox;
+
+/// What has to be changed in an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AnswerEdit {
+    /// Nothing.
+    None,
+    /// It is one sandbox.
+    Sandbox,
+    /// It is an array of forks.
+    Forks,
+    /// It is an array of sandboxes, without tokens.
+    Listing,
+}
+
+impl Ask<'_> {
+    /// What the gateway has to change in an answer, if anything.
+    pub(super) fn answer_edit(&self) -> AnswerEdit {
+        let (Some(route), false) =
+            (self.permit.route(), matches!(self.permit.caller(), Caller::Open))
+        else {
+            return AnswerEdit::None;
+        };
+        match route.tokens {
+            Tokens::One | Tokens::OneUnlessReadOnly => AnswerEdit::Sandbox,
+            Tokens::Each => AnswerEdit::Forks,
+            Tokens::None
+                if route.notes.has(Notes::LIST) && !self.permit.caller().sees_all_tenants() =>
+            {
+                AnswerEdit::Listing
+            }
+            Tokens::None => AnswerEdit::None,
+        }
+    }
+
+    /// Passes the answer on: as it streams, or changed.
+    pub(super) async fn pass(
+        &self,
+        answer: Response<Incoming>,
+        method: &Method,
+    ) -> Result<Response<Reply>, GatewayError> {
+        let (mut parts, body) = answer.into_parts();
+        headers::strip_response(&mut parts.headers);
+        let principal = self.permit.caller().principal();
+        let edit = self.answer_edit();
+        if edit == AnswerEdit::None || *method == Method::HEAD || !parts.status.is_success() {
+            return Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())));
+        }
+        // Rare and large: kept out of the way of every other request.
+        let changed =
+            Box::pin(self.changed(edit, &parts.headers, body)).await.ok_or_else(|| {
+                tracing::warn!("an answer that the gateway has to change could not be read");
+                GatewayError::UpstreamBadAnswer { unknown_outcome: self.creates() }
+            })?;
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(changed.len()));
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(Response::from_parts(parts, Reply::whole(Bytes::from(changed))))
+    }
+
+    async fn changed(&self, edit: AnswerEdit, head: &HeaderMap, body: Incoming) -> Option<Vec<u8>> {
+        let principal =
+            self.permit.caller().principal().filter(|_| !head.contains_key(CONTENT_ENCODING))?;
+        let json = read(body).await?;
+        match edit {
+            AnswerEdit::Sandbox => self.exchange_one(&json, principal).await,
+            AnswerEdit::Forks => self.exchange_each(&json, principal).await,
+            // A listing of another form holds no sandbox's metadata.
+            AnswerEdit::Listing => edit::list_answer(&json).or_else(|| Some(json.to_vec())),
+            AnswerEdit::None => None,
+        }
+    }
+
+    async fn exchange_one(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+        let inner = &self.forwarder.inner;
+        let sandbox = self.with_owner(lookup::record(json)?, principal);
+        let token = inner.authenticator.mint(principal, &sandbox.id);
+        let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
+        inner.directory.learn(sandbox).await;
+        Some(edited)
+    }
+
+    async fn exchange_each(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+        let inner = &self.forwarder.inner;
+        let mut seen = Vec::new();
+        let mint = |text: &str| {
+            let sandbox = lookup::record(text.as_bytes())?;
+            let token = inner.authenticator.mint(principal, &sandbox.id);
+            seen.push(sandbox);
+            token
+        };
+        let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
+        for sandbox in seen {
+            inner.directory.learn(sandbox).await;
+        }
+        Some(edited)
+    }
+
+    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's is its
+    /// caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
+    fn with_owner(&self, mut sandbox: Sandbox, principal: &Principal) -> Sandbox {
+        if sandbox.tenant.is_none() {
+            let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
+            sandbox.tenant = if created {
+                Some(principal.tenant.clone())
+            } else {
+                self.control.sandbox.as_ref().and_then(|known| known.tenant.clone())
+            };
+        }
+        sandbox
+    }
+}
+
+async fn read(body: Incoming) -> Option<Bytes> {
+    Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
+}

@@ -1,0 +1,112 @@
+//! The published SDKs, the newest and the last of the generation before, through every scenario of `tests/clients`.
+//!
+//! Each test is one script in a process of its own, with a world of its own. `plain` points the SDK at two addresses;
+//! `domain` gives it nothing but a domain, as production does: TLS, HTTP/2, and a host name for every sandbox port.
+
+use std::process::Command;
+
+use crate::support::World;
+use crate::support::client::{WRONG_KEY, clients, program, succeed};
+use crate::support::front::Front;
+use crate::support::world::DOMAIN;
+
+/// One way to run a scenario.
+#[derive(Debug, Clone, Copy)]
+enum Sdk {
+    PythonSync(Generation),
+    PythonAsync(Generation),
+    JavaScript(Generation),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Generation {
+    /// Creates with `POST /v2/sandboxes`.
+    New,
+    /// Creates with `POST /sandboxes`, and wants keys of the form `e2b_` and hex digits.
+    Old,
+}
+
+impl Sdk {
+    fn script(self, scenario: &str) -> Command {
+        let python = |generation, flavour| {
+            let folder = match generation {
+                Generation::New => ".venv",
+                Generation::Old => ".venv-old",
+            };
+            let mut script = program(clients(folder).join("bin/python"));
+            // Byte code would be written beside the scripts.
+            script.arg("-B").arg(clients("python").join(flavour).join(format!("{scenario}.py")));
+            script
+        };
+        match self {
+            Self::PythonSync(generation) => python(generation, "sync"),
+            Self::PythonAsync(generation) => python(generation, "async"),
+            Self::JavaScript(generation) => {
+                let mut script = program("node");
+                script.arg(clients("js").join(format!("{scenario}.mjs")));
+                script.env(
+                    "SDK",
+                    match generation {
+                        Generation::New => "new",
+                        Generation::Old => "old",
+                    },
+                );
+                script
+            }
+        }
+    }
+}
+
+fn plain(sdk: Sdk, scenario: &str) {
+    let world = World::new();
+    let mut script = sdk.script(scenario);
+    keys(&mut script, &world);
+    script.env("E2B_API_URL", world.api_url()).env("E2B_SANDBOX_URL", world.sandbox_url());
+    succeed(script, &world.gateway);
+}
+
+fn domain(sdk: Sdk, scenario: &str) {
+    let world = World::new();
+    let front = Front::new(&world.api_url(), DOMAIN);
+    let mut script = sdk.script(scenario);
+    keys(&mut script, &world);
+    script
+        .env("E2B_DOMAIN", DOMAIN)
+        .env("PROXY_URL", front.proxy_url())
+        .env("SSL_CERT_FILE", front.ca_file())
+        .env("NODE_EXTRA_CA_CERTS", front.ca_file());
+    succeed(script, &world.gateway);
+}
+
+fn keys(script: &mut Command, world: &World) {
+    script
+        .env("E2B_API_KEY", world.key("exec"))
+        .env("READ_KEY", world.key("read"))
+        .env("WRONG_KEY", WRONG_KEY);
+}
+
+/// One module for each scenario, with one test for each SDK.
+macro_rules! scenarios {
+    ($how:ident: $($scenario:ident)*) => {
+        mod $how {
+            $(mod $scenario {
+                use crate::sdk::Generation::{New, Old};
+                use crate::sdk::Sdk::{JavaScript, PythonAsync, PythonSync};
+
+                scenarios!(@test $how $scenario:
+                    python_sync_new = PythonSync(New), python_sync_old = PythonSync(Old),
+                    python_async_new = PythonAsync(New), python_async_old = PythonAsync(Old),
+                    javascript_new = JavaScript(New), javascript_old = JavaScript(Old));
+            })*
+        }
+    };
+    (@test $how:ident $scenario:ident: $($name:ident = $sdk:expr),*) => {
+        $(#[test]
+        fn $name() {
+            crate::sdk::$how($sdk, stringify!($scenario));
+        })*
+    };
+}
+
+scenarios!(plain: lifecycle commands files terminal interpreter auth large);
+scenarios!(domain: lifecycle commands files terminal interpreter auth urls);

@@ -51,7 +51,7 @@ impl Forwarder {
         parts.uri = upstream.uri(path)?;
         parts.version = Version::HTTP_11;
         rewrite_head(&mut parts.headers, permit, data, &inner.upstreams.domain);
-        if inner.upstreams.http2 {
+        if inner.upstreams.http2 && websocket.is_none() {
             parts.headers.remove(HOST);
         }
         if websocket.is_some() {

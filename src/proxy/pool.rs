@@ -8,9 +8,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
-use hyper_util::client::legacy::Client;
+use http::header::UPGRADE;
+use http::{Request, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower::Service;
@@ -28,12 +29,38 @@ pub struct Settings {
     pub http2: bool,
 }
 
-/// A worker's client.
-pub type Pool = Client<Connector, Outgoing>;
+/// A worker's clients. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    requests: Client<Connector, Outgoing>,
+    /// Only HTTP/1.1 connections can become WebSockets.
+    upgrades: Client<Connector, Outgoing>,
+}
 
-/// Makes a worker's client. Call it inside the worker's runtime.
+impl Pool {
+    /// Sends a request: one that asks for an upgrade in HTTP/1.1, any other as the upstream is spoken to.
+    pub fn request(&self, request: Request<Outgoing>) -> ResponseFuture {
+        if request.headers().contains_key(UPGRADE) {
+            self.upgrades.request(request)
+        } else {
+            self.requests.request(request)
+        }
+    }
+}
+
+/// Makes a worker's clients. Call it inside the worker's runtime.
 #[must_use]
 pub fn build(settings: &Settings) -> Pool {
+    let requests = client(settings);
+    let upgrades = if settings.http2 {
+        client(&Settings { http2: false, ..*settings })
+    } else {
+        requests.clone()
+    };
+    Pool { requests, upgrades }
+}
+
+fn client(settings: &Settings) -> Client<Connector, Outgoing> {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     http.set_connect_timeout(Some(settings.connect_timeout));

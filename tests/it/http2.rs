@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::support::world::DOMAIN;
-use crate::support::{Ask, World};
+use crate::support::{Ask, Wire, World};
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
@@ -159,6 +159,24 @@ fn a_stream_that_is_reset_ends_the_upstreams_work() {
             .body(whole(""));
         assert_eq!(sender.send_request(again.unwrap()).await.unwrap().status(), 200);
     });
+}
+
+#[test]
+fn a_websocket_goes_to_an_http2_upstream_in_http1() {
+    let world = http2_upstream();
+    let (id, token) = world.create("exec");
+    let mut wire = Wire::open(world.data());
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: 8080-{id}.{DOMAIN}\r\nX-Access-Token: {token}\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    wire.send(head.as_bytes());
+    assert_eq!(wire.head().status, 101);
+    // A masked text frame: "hi" under the mask 0.
+    wire.send(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']);
+    wire.until(b"hi");
+    let sent = world.simulator.requests().pop().unwrap();
+    assert_eq!((sent.version, sent.host), (Version::HTTP_11, format!("8080-{id}.{DOMAIN}")));
 }
 
 #[test]

@@ -5,7 +5,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::support::world::DOMAIN;
 use crate::support::{Ask, Wire, World, eventually};

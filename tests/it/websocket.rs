@@ -56,10 +56,6 @@ impl Place {
         Self { world, id, token, host }
     }
 
-    async fn connect(&self) -> WebSocketStream<TcpStream> {
-        connect(self.world.data(), &self.host, &self.token, "/ws", None).await.unwrap().0
-    }
-
     /// A handshake as raw text; `extra` are whole header lines.
     fn handshake(&self, first_line: &str, extra: &str) -> Vec<u8> {
         let Self { host, token, .. } = self;
@@ -261,7 +257,7 @@ fn who_has_said_all_may_still_listen() {
     let (mut client, upstream) = tunnel(&place, &listener);
     client.send(b"that is all");
     client.finish();
-    let (heard, mut upstream) = upstream.to_its_end();
+    let (heard, mut upstream) = upstream.into_its_end();
     assert_eq!(heard, b"that is all");
     upstream.send(b"so long");
     drop(upstream);

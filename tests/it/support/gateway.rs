@@ -23,19 +23,15 @@ impl Setup {
         self
     }
 
-    /// Takes back every flag that starts like this.
+    /// Takes back every flag that starts like this, or the variable of this name.
     pub(crate) fn without(mut self, start: &str) -> Self {
         self.flags.retain(|flag| !flag.starts_with(start));
+        self.environment.remove(start);
         self
     }
 
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
-        self
-    }
-
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.environment.remove(name);
         self
     }
 

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::gateway::PATIENCE;
 use super::http::{Answer, Ask};
@@ -75,7 +77,7 @@ impl Wire {
     }
 
     /// Reads to the end of what the other side sends; what is sent back still goes.
-    pub(crate) fn to_its_end(mut self) -> (Vec<u8>, Self) {
+    pub(crate) fn into_its_end(mut self) -> (Vec<u8>, Self) {
         while self.more() > 0 {}
         (std::mem::take(&mut self.read), self)
     }
@@ -113,7 +115,7 @@ impl Wire {
     fn try_more(&mut self) -> std::io::Result<usize> {
         let mut buffer = [0; 16 * 1024];
         let count = self.stream.read(&mut buffer)?;
-        self.read.extend_from_slice(&buffer[..count]);
+        self.read.extend_from_slice(buffer.get(..count).unwrap());
         Ok(count)
     }
 }

@@ -86,7 +86,7 @@ impl Ask<'_> {
             if websocket.is_some() {
                 tunnel::ask_upstream(&mut parts.headers);
             }
-            let (body, sent) = Outgoing::stream(body);
+            let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
             bounds.sent = sent;
             parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
             let request = Request::from_parts(parts, body);

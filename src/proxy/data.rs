@@ -59,7 +59,7 @@ impl Forwarder {
         }
         let principal = permit.caller().principal().cloned();
         let bounds = Bounds { principal: principal.clone(), ..Bounds::default() };
-        let (body, _) = Outgoing::stream(body);
+        let (body, _) = Outgoing::stream(body.of(principal.clone()));
         let mut answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
 
         if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {

@@ -5,6 +5,7 @@
 //! answer goes out.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use http::header::EXPECT;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+
+use crate::principal::Principal;
 
 /// Most bytes read and forgotten.
 const MAX_FORGOTTEN: usize = 64 * 1024 * 1024;
@@ -26,14 +29,24 @@ pub struct Inbound {
     body: Option<Incoming>,
     /// The client waits for `100 Continue`, which goes out when the body is first read: until then it may never send one.
     unasked: bool,
+    /// Whose key must live for the rest to be read: a revoked one ends its uploads.
+    principal: Option<Arc<Principal>>,
 }
 
 impl Inbound {
+    /// Ties the body to the key of whoever sends it.
+    #[must_use]
+    pub fn of(self, principal: Option<Arc<Principal>>) -> Self {
+        let mut tied = self;
+        tied.principal = principal;
+        tied
+    }
+
     /// Wraps the body of a request.
     #[must_use]
     pub fn wrap(request: Request<Incoming>) -> Request<Self> {
         let unasked = request.headers().contains_key(EXPECT);
-        request.map(|body| Self { body: Some(body), unasked })
+        request.map(|body| Self { body: Some(body), unasked, principal: None })
     }
 }
 
@@ -70,7 +83,16 @@ impl Drop for Inbound {
         };
         // Outside a runtime there is no connection left to keep.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(LONGEST, forget(body)));
+            let principal = self.principal.take();
+            runtime.spawn(tokio::time::timeout(LONGEST, async move {
+                match principal {
+                    Some(principal) => tokio::select! {
+                        () = principal.revocation.revoked() => {}
+                        () = forget(body) => {}
+                    },
+                    None => forget(body).await,
+                }
+            }));
         }
     }
 }

@@ -78,9 +78,8 @@ impl Gateway {
             let value: serde_json::Value = serde_json::from_str(line).ok()?;
             let message = value["message"].as_str()?;
             let port = match &value["port"] {
-                serde_json::Value::Null => String::new(),
-                serde_json::Value::String(text) => format!("port={text}"),
-                other => format!("port={other}"),
+                port if port.is_null() => String::new(),
+                port => format!("port={}", port.as_str().map_or(port.to_string(), str::to_owned)),
             };
             let names_it = message.contains(what) || port == what;
             (message.starts_with("listening") && names_it)
@@ -148,10 +147,13 @@ impl Drop for Gateway {
     }
 }
 
+/// The lines so far, and whether there will be no more.
+type Lines = (Vec<String>, bool);
+
 /// Lines as they come.
 #[derive(Debug)]
 struct Log {
-    shared: Arc<(Mutex<(Vec<String>, bool)>, Condvar)>,
+    shared: Arc<(Mutex<Lines>, Condvar)>,
 }
 
 impl Log {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread::JoinHandle;
 
-use crate::program::Program;
+use crate::support::Program;
 
 /// A gateway that gives each of `answers` to one request, and returns the requests' heads in lower case.
 fn gateway(answers: &[&'static str]) -> (String, JoinHandle<Vec<String>>) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::program::Program;
+use crate::support::Program;
 
 fn with_upstream() -> Program {
     Program::new().env("COPPICE_UPSTREAM", "http://127.0.0.1:9")

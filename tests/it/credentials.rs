@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use coppice_gateway::simulator::Options;
 
-use crate::support::http::exchange;
+use crate::support::wait::run;
 use crate::support::world::{UPSTREAM_KEY, key};
-use crate::support::{Answer, Ask, World};
+use crate::support::{Answer, Ask, World, exchange};
 
 /// A key that nobody has.
 const BAD: &str = "e2b_0123456789012345678901234567890123456789";
@@ -247,8 +247,7 @@ fn http2_status(world: &World, path: &str, lines: &[(&str, String)]) -> u16 {
         request = request.header(*name, value);
     }
     let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    run(async {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let handshake =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));

@@ -7,10 +7,9 @@ use std::sync::mpsc;
 
 use serde_json::{Value, json};
 
-use crate::program::Program;
 use crate::support::client::{assert_installed, clients, program};
-use crate::support::gateway::PATIENCE;
-use crate::support::{Answer, Ask};
+use crate::support::wait::PATIENCE;
+use crate::support::{Answer, Ask, Program};
 
 /// A running demo, and the page that it printed.
 struct Demo {

@@ -1,43 +1,36 @@
 //! How a gateway ends: what runs may finish, nothing new begins, and there is a limit to patience.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use coppice_gateway::simulator::Options;
 
-use crate::support::gateway::PATIENCE;
+use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::key;
-use crate::support::{Ask, KeepAlive, World};
+use crate::support::{Ask, Wire, World};
 
 /// A stream that has begun.
-fn stream(world: &World, path: &str) -> KeepAlive {
+fn stream(world: &World, path: &str) -> Wire {
     let (sandbox, _) = world.create("exec");
     let ask = Ask::get(path).key(&key("exec")).header("E2b-Sandbox-Id", &sandbox);
-    let mut wire = KeepAlive::open(world.data());
+    let mut wire = Wire::open(world.data());
     assert_eq!(wire.start(&ask.header("E2b-Sandbox-Port", "8080")).status, 200);
     assert_eq!(wire.chunk().unwrap(), b"chunk 0\n");
     wire
-}
-
-fn wait_until_refused(address: SocketAddr) {
-    let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect(address).is_ok() {
-        assert!(Instant::now() < deadline, "{address} still takes connections");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
 fn streams_finish_and_nothing_new_begins() {
     let world = World::new();
     let (control, data) = (world.control(), world.data());
-    let mut idle = KeepAlive::open(control);
+    let mut idle = Wire::open(control);
     assert_eq!(idle.ask(&Ask::get("/health")).status, 204);
     let mut running = stream(&world, "/stream?chunks=40&ms=50");
     world.gateway.signal("TERM");
     world.gateway.wait_for_log(&["draining"]);
     for address in [control, data] {
-        wait_until_refused(address);
+        let refused = || TcpStream::connect(address).is_err();
+        eventually(&format!("{address} takes no connections"), PATIENCE, refused);
     }
     // A connection that waits for a next request is closed, the stream runs to its own end.
     assert_eq!(idle.until_closed(PATIENCE), b"");
@@ -54,7 +47,7 @@ fn streams_finish_and_nothing_new_begins() {
 fn an_idle_gateway_ends_at_once() {
     for signal in ["TERM", "INT"] {
         let world = World::new();
-        let _open = KeepAlive::open(world.control());
+        let _open = Wire::open(world.control());
         let since = Instant::now();
         world.gateway.signal(signal);
         assert_eq!(world.gateway.wait().code(), Some(0), "{signal}");
@@ -100,11 +93,8 @@ fn a_tunnel_is_a_stream_too() {
         .key(&key("exec"))
         .header("E2b-Sandbox-Id", &sandbox)
         .header("E2b-Sandbox-Port", "8080")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "websocket")
-        .header("Sec-WebSocket-Version", "13")
-        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let mut wire = KeepAlive::open(world.data());
+        .upgrading();
+    let mut wire = Wire::open(world.data());
     assert_eq!(wire.start(&ask).status, 101);
     let since = Instant::now();
     world.gateway.signal("TERM");

@@ -1,8 +1,5 @@
 //! What a refusal looks like to each kind of client.
 
-use std::net::TcpListener;
-
-use coppice_gateway::simulator::Options;
 use serde_json::{Value, json};
 
 use crate::support::world::DOMAIN;
@@ -18,7 +15,7 @@ struct Refusal {
 
 /// The gateway behind which nobody listens, and how it refuses.
 fn refusals() -> Vec<Refusal> {
-    let (world, app) = World::with_app();
+    let (world, app) = World::with_app(|setup| setup);
     drop(app);
     let (id, token) = world.create("exec");
     let (foreign, _) = world.create("other");
@@ -144,13 +141,10 @@ fn a_method_that_is_taken_nowhere_is_named_after_the_credential() {
 
 #[test]
 fn only_a_create_that_may_have_happened_must_not_be_repeated() {
-    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", upstream.local_addr().unwrap());
-    let world = World::with(Options::default(), |setup| {
-        setup.without("--upstream=").flag(format!("--upstream={url}"))
-    });
+    let (world, upstream) = World::with_api();
     let hang_up_on = |ask: Ask| {
-        let mut client = Wire::ask(world.control(), &ask.key(&world.key("exec")));
+        let mut client = Wire::open(world.control());
+        client.send(&ask.key(&world.key("exec")).bytes(world.control()));
         let mut upstream = Wire::over(upstream.accept().unwrap().0);
         upstream.until(b"\r\n\r\n");
         drop(upstream);

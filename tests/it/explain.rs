@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::program::Program;
+use crate::support::Program;
 
 const KEYS: &str = "team-a:key-of-a:exec,team-b:key-of-b:read";
 

@@ -24,7 +24,6 @@ mod matrix;
 mod open;
 mod ownership;
 mod packaging;
-mod program;
 mod public;
 mod receipt;
 mod reload;

@@ -5,7 +5,7 @@
 use coppice_gateway::route::table;
 use coppice_gateway::route::{Class, Methods, Notes, Route, Surface};
 
-use crate::support::{Answer, Ask, KeepAlive, World};
+use crate::support::{Answer, Ask, Wire, World, exchange};
 
 const METHODS: [(&str, Methods); 6] = [
     ("GET", Methods::GET),
@@ -178,7 +178,7 @@ fn ask(method: &str, path: &str) -> Ask {
 #[test]
 fn every_control_plane_row_with_every_method_and_caller() {
     let world = World::new();
-    let mut wire = KeepAlive::open(world.control());
+    let mut wire = Wire::open(world.control());
     let (mut sandbox, _) = world.create("exec");
     let mut count = 0;
     for row in table::rows() {
@@ -209,7 +209,7 @@ fn every_control_plane_row_with_every_method_and_caller() {
 #[test]
 fn every_data_plane_row_with_every_method_and_caller() {
     let world = World::new();
-    let mut wire = KeepAlive::open(world.data());
+    let mut wire = Wire::open(world.data());
     let (sandbox, _) = world.create("exec");
     for row in table::rows() {
         let port = match row.surface {
@@ -263,7 +263,7 @@ fn methods_that_are_none_of_ours_are_405_but_only_for_those_who_hold_a_key() {
     // These two could turn a connection into something else, so nobody gets as far as a key.
     for bytes in ["TRACE / HTTP/1.1\r\nHost: h\r\n\r\n", "CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n"]
     {
-        let answer = crate::support::http::exchange(world.control(), bytes.as_bytes());
+        let answer = exchange(world.control(), bytes.as_bytes());
         assert_eq!(Answer::parse(&answer).status, 405, "{bytes}");
     }
     assert!(world.simulator.requests().is_empty());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coppice_gateway::config::SETTINGS;
 
-use crate::program::Program;
+use crate::support::Program;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(path)).unwrap()

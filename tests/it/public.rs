@@ -2,8 +2,7 @@
 
 use coppice_gateway::simulator::RecordedRequest;
 
-use crate::support::http::exchange;
-use crate::support::{Answer, Ask, World};
+use crate::support::{Answer, Ask, World, exchange};
 
 /// Forwarded for everyone.
 const FORWARDED: [&str; 8] = [

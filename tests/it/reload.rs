@@ -7,8 +7,9 @@ use coppice_gateway::clock::UnixTime;
 use coppice_gateway::simulator::Options;
 
 use crate::support::keys_file::KeysFile;
+use crate::support::wait::eventually;
 use crate::support::world::key;
-use crate::support::{Ask, Gateway, KeepAlive, World};
+use crate::support::{Ask, Gateway, Wire, World};
 
 fn status(gateway: &Gateway, key: &str) -> u16 {
     Ask::get("/auth/whoami").key(key).send(gateway.control()).status
@@ -17,10 +18,8 @@ fn status(gateway: &Gateway, key: &str) -> u16 {
 /// Waits until a key is answered with `wanted`; how long that took.
 fn becomes(gateway: &Gateway, key: &str, wanted: u16) -> Duration {
     let since = Instant::now();
-    while status(gateway, key) != wanted {
-        assert!(since.elapsed() < Duration::from_secs(10), "{key} never became {wanted}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let what = format!("{key} is answered with {wanted}");
+    eventually(&what, Duration::from_secs(10), || status(gateway, key) == wanted);
     since.elapsed()
 }
 
@@ -85,7 +84,7 @@ fn a_bad_file_changes_nothing_and_is_complained_about() {
 fn connections_stay_open_through_a_reload() {
     let file = KeysFile::new("team-c:k-old:read");
     let world = file.world();
-    let mut wires = [KeepAlive::open(world.control()), KeepAlive::open(world.control())];
+    let mut wires = [Wire::open(world.control()), Wire::open(world.control())];
     let ask = |key: &str| Ask::get("/auth/whoami").key(key);
     for wire in &mut wires {
         assert_eq!(wire.ask(&ask("k-old")).status, 200);
@@ -174,7 +173,7 @@ fn gateways_that_share_a_secret_read_each_others_tokens() {
         let ask = ask.header("E2b-Sandbox-Id", &id).header("E2b-Sandbox-Port", "49983");
         ask.send(gateway.address("port=*")).status
     };
-    let same = world.sibling(|setup| setup);
+    let same = world.replica();
     assert_eq!((opens(&world.gateway), opens(&same)), (200, 200));
     let secret = "another secret that is quite as long as the first one";
     let other = world.sibling(|setup| setup.env("COPPICE_SECRET", secret));

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::http::Answer;
 use crate::support::keys_file::KeysFile;
+use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::key;
-use crate::support::{Ask, KeepAlive, World};
+use crate::support::{Answer, Ask, Wire, World};
 
 /// What a removed key's streams have left, with some allowance for a busy machine.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -18,8 +18,8 @@ fn into(sandbox: &str, ask: Ask, key: &str) -> Ask {
 }
 
 /// An open stream that has begun and will not end within a test.
-fn stream(world: &World, sandbox: &str, key: &str) -> KeepAlive {
-    let mut wire = KeepAlive::open(world.data());
+fn stream(world: &World, sandbox: &str, key: &str) -> Wire {
+    let mut wire = Wire::open(world.data());
     let answer = wire.start(&into(sandbox, Ask::get("/stream?chunks=100000&ms=20"), key));
     assert_eq!(answer.status, 200);
     assert_eq!(wire.chunk().unwrap(), b"chunk 0\n");
@@ -57,7 +57,7 @@ fn a_stream_ends_with_the_key_of_its_sandbox_token() {
         .header("E2B-Traffic-Access-Token", token.as_str().unwrap())
         .header("E2b-Sandbox-Id", id.as_str().unwrap())
         .header("E2b-Sandbox-Port", "8080");
-    let mut wire = KeepAlive::open(world.data());
+    let mut wire = Wire::open(world.data());
     assert_eq!(wire.start(&ask).status, 200);
     assert_eq!(wire.chunk().unwrap(), b"chunk 0\n");
     file.reload(&world.gateway, LATER);
@@ -69,14 +69,16 @@ fn an_idle_stream_ends_too() {
     let file = KeysFile::new(KEYS);
     let world = file.world();
     let (sandbox, _) = world.create("exec");
-    let mut wire = KeepAlive::open(world.data());
+    let mut wire = Wire::open(world.data());
     let ask = into(&sandbox, Ask::get("/stream?chunks=2&ms=600000"), "k-removed");
     assert_eq!(wire.start(&ask).status, 200);
     assert_eq!(wire.chunk().unwrap(), b"chunk 0\n");
     let aborted = world.simulator.aborted();
     file.reload(&world.gateway, LATER);
     wire.until_closed(SOON);
-    until("the upstream's work is cancelled", || world.simulator.aborted() > aborted);
+    eventually("the upstream's work is cancelled", PATIENCE, || {
+        world.simulator.aborted() > aborted
+    });
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn a_stream_that_nobody_reads_ends_too() {
     let file = KeysFile::new(KEYS);
     let world = file.world();
     let (sandbox, _) = world.create("exec");
-    let mut wire = KeepAlive::open(world.data());
+    let mut wire = Wire::open(world.data());
     // Far more than the buffers on the way hold.
     let ask = into(&sandbox, Ask::get("/zeros?bytes=10000000000"), "k-removed");
     assert_eq!(wire.start(&ask).status, 200);
@@ -94,7 +96,9 @@ fn a_stream_that_nobody_reads_ends_too() {
     let aborted = world.simulator.aborted();
     file.reload(&world.gateway, LATER);
     let since = Instant::now();
-    until("the upstream's work is cancelled", || world.simulator.aborted() > aborted);
+    eventually("the upstream's work is cancelled", PATIENCE, || {
+        world.simulator.aborted() > aborted
+    });
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
 }
 
@@ -104,10 +108,10 @@ fn an_unanswered_request_ends_too() {
     let world = file.world();
     let (sandbox, _) = world.create("exec");
     world.simulator.clear_requests();
-    let mut wire = KeepAlive::open(world.data());
+    let mut wire = Wire::open(world.data());
     let ask = into(&sandbox, Ask::get("/slow?ms=600000"), "k-removed");
     wire.send(&ask.bytes(world.data()));
-    until("the request is upstream", || !world.simulator.requests().is_empty());
+    eventually("the request is upstream", PATIENCE, || !world.simulator.requests().is_empty());
     file.reload(&world.gateway, LATER);
     let answer = Answer::parse(&wire.until_closed(SOON));
     assert_eq!(answer.status, 401);
@@ -128,22 +132,17 @@ fn a_tunnel_ends_with_its_key_and_with_no_other() {
     assert_eq!(echoed(&mut unchanged), b"Hello");
 }
 
-fn tunnel(world: &World, sandbox: &str, key: &str) -> KeepAlive {
-    let ask = Ask::get("/ws")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "websocket")
-        .header("Sec-WebSocket-Version", "13")
-        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let mut wire = KeepAlive::open(world.data());
-    assert_eq!(wire.start(&into(sandbox, ask, key)).status, 101);
+fn tunnel(world: &World, sandbox: &str, key: &str) -> Wire {
+    let mut wire = Wire::open(world.data());
+    assert_eq!(wire.start(&into(sandbox, Ask::get("/ws").upgrading(), key)).status, 101);
     wire
 }
 
 /// Sends `Hello` as one masked text frame (RFC 6455 5.7) and reads what comes back.
-fn echoed(wire: &mut KeepAlive) -> Vec<u8> {
+fn echoed(wire: &mut Wire) -> Vec<u8> {
     wire.send(&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
-    assert_eq!(wire.bytes(2), [0x81, 5]);
-    wire.bytes(5)
+    assert_eq!(wire.take(2), [0x81, 5]);
+    wire.take(5)
 }
 
 #[test]
@@ -154,12 +153,12 @@ fn an_upload_ends_with_its_key_and_with_no_other() {
     world.simulator.clear_requests();
     let mut uploads = ["k-removed", &key("exec")].map(|key| {
         let ask = into(&sandbox, Ask::new("POST", "/upload"), key);
-        let mut wire = KeepAlive::open(world.data());
+        let mut wire = Wire::open(world.data());
         wire.send(&ask.header("Content-Length", "10").kept_bytes(world.data()));
         wire.send(b"half ");
         wire
     });
-    until("both halves are upstream", || {
+    eventually("both halves are upstream", PATIENCE, || {
         let seen = world.simulator.requests();
         seen.len() == 2 && seen.iter().all(|request| request.body_len == 5)
     });
@@ -167,15 +166,6 @@ fn an_upload_ends_with_its_key_and_with_no_other() {
     let [removed, unchanged] = &mut uploads;
     removed.until_closed(SOON);
     unchanged.send(b"whole");
-    let answer = unchanged.answer("POST");
+    let answer = unchanged.answer_to("POST");
     assert_eq!((answer.status, answer.json()["length"].as_u64()), (200, Some(10)));
-}
-
-/// Waits for something that happens on the other side of the gateway.
-fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + crate::support::gateway::PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

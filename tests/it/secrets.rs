@@ -5,10 +5,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::program::Program;
 use crate::support::frames::{End, Frames};
-use crate::support::upstream::{Upstream, gateway_before};
-use crate::support::{Ask, Gateway};
+use crate::support::upstream::gateway_before;
+use crate::support::{Ask, Gateway, Program, Upstream, exchange};
 
 const CANARY: &str = "CaNaRy.7fQ+9xZ2kW.8";
 const SECRET: &str = "CaNaRy.7fQ+9xZ2kW.8 and then some more";
@@ -198,7 +197,7 @@ fn nothing_secret_is_logged_or_told() {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CANARY\r\n\r\n",
     ] {
         let bytes = part.replace("CANARY", CANARY);
-        let answer = crate::support::http::exchange(gateway.control(), bytes.as_bytes());
+        let answer = exchange(gateway.control(), bytes.as_bytes());
         assert_clean(&String::from_utf8_lossy(&answer), part);
     }
     let last =

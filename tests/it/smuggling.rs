@@ -6,9 +6,9 @@ mod http2;
 mod paths;
 mod upstreams;
 
-use crate::support::upstream::{Upstream, gateway_before};
+use crate::support::upstream::gateway_before;
 use crate::support::world::{UPSTREAM_KEY, key};
-use crate::support::{Answer, Ask, Gateway, http};
+use crate::support::{Answer, Ask, Gateway, Upstream, exchange};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// Rides behind every payload; must never be taken for a request.
@@ -33,7 +33,7 @@ fn sent(gateway: &Gateway, text: &[u8]) -> Vec<u8> {
         rest = &rest[at + 3..];
     }
     bytes.extend_from_slice(rest);
-    http::exchange(gateway.control(), &bytes)
+    exchange(gateway.control(), &bytes)
 }
 
 /// Heads that are refused whole, with the status of the refusal.
@@ -276,7 +276,7 @@ fn a_slow_head_is_answered_408() {
         "G",
         "GET /templates HTTP/1.1\r\nHost: a\r\n",
     ] {
-        let answer = Answer::parse(&http::exchange(gateway.control(), part.as_bytes()));
+        let answer = Answer::parse(&exchange(gateway.control(), part.as_bytes()));
         assert_eq!((answer.status, answer.code().as_str()), (408, "request_timeout"), "{part:?}");
     }
     assert!(upstream.bytes().is_empty());
@@ -291,7 +291,7 @@ fn bytes_behind_an_upgrade_are_no_tunnel_until_the_upstream_switched() {
         let ask = "GET /sandboxes/i1/terminal/ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         let bad = "GET /%2e%2e/admin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        let answers = http::exchange(gateway.control(), format!("{ask}{bad}").as_bytes());
+        let answers = exchange(gateway.control(), format!("{ask}{bad}").as_bytes());
         let text = String::from_utf8(answers).unwrap();
         assert!(!text.contains("101 Switching"), "{text}");
         let seen = String::from_utf8(upstream.bytes()).unwrap();

@@ -2,15 +2,13 @@
 //!
 //! What runs in the sandbox is mostly the test itself, so that it decides what is sent when, and sees what arrives.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
-
+use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::DOMAIN;
-use crate::support::{Ask, Wire, World, eventually};
+use crate::support::{Ask, Wire, World};
 
 /// Longest time for one side to learn that the other has left.
 const NOTICE: Duration = Duration::from_secs(1);
@@ -24,7 +22,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let (world, app) = World::with_app();
+        let (world, app) = World::with_app(|setup| setup);
         let (id, token) = world.create("exec");
         Self { world, app, id, token }
     }
@@ -133,10 +131,10 @@ fn a_client_that_leaves_ends_the_upstreams_work() {
         if request.starts_with("POST") {
             client.send(b"{}");
         }
-        let (app, _) = scene.accept();
+        let (mut app, _) = scene.accept();
         let left = Instant::now();
         drop(client);
-        app.rest();
+        app.until_closed(PATIENCE);
         assert!(left.elapsed() < NOTICE, "{request}: {:?}", left.elapsed());
     }
     // In the middle of one.
@@ -146,7 +144,7 @@ fn a_client_that_leaves_ends_the_upstreams_work() {
     client.until(b"x\r\n");
     let left = Instant::now();
     drop(client);
-    app.rest();
+    app.until_closed(PATIENCE);
     assert!(left.elapsed() < NOTICE, "{:?}", left.elapsed());
     // In the middle of an upload: the application must not take half for the whole.
     let mut client = scene.begin(8080, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n");
@@ -155,7 +153,7 @@ fn a_client_that_leaves_ends_the_upstreams_work() {
     app.until(b"half\r\n");
     let left = Instant::now();
     drop(client);
-    assert_eq!(app.rest(), b"", "no end of the body");
+    assert_eq!(app.until_closed(PATIENCE), b"", "no end of the body");
     assert!(left.elapsed() < NOTICE, "{:?}", left.elapsed());
 }
 
@@ -164,7 +162,8 @@ fn code_is_interrupted_when_its_client_leaves() {
     let world = World::new();
     let (id, token) = world.create("exec");
     let slow = Ask::get("/slow?ms=60000").host(&format!("8080-{id}.{DOMAIN}"));
-    let client = Wire::ask(world.data(), &slow.header("X-Access-Token", &token));
+    let mut client = Wire::open(world.data());
+    client.send(&slow.header("X-Access-Token", &token).bytes(world.data()));
     eventually("the request is there", Duration::from_secs(5), || {
         world.simulator.requests().iter().any(|request| request.path_only() == "/slow")
     });
@@ -184,7 +183,7 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
         app.send(format!("HTTP/1.1 200 OK\r\n{framing}").as_bytes());
         client.until(b"half");
         drop(app);
-        let rest = client.rest();
+        let rest = client.until_closed(PATIENCE);
         assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 4, "{rest:?}");
     }
 }
@@ -200,24 +199,19 @@ fn an_upstream_that_hangs_up_instead_of_answering_is_a_502() {
 
 #[test]
 fn a_silent_stream_outlives_the_idle_timeout_and_the_connection_goes_on() {
-    let (app, setup) = (TcpListener::bind("127.0.0.1:0").unwrap(), Duration::from_secs(1));
-    let url = format!("http://{}", app.local_addr().unwrap());
-    let world = World::with(coppice_gateway::simulator::Options::default(), |gateway| {
-        gateway
-            .without("--envd-upstream")
-            .flag(format!("--envd-upstream={url}"))
-            .flag(format!("--idle-timeout={}s", setup.as_secs()))
-    });
+    let limit = Duration::from_secs(1);
+    let (world, app) =
+        World::with_app(|setup| setup.flag(format!("--idle-timeout={}s", limit.as_secs())));
     let (id, token) = world.create("exec");
     let scene = Scene { world, app, id, token };
     let mut client = scene.begin(8080, "GET / HTTP/1.1\r\n");
     let (mut app, _) = scene.accept();
     // Silent before the head, and silent within the body.
-    assert!(client.is_silent_for(setup * 3 / 2));
+    assert!(client.is_silent_for(limit * 3 / 2));
     app.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na");
     assert_eq!(client.head().status, 200);
     client.until(b"a");
-    assert!(client.is_silent_for(setup * 3 / 2));
+    assert!(client.is_silent_for(limit * 3 / 2));
     app.send(b"b");
     client.until(b"b");
     // Both connections serve the next request.
@@ -228,8 +222,8 @@ fn a_silent_stream_outlives_the_idle_timeout_and_the_connection_goes_on() {
     assert_eq!(client.answer().status, 200);
     // Only between requests does the limit run.
     let idle = Instant::now();
-    assert_eq!(client.rest(), b"");
-    assert!(idle.elapsed() >= setup / 2, "{:?}", idle.elapsed());
+    assert_eq!(client.until_closed(PATIENCE), b"");
+    assert!(idle.elapsed() >= limit / 2, "{:?}", idle.elapsed());
 }
 
 #[test]
@@ -310,42 +304,30 @@ fn a_gibibyte_each_way_takes_no_memory() {
     let scene = Scene::new();
     let before = memory(&scene.world, "VmRSS:");
     let zeros = vec![0_u8; 256 * 1024];
-    let pour = |stream: &mut std::net::TcpStream| {
+    let pour = |wire: &mut Wire| {
         for _ in 0..SIZE / zeros.len() as u64 {
-            stream.write_all(&zeros).unwrap();
-        }
-    };
-    let drain = |stream: &mut std::net::TcpStream| {
-        let mut buffer = vec![0; 256 * 1024];
-        let mut left = SIZE;
-        while left > 0 {
-            let count = stream.read(&mut buffer).unwrap();
-            assert!(count > 0, "{left} bytes are missing");
-            left -= count as u64;
+            wire.send(&zeros);
         }
     };
     thread::scope(|scope| {
-        let down = scene.begin(8080, "GET / HTTP/1.1\r\n");
+        let mut down = scene.begin(8080, "GET / HTTP/1.1\r\n");
         let (mut app, _) = scene.accept();
         app.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes());
-        scope.spawn(move || pour(&mut app.into_stream()));
+        scope.spawn(move || pour(&mut app));
         scope.spawn(move || {
-            let mut down = down;
             assert_eq!(down.head().status, 200);
             down.discard(SIZE);
         });
-        let up = scene
+        let mut up = scene
             .begin(49983, &format!("POST /files?path=x HTTP/1.1\r\nContent-Length: {SIZE}\r\n"));
-        let (app, _) = scene.accept();
+        let (mut app, _) = scene.accept();
         scope.spawn(move || {
-            let mut up = up.into_stream();
             pour(&mut up);
-            assert_eq!(Wire::over(up).answer().status, 200);
+            assert_eq!(up.answer().status, 200);
         });
         scope.spawn(move || {
-            let mut app = app.into_stream();
-            drain(&mut app);
-            app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            app.discard(SIZE);
+            app.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         });
     });
     let grown = memory(&scene.world, "VmHWM:").saturating_sub(before);

@@ -1,18 +1,23 @@
 //! What the end-to-end tests run against: a simulated sandbox API, and the real gateway program in front of it.
+//!
+//! A [`World`] is the usual arrangement. Where an upstream must do what no server does, a test either scripts it
+//! ([`Upstream`]) or plays it, step by step, on a [`Wire`]. Whatever a test waits for, it waits for with [`wait`].
 
 pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
-pub(crate) mod keepalive;
 pub(crate) mod keys_file;
+pub(crate) mod program;
 pub(crate) mod upstream;
+pub(crate) mod wait;
 pub(crate) mod wire;
 pub(crate) mod world;
 
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Answer, Ask};
-pub(crate) use keepalive::KeepAlive;
-pub(crate) use wire::{Wire, eventually};
+pub(crate) use program::Program;
+pub(crate) use upstream::Upstream;
+pub(crate) use wire::{Wire, exchange};
 pub(crate) use world::World;

@@ -5,8 +5,7 @@ use std::io::Write as _;
 use coppice_gateway::simulator::{Options, Plane, RecordedRequest, Simulator};
 use serde_json::Value;
 
-use crate::support::gateway::Gateway;
-use crate::support::{Answer, Ask, World};
+use crate::support::{Answer, Ask, Gateway, World};
 
 const BASE: &str = r#"{"templateID":"base","timeout":300}"#;
 

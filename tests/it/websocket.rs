@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use coppice_gateway::simulator::{Options, Plane};
+use coppice_gateway::simulator::Plane;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -13,17 +13,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::support::wait::{PATIENCE, run};
 use crate::support::world::DOMAIN;
 use crate::support::{Ask, Wire, World};
 
 /// What a client sends to become a WebSocket, without the headers that a test is about.
 const HANDSHAKE: &str =
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), test).await.unwrap() })
-}
 
 async fn connect(
     address: SocketAddr,
@@ -184,32 +180,24 @@ fn a_tunnel_needs_a_credential_and_exec() {
 
     let terminal = |role: &str| {
         let ask = Ask::get(&format!("/sandboxes/{}/terminal/ws", place.id));
-        place.world.ask(role, upgrading(ask)).status
+        place.world.ask(role, ask.upgrading()).status
     };
     assert_eq!(terminal("read"), 403);
     assert_eq!(terminal("other"), 404);
     // A route that a read key may read is not one that it may tunnel through.
-    let upgrade = |role: &str, path: &str| place.world.ask(role, upgrading(Ask::get(path)));
+    let upgrade = |role: &str, path: &str| place.world.ask(role, Ask::get(path).upgrading());
     for path in [format!("/sandboxes/{}", place.id), "/v2/sandboxes".to_owned()] {
         let answer = upgrade("read", &path);
         assert_eq!(answer.status, 403, "{path}");
         assert_eq!(answer.json()["message"], "API key lacks required scope: exec");
     }
-    assert_eq!(upgrading(Ask::get("/health")).send(place.world.control()).status, 401);
+    assert_eq!(Ask::get("/health").upgrading().send(place.world.control()).status, 401);
     assert_eq!(place.got("/ws"), 0);
-}
-
-/// Asks for a WebSocket.
-fn upgrading(ask: Ask) -> Ask {
-    ask.header("Connection", "Upgrade")
-        .header("Upgrade", "websocket")
-        .header("Sec-WebSocket-Version", "13")
-        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
 /// A place whose application is this test: what it accepts is the upstream's side of a request.
 fn behind_a_listener() -> (Place, TcpListener) {
-    let (world, listener) = World::with_app();
+    let (world, listener) = World::with_app(|setup| setup);
     let (id, token) = world.create("exec");
     let host = format!("8080-{id}.{DOMAIN}");
     (Place { world, id, token, host }, listener)
@@ -237,40 +225,35 @@ fn tunnel(place: &Place, listener: &TcpListener) -> (Wire, Wire) {
 #[test]
 fn a_client_that_hangs_up_ends_the_upstreams_side() {
     let (place, listener) = behind_a_listener();
-    let (client, upstream) = tunnel(&place, &listener);
+    let (client, mut upstream) = tunnel(&place, &listener);
     drop(client);
-    assert_eq!(upstream.rest(), b"");
+    assert_eq!(upstream.until_closed(PATIENCE), b"");
 }
 
 #[test]
 fn an_upstream_that_hangs_up_ends_the_clients_side() {
     let (place, listener) = behind_a_listener();
-    let (client, mut upstream) = tunnel(&place, &listener);
+    let (mut client, mut upstream) = tunnel(&place, &listener);
     upstream.send(b"last words");
     drop(upstream);
-    assert_eq!(client.rest(), b"last words");
+    assert_eq!(client.until_closed(PATIENCE), b"last words");
 }
 
 #[test]
 fn who_has_said_all_may_still_listen() {
     let (place, listener) = behind_a_listener();
-    let (mut client, upstream) = tunnel(&place, &listener);
+    let (mut client, mut upstream) = tunnel(&place, &listener);
     client.send(b"that is all");
     client.finish();
-    let (heard, mut upstream) = upstream.into_its_end();
-    assert_eq!(heard, b"that is all");
+    assert_eq!(upstream.until_finished(), b"that is all");
     upstream.send(b"so long");
     drop(upstream);
-    assert_eq!(client.rest(), b"so long");
+    assert_eq!(client.until_closed(PATIENCE), b"so long");
 }
 
 #[test]
 fn a_terminal_is_a_tunnel_on_the_control_plane() {
-    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", upstream.local_addr().unwrap());
-    let world = World::with(Options::default(), |setup| {
-        setup.without("--upstream=").flag(format!("--upstream={url}"))
-    });
+    let (world, upstream) = World::with_api();
     let mut client = Wire::open(world.control());
     let key = world.key("admin");
     let head = format!("GET /sandboxes/i1/terminal/ws HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n");

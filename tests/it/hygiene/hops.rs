@@ -1,8 +1,7 @@
 //! What is for one hop only ends there, both ways; trailers pass, and say no more than a head may.
 
-use crate::support::upstream::Upstream;
 use crate::support::world::{DOMAIN, key};
-use crate::support::{Answer, Ask, World, http};
+use crate::support::{Answer, Ask, Upstream, World, exchange};
 
 #[test]
 fn hop_by_hop_headers_end_at_the_gateway_both_ways() {
@@ -99,7 +98,7 @@ fn request_trailers_pass_but_not_under_reserved_names() {
         names.join(", "),
         trailers.join("\r\n"),
     );
-    let answer = Answer::parse(&http::exchange(world.control(), request.as_bytes()));
+    let answer = Answer::parse(&exchange(world.control(), request.as_bytes()));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let json = answer.json();
     assert_eq!(json["bodyLength"], 5);
@@ -115,7 +114,7 @@ fn answer_trailers_pass_but_not_under_the_gateways_names() {
     );
     let gateway = upstream.gateway();
     let ask = Ask::get("/templates").key(&key("read")).header("TE", "trailers");
-    let answer = http::exchange(gateway.control(), &ask.bytes(gateway.control()));
+    let answer = exchange(gateway.control(), &ask.bytes(gateway.control()));
     let text = String::from_utf8(answer).unwrap();
     assert!(text.ends_with("0\r\ngrpc-status: 0\r\n\r\n"), "{text}");
     assert!(!text.contains("forged"), "{text}");

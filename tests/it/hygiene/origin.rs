@@ -4,7 +4,7 @@ use coppice_gateway::simulator::{Options, Plane};
 
 use super::{seen, values};
 use crate::support::world::key;
-use crate::support::{Answer, Ask, World, http};
+use crate::support::{Answer, Ask, World, exchange};
 
 #[test]
 fn every_answer_carries_a_request_id() {
@@ -33,7 +33,7 @@ fn every_answer_carries_a_request_id() {
         "nonsense\r\n\r\n",
         "TRACE / HTTP/1.1\r\n\r\n",
     ] {
-        let answer = Answer::parse(&http::exchange(world.control(), refused.as_bytes()));
+        let answer = Answer::parse(&exchange(world.control(), refused.as_bytes()));
         let id = answer.header("x-request-id").unwrap().to_owned();
         assert_eq!(id.len(), 32, "{refused:?}");
         // The log names the refusal by the same id.

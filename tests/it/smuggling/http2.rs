@@ -2,9 +2,8 @@
 
 use super::OK;
 use crate::support::frames::{DATA, END_STREAM, End, Frames, GOAWAY, HEADERS, RST_STREAM};
-use crate::support::upstream::Upstream;
 use crate::support::world::key;
-use crate::support::{Ask, Gateway};
+use crate::support::{Ask, Gateway, Upstream};
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 

@@ -1,9 +1,8 @@
 //! Paths: one spelling, one reading. Everything else is refused before anybody is asked who they are.
 
 use super::OK;
-use crate::support::Ask;
-use crate::support::upstream::Upstream;
 use crate::support::world::key;
+use crate::support::{Ask, Upstream};
 
 /// Spellings that some server would read as another path.
 const CONFUSING: [&str; 62] = [

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::OK;
-use crate::support::upstream::{Upstream, gateway_before};
+use crate::support::upstream::gateway_before;
 use crate::support::world::key;
-use crate::support::{Answer, Ask, http};
+use crate::support::{Answer, Ask, Upstream, exchange};
 
 const CREATE: &str = r#"{"templateID":"base"}"#;
 
@@ -173,6 +173,7 @@ fn a_head_that_comes_too_late_is_a_timeout_but_a_long_body_is_not() {
             }
             talk.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
             for _ in 0..4 {
+                // A body that takes longer, in all, than a head may.
                 std::thread::sleep(Duration::from_millis(200));
                 talk.send("x");
             }
@@ -225,7 +226,7 @@ fn interim_answers_do_not_count() {
     let gateway = upstream.gateway();
     for _ in 0..3 {
         let ask = Ask::get("/templates").key(&key("read"));
-        let bytes = http::exchange(gateway.control(), &ask.bytes(gateway.control()));
+        let bytes = exchange(gateway.control(), &ask.bytes(gateway.control()));
         assert!(!String::from_utf8_lossy(&bytes).contains("forged"));
         assert_eq!(Answer::parse(&bytes).text(), "ok");
     }

@@ -12,9 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tempfile::TempDir;
+
+use super::wait::{PATIENCE, eventually};
 
 /// Debian puts it there; it is not in every user's `PATH`.
 const NGINX: &str = "/usr/sbin/nginx";
@@ -165,17 +166,14 @@ http {{
         .spawn()
         .expect("nginx must be installed (Debian: nginx-light)");
     // nginx has no way to say that it listens, so it is asked until it answers or is gone.
-    for _ in 0..1000 {
-        if UnixStream::connect(socket).is_ok() {
-            return nginx;
-        }
+    eventually("nginx listens", PATIENCE, || {
         if let Ok(Some(status)) = nginx.try_wait() {
             let log = std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
             panic!("nginx ended with {status}: {log}");
         }
-        thread::sleep(Duration::from_millis(10));
-    }
-    panic!("nginx did not listen within 10 s");
+        UnixStream::connect(socket).is_ok()
+    });
+    nginx
 }
 
 /// An HTTP proxy that knows CONNECT only and leads every name of the domain to one unix socket.

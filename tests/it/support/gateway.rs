@@ -5,10 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
 
-/// Longest wait for anything the program should do at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use super::wait::{PATIENCE, within};
 
 /// A gateway to be started.
 #[derive(Debug, Default)]
@@ -127,15 +125,13 @@ impl Gateway {
 
     /// Waits for its end.
     pub(crate) fn wait(&self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the gateway did not end: {:#?}", self.log());
-            std::thread::yield_now();
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let mut status = None;
+        let ended = within(PATIENCE, || {
+            status = self.child.lock().unwrap().try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "the gateway did not end: {:#?}", self.log());
+        status.unwrap()
     }
 }
 

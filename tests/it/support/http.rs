@@ -1,9 +1,8 @@
-//! A plain HTTP/1.1 client that sends exactly what a test says, and nothing else.
+//! Requests that hold exactly what a test says and nothing else, and the answers to them, in HTTP/1.1.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
-use super::gateway::PATIENCE;
+use super::wire::exchange;
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
@@ -50,6 +49,14 @@ impl Ask {
         self.header("Authorization", format!("Bearer {token}"))
     }
 
+    /// Asks for a WebSocket (RFC 6455 4.1).
+    pub(crate) fn upgrading(self) -> Self {
+        self.header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    }
+
     pub(crate) fn method(&self) -> &str {
         &self.method
     }
@@ -87,19 +94,6 @@ impl Ask {
     pub(crate) fn send(&self, address: SocketAddr) -> Answer {
         Answer::parse(&exchange(address, &self.bytes(address)))
     }
-}
-
-/// Sends bytes and reads until the other side closes.
-pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // The other side may answer and close before it has read everything.
-    let _ = stream.write_all(bytes);
-    let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        assert!(!answer.is_empty(), "no answer: {error}");
-    }
-    answer
 }
 
 /// An answer, whole.

@@ -91,17 +91,8 @@ impl Upstream {
 
 /// A gateway with one worker before the upstream at `url`.
 pub(crate) fn gateway_before(url: &str, change: impl FnOnce(Setup) -> Setup) -> Gateway {
-    let setup = Setup::default()
-        .flag("--listen=127.0.0.1:0")
-        .flag("--envd-listen=127.0.0.1:0=*")
-        .flag(format!("--upstream={url}"))
-        .flag(format!("--envd-upstream={url}"))
-        .flag(format!("--domain={}", world::DOMAIN))
-        .flag("--workers=1")
-        .env("COPPICE_UPSTREAM_API_KEY", world::UPSTREAM_KEY)
-        .env("COPPICE_SECRET", world::SECRET)
-        .env("COPPICE_LOG_FORMAT", "json");
-    change(setup).start(2)
+    let setup = world::setup_before(url, url);
+    change(setup.flag("--envd-listen=127.0.0.1:0=*").flag("--workers=1")).start(2)
 }
 
 /// One connection, from the upstream's side.

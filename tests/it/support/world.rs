@@ -55,19 +55,20 @@ impl World {
         Self { gateway, simulator }
     }
 
-    /// The usual, but what runs in sandboxes is the test itself: it accepts what the gateway sends there.
-    pub(crate) fn with_app() -> (Self, TcpListener) {
-        let app = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", app.local_addr().unwrap());
+    /// The usual, changed, but what runs in sandboxes is the test itself: it accepts what the gateway sends there.
+    pub(crate) fn with_app(change: impl FnOnce(Setup) -> Setup) -> (Self, TcpListener) {
+        let (app, flag) = listener_for("--envd-upstream=");
         let world = Self::with(Options::default(), |setup| {
-            setup.without("--envd-upstream").flag(format!("--envd-upstream={url}"))
+            change(setup.without("--envd-upstream=").flag(flag))
         });
         (world, app)
     }
 
-    /// A second gateway with the same secret and keys before the same simulator, which knows no sandbox yet.
-    pub(crate) fn replica(&self) -> Gateway {
-        setup(&self.simulator).env("COPPICE_API_KEYS", key_list()).start(4)
+    /// The usual, but the sandbox API is the test itself.
+    pub(crate) fn with_api() -> (Self, TcpListener) {
+        let (api, flag) = listener_for("--upstream=");
+        let world = Self::with(Options::default(), |setup| setup.without("--upstream=").flag(flag));
+        (world, api)
     }
 
     /// A gateway that asks nobody for anything.
@@ -77,7 +78,12 @@ impl World {
         Self { gateway, simulator }
     }
 
-    /// Another gateway before the same simulator, with the same keys and changed as said.
+    /// A second gateway with the same secret and keys before the same simulator, which knows no sandbox yet.
+    pub(crate) fn replica(&self) -> Gateway {
+        self.sibling(|setup| setup)
+    }
+
+    /// The same, changed.
     pub(crate) fn sibling(&self, change: impl FnOnce(Setup) -> Setup) -> Gateway {
         change(setup(&self.simulator).env("COPPICE_API_KEYS", key_list())).start(4)
     }
@@ -126,15 +132,27 @@ impl World {
     }
 }
 
+/// A free port of this test's own, and the flag that makes it an upstream.
+fn listener_for(flag: &str) -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, format!("{flag}{url}"))
+}
+
 /// Listeners on free ports: control, every sandbox port, envd, interpreter.
 fn setup(simulator: &Simulator) -> Setup {
+    setup_before(&simulator.api_url(), &simulator.envd_url())
+        .flag("--envd-listen=127.0.0.1:0=*,127.0.0.1:0=49983,127.0.0.1:0=49999")
+        .flag("--workers=2")
+}
+
+/// What every gateway before these upstreams has in common; it has no keys yet, and no listener for the data plane.
+pub(crate) fn setup_before(api_url: &str, envd_url: &str) -> Setup {
     Setup::default()
         .flag("--listen=127.0.0.1:0")
-        .flag("--envd-listen=127.0.0.1:0=*,127.0.0.1:0=49983,127.0.0.1:0=49999")
-        .flag(format!("--upstream={}", simulator.api_url()))
-        .flag(format!("--envd-upstream={}", simulator.envd_url()))
+        .flag(format!("--upstream={api_url}"))
+        .flag(format!("--envd-upstream={envd_url}"))
         .flag(format!("--domain={DOMAIN}"))
-        .flag("--workers=2")
         .env("COPPICE_UPSTREAM_API_KEY", UPSTREAM_KEY)
         .env("COPPICE_SECRET", SECRET)
         .env("COPPICE_LOG_FORMAT", "json")

@@ -44,8 +44,7 @@ pub fn create(
     generation: Generation,
 ) -> Result<Vec<u8>, GatewayError> {
     let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
-    let root = document.root().as_object().ok_or(BAD_BODY)?;
-    root.check_keys().map_err(|_| BAD_BODY)?;
+    let root = unambiguous(&document)?;
     let mut edit = Edit::of(&document);
     mark(&mut edit, &root, tenant)?;
     if generation == Generation::MappedDown {
@@ -62,11 +61,17 @@ pub fn create(
 pub fn connect_v1(body: &[u8]) -> Result<Vec<u8>, GatewayError> {
     let body = if body.is_empty() { b"{}" } else { body };
     let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
-    let root = document.root().as_object().ok_or(BAD_BODY)?;
-    root.check_keys().map_err(|_| BAD_BODY)?;
+    let root = unambiguous(&document)?;
     let mut edit = Edit::of(&document);
     add(&mut edit, &root, "timeout", V2_TIMEOUT);
     Ok(edit.apply())
+}
+
+/// The object that a request's body is, which must have one reading.
+fn unambiguous<'a>(document: &Document<'a>) -> Result<Object<'a>, GatewayError> {
+    let root = document.root().as_object().ok_or(BAD_BODY)?;
+    root.check_keys().map_err(|_| BAD_BODY)?;
+    Ok(root)
 }
 
 fn mark<'a>(

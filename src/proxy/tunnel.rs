@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::Chain;
+use super::headers::words;
 use crate::error::GatewayError;
 use crate::permit::Upgrade;
 use crate::principal::Principal;
@@ -56,11 +57,6 @@ pub fn awaits_verdict<B>(request: &Request<B>) -> bool {
 
 fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
     words(headers, name).any(|own| own.eq_ignore_ascii_case(word))
-}
-
-fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
-    let lines = headers.get_all(name).into_iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Puts back the two headers that ask the upstream to switch, after hop-by-hop headers were removed.

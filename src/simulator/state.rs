@@ -158,12 +158,7 @@ impl World {
             processes: Processes::default(),
             contexts: Contexts::default(),
             ended: CancellationToken::new(),
-            life: Mutex::new(Life {
-                running: true,
-                deadline: after(timeout),
-                ends: ends(timeout),
-                session: CancellationToken::new(),
-            }),
+            life: Mutex::new(Life::new(timeout)),
             id: id.clone(),
         });
         locked(&self.sandboxes).insert(id, Arc::clone(&sandbox));
@@ -253,12 +248,7 @@ impl Sandbox {
             life.extend(timeout);
             return Resumed::WasRunning;
         }
-        *life = Life {
-            running: true,
-            deadline: after(timeout),
-            ends: ends(timeout),
-            session: CancellationToken::new(),
-        };
+        *life = Life::new(timeout);
         Resumed::Now
     }
 
@@ -298,6 +288,15 @@ impl Sandbox {
 }
 
 impl Life {
+    fn new(timeout: u32) -> Self {
+        Self {
+            running: true,
+            deadline: after(timeout),
+            ends: ends(timeout),
+            session: CancellationToken::new(),
+        }
+    }
+
     fn extend(&mut self, timeout: u32) {
         let deadline = after(timeout);
         if deadline > self.deadline {

@@ -1,10 +1,19 @@
-//! Facts about a request that come from its connection, not from what the client wrote.
+//! Facts about a request that the edge establishes, not the client, and the headers that tell them.
 
 use std::net::IpAddr;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::route::Listener;
+
+/// The request's id, on requests to the control plane and on every answer.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The client's address, behind those that trusted proxies reported.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `http` or `https`, as the client saw it.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The host that the client named.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// One connection from a client.
 #[derive(Debug)]

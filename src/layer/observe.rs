@@ -17,18 +17,16 @@ use tower::{Layer, Service};
 
 use super::auth::Refused;
 use super::cors::Cors;
-use super::request_id::{X_REQUEST_ID, request_id};
+use super::request_id::request_id;
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::principal::Principal;
 use crate::proxy::body::Reply;
-use crate::request::{Conn, Origin};
+use crate::request::{
+    Conn, Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+};
 use crate::route::{Class, Surface};
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A request on its way in.
 #[derive(Debug)]

@@ -2,10 +2,9 @@
 
 use std::cell::Cell;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
-/// The header, on requests to the control plane and on every answer.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::request::X_REQUEST_ID;
 
 const MAX: usize = 128;
 

@@ -25,16 +25,12 @@ use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
 use crate::permit::{Control, Permit};
 use crate::principal::Principal;
-use crate::request::Origin;
+use crate::request::{Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::route::{BodyEdit, Effect};
 
 const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
 const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
 const X_COPPICE_SCOPES: HeaderName = HeaderName::from_static("x-coppice-scopes");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 impl Forwarder {
     /// Forwards one request to the sandbox API.

@@ -19,10 +19,9 @@ use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
 use crate::error::GatewayError;
 use crate::permit::{Data, Permit};
+use crate::request::X_REQUEST_ID;
 use crate::route::Surface;
 use crate::route::target::{SANDBOX_ID, SANDBOX_PORT};
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Forwarder {
     /// Forwards one request to a port of a sandbox.

@@ -21,14 +21,14 @@ use tower::Service;
 use super::Stack;
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
-use crate::layer::request_id::{X_REQUEST_ID, fresh};
+use crate::layer::request_id::fresh;
 use crate::lifecycle::Phases;
 use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refusal};
 use crate::proxy::body::{BodyError, Reply};
 use crate::proxy::exchange::Chain;
 use crate::proxy::inbound::Inbound;
 use crate::proxy::tunnel::awaits_verdict;
-use crate::request::Conn;
+use crate::request::{Conn, X_REQUEST_ID};
 use crate::route::Methods;
 
 /// What connections may take.

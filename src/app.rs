@@ -211,8 +211,8 @@ fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {
     Some(key)
 }
 
-/// The sealer of sandbox tokens: of the secrets that were set, else of one that is kept in the state directory, else of one that dies
-/// with the process.
+/// The sealer of sandbox tokens: of the secrets that were set, else of one that is kept in the state directory, else of
+/// one that dies with the process.
 fn sealer(settings: &Settings) -> io::Result<Sealer> {
     if !settings.auth.secrets.is_empty() {
         return Ok(Sealer::new(&settings.auth.secrets));

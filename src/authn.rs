@@ -1,7 +1,8 @@
 //! Authentication: from what a client presented to who it is.
 //!
-//! An ordered list of schemes; the first that knows a credential decides, and none is tried after one that refused. Sandbox tokens
-//! and signed URLs stand for a key and are looked up in the same set, so they can never outlive it. Nothing here knows routes or scopes.
+//! An ordered list of schemes; the first that knows a credential decides, and none is tried after one that refused.
+//! Sandbox tokens and signed URLs stand for a key and are looked up in the same set, so they can never outlive it.
+//! Nothing here knows routes or scopes.
 
 mod ring;
 
@@ -131,7 +132,8 @@ impl Authenticator {
     /// Whose token signed a file URL of `sandbox`.
     ///
     /// The URL names no key. The last one that got a token is tried first; then every key that could have: those of the
-    /// sandbox's tenant and the admins', which bounds the work by one tenant's keys and only for signatures that are wrong or from a second key.
+    /// sandbox's tenant and the admins', which bounds the work by one tenant's keys and only for signatures that are
+    /// wrong or from a second key.
     #[must_use]
     pub fn signer(
         &self,

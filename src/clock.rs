@@ -1,6 +1,7 @@
 //! Wall-clock time, injected.
 //!
-//! The only place that reads the system clock. Decisions that depend on time take a [`UnixTime`], so that tests can choose it.
+//! The only place that reads the system clock. Decisions that depend on time take a [`UnixTime`], so that tests can
+//! choose it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

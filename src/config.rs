@@ -1,4 +1,5 @@
-//! Settings: read once from flags, environment and a TOML file into typed values, or refused with every problem at once.
+//! Settings: read once from flags, environment and a TOML file into typed values, or refused with every problem at
+//! once.
 //!
 //! A setting that is present but empty or malformed is a problem, never "off". Nothing below this module knows where a
 //! value came from. Only `sources` reads the environment and files.

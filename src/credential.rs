@@ -1,7 +1,7 @@
 //! What a client sent to prove who it is, read once off the head.
 //!
-//! Borrows from the header map and copies nothing; a [`Credential`] prints as its kind only. Whether a credential is any
-//! good is not decided here.
+//! Borrows from the header map and copies nothing; a [`Credential`] prints as its kind only. Whether a credential is
+//! any good is not decided here.
 
 use std::fmt;
 
@@ -99,7 +99,8 @@ pub struct Presented<'h> {
 }
 
 impl<'h> Presented<'h> {
-    /// Reads `Authorization` and `X-API-Key`. Another scheme than Bearer is no credential; an empty value is none either.
+    /// Reads `Authorization` and `X-API-Key`. Another scheme than Bearer is no credential; an empty value is none
+    /// either.
     ///
     /// # Errors
     /// [`BadPresentation::Repeated`] when either header has more than one line.
@@ -161,7 +162,8 @@ pub fn is_bearer(value: &[u8]) -> bool {
     bearer_rest(value).is_some()
 }
 
-/// The key in a registry client's `Authorization: Basic`: the password of the user that docker clients of E2B log in as.
+/// The key in a registry client's `Authorization: Basic`: the password of the user that docker clients of E2B log in
+/// as.
 #[must_use]
 pub fn registry_key(headers: &HeaderMap) -> Option<Secret> {
     let value = only_line(headers, &AUTHORIZATION).ok()??;

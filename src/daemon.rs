@@ -1,7 +1,8 @@
 //! The daemon: starts a gateway and runs it to its end, reloading on the way.
 //!
-//! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what is left. SIGHUP, or a
-//! changed keys file, reloads without touching a connection; a reload that fails keeps what is in force and says so.
+//! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what
+//! is left. SIGHUP, or a changed keys file, reloads without touching a connection; a reload that fails keeps what is in
+//! force and says so.
 
 use std::error::Error;
 use std::io;
@@ -46,8 +47,8 @@ pub enum Ended {
     Failed,
 }
 
-/// What has to be in place before anything listens: a signal that comes, or a keys file that changes, as soon as the gateway can be seen
-/// must not be missed.
+/// What has to be in place before anything listens: a signal that comes, or a keys file that changes, as soon as the
+/// gateway can be seen must not be missed.
 #[derive(Debug)]
 pub struct Daemon {
     runtime: Runtime,

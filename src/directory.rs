@@ -1,7 +1,7 @@
 //! The directory of sandboxes: id → record, learnt from answers passing by or by asking the upstream once.
 //!
-//! Bounded; look-ups of the same id are coalesced; an absent sandbox is remembered briefly. It holds what the upstream said
-//! and decides nothing.
+//! Bounded; look-ups of the same id are coalesced; an absent sandbox is remembered briefly. It holds what the upstream
+//! said and decides nothing.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub struct Unavailable;
 #[derive(Clone, Debug)]
 pub struct Directory {
     entries: Cache<SandboxId, Entry>,
-    /// Only creates and connects tell a sandbox's traffic token, a look at the sandbox does not; so it is kept apart, for as long as
-    /// there is room.
+    /// Only creates and connects tell a sandbox's traffic token, a look at the sandbox does not; so it is kept apart,
+    /// for as long as there is room.
     traffic_tokens: moka::sync::Cache<SandboxId, HeaderValue>,
 }
 
@@ -95,7 +95,8 @@ impl Directory {
         filled.map_err(|failed: Arc<Unavailable>| *failed)
     }
 
-    /// Takes over what an answer said. Where it did not say whose the sandbox is, the upstream will be asked when that matters.
+    /// Takes over what an answer said. Where it did not say whose the sandbox is, the upstream will be asked when that
+    /// matters.
     pub async fn learn(&self, sandbox: Sandbox) {
         let sandbox = self.with_traffic_token(sandbox);
         if sandbox.tenant.is_some() {

@@ -1,7 +1,7 @@
 //! The routes that the gateway answers itself: an axum router behind the auth layer.
 //!
-//! Handlers find out who calls through [`Who`], which only the service of permitted requests puts there; a request that came another way
-//! is answered 500 and never runs one.
+//! Handlers find out who calls through [`Who`], which only the service of permitted requests puts there; a request that
+//! came another way is answered 500 and never runs one.
 
 mod whoami;
 

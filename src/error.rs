@@ -1,8 +1,8 @@
 //! Everything the gateway answers in its own name when it does not forward: one closed list, one table.
 //!
-//! A variant is what happened; [`GatewayError::answer`] is the only place that turns it into a status, a machine-readable code and
-//! a sentence. Sentences are constant (or name a scope) and tell the client what to do; causes go to the log. Which shape
-//! the sentence takes on the wire is [`shape`]'s business.
+//! A variant is what happened; [`GatewayError::answer`] is the only place that turns it into a status, a
+//! machine-readable code and a sentence. Sentences are constant (or name a scope) and tell the client what to do;
+//! causes go to the log. Which shape the sentence takes on the wire is [`shape`]'s business.
 //!
 //! Status policy: 401 means "this credential, or the lack of one"; 403 "this key may not"; 404 "no such thing for
 //! you", the same whether it is absent or somebody else's; 400 "two readers could understand this differently";

@@ -1,8 +1,9 @@
 //! JSON text that is checked once, looked at in place, and edited without being written anew.
 //!
-//! A gateway owns a few members of the bodies it passes; everything else must survive byte for byte: order, unknown members,
-//! number texts, white space. So there is no tree here, only a checked text ([`Document`]), places in it ([`Value`],
-//! [`Object`]) and changes to it ([`Edit`]). Pure: no I/O, no recursion, and memory bounded by the text's size.
+//! A gateway owns a few members of the bodies it passes; everything else must survive byte for byte: order, unknown
+//! members, number texts, white space. So there is no tree here, only a checked text ([`Document`]), places in it
+//! ([`Value`], [`Object`]) and changes to it ([`Edit`]). Pure: no I/O, no recursion, and memory bounded by the text's
+//! size.
 
 mod edit;
 mod parse;
@@ -78,7 +79,8 @@ impl<'a> Document<'a> {
     /// Checks the whole text. Keys may repeat; see [`Object::check_keys`].
     ///
     /// # Errors
-    /// Everything RFC 8259 does not allow, a byte order mark and unpaired surrogates among it, and nesting deeper than the limit.
+    /// Everything RFC 8259 does not allow, a byte order mark and unpaired surrogates among it, and nesting deeper than
+    /// the limit.
     pub fn parse(input: &'a [u8], limits: Limits) -> Result<Self, JsonError> {
         let text =
             str::from_utf8(input).map_err(|error| JsonError::NotUtf8(error.valid_up_to()))?;

@@ -1,6 +1,7 @@
 //! `coppice-gateway`: an authenticating reverse proxy for E2B-compatible sandbox APIs.
 //!
-//! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains it).
+//! Modules are ranked; a module imports only lower ranks (`tests/layering.rs` keeps it so, ARCHITECTURE.md explains
+//! it).
 
 pub mod app;
 pub mod authn;

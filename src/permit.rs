@@ -1,8 +1,8 @@
 //! The permit: proof, as a value, that one request may go on, and where to.
 //!
-//! A permit has private fields and comes only from here: first [`clear`] judges scope against class, then the cleared request says where it
-//! goes and, if that is a sandbox, shows whose it is. The forwarder and the gateway's own router take a [`Permitted`] and nothing
-//! else, so a route that nobody authorised cannot be mounted. Pure: no I/O.
+//! A permit has private fields and comes only from here: first [`clear`] judges scope against class, then the cleared
+//! request says where it goes and, if that is a sandbox, shows whose it is. The forwarder and the gateway's own router
+//! take a [`Permitted`] and nothing else, so a route that nobody authorised cannot be mounted. Pure: no I/O.
 //!
 //! ```compile_fail
 //! // Nobody else can write one.

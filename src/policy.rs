@@ -1,7 +1,7 @@
 //! What each class of route demands, and whether a set of scopes meets it.
 //!
-//! Pure and total: every class is written out, so that a new one does not compile until it is decided here. Whose sandbox a
-//! request is for is not asked here.
+//! Pure and total: every class is written out, so that a new one does not compile until it is decided here. Whose
+//! sandbox a request is for is not asked here.
 
 use crate::principal::{Scope, Scopes};
 use crate::route::Class;

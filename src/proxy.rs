@@ -1,7 +1,7 @@
 //! The forwarder: takes what was permitted to the upstream and streams the answer back.
 //!
-//! It obeys and decides nothing: every entry takes a [`Permit`](crate::permit::Permit), which only the policy can make. It knows no keys and no
-//! settings file; what it needs to know of the upstream is in [`Upstreams`].
+//! It obeys and decides nothing: every entry takes a [`Permit`](crate::permit::Permit), which only the policy can make.
+//! It knows no keys and no settings file; what it needs to know of the upstream is in [`Upstreams`].
 
 pub mod body;
 pub mod control;

@@ -1,7 +1,8 @@
 //! An in-memory sandbox API that speaks E2B's protocol, for the demo, tests and benches.
 //!
 //! It is not a sandbox: it isolates nothing, keeps everything in memory and answers commands from a toy shell. It is an
-//! *upstream*: the gateway stands in front of it. Of the gateway's own modules it uses only the clock and the port numbers.
+//! *upstream*: the gateway stands in front of it. Of the gateway's own modules it uses only the clock and the port
+//! numbers.
 
 mod connect;
 mod control;
@@ -62,7 +63,8 @@ pub struct Options {
     pub domain: Option<String>,
     /// Run real commands on this machine in place of the toy shell. There is no isolation whatsoever.
     pub local_processes: bool,
-    /// Keep requests for [`Simulator::requests`], without bound: not for anything that runs long. They are counted in any case.
+    /// Keep requests for [`Simulator::requests`], without bound: not for anything that runs long. They are counted in
+    /// any case.
     pub record: bool,
 }
 

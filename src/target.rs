@@ -12,7 +12,8 @@ pub const INTERPRETER_PORT: u16 = 49999;
 
 /// A sandbox id as a client or the upstream wrote it.
 ///
-/// Old E2B clients append `-<clientID>`; which id such a text stands for is the upstream's to say, so nothing is cut here.
+/// Old E2B clients append `-<clientID>`; which id such a text stands for is the upstream's to say, so nothing is cut
+/// here.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SandboxId(Arc<str>);
 

@@ -1,9 +1,9 @@
 //! Sandbox tokens: what the gateway hands out in place of envd's own access token.
 //!
 //! Stock SDKs never send the API key into a sandbox; they send back the token that create or connect returned. So that
-//! token is ours: it names one sandbox and one key and is sealed with the gateway's secret, which any replica with the same
-//! secret can check without asking anybody. It is the same text for a sandbox's whole life, and it never says what it may do: that
-//! is looked up, at each use, in the key it names. Pure: no I/O, no clock.
+//! token is ours: it names one sandbox and one key and is sealed with the gateway's secret, which any replica with the
+//! same secret can check without asking anybody. It is the same text for a sandbox's whole life, and it never says what
+//! it may do: that is looked up, at each use, in the key it names. Pure: no I/O, no clock.
 
 pub mod signature;
 

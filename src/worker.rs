@@ -168,7 +168,8 @@ impl Accept {
         }
     }
 
-    /// A place for one more connection; `None` once the gateway drains. While there is none, new connections wait in the kernel's queue.
+    /// A place for one more connection; `None` once the gateway drains. While there is none, new connections wait in
+    /// the kernel's queue.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             place = Arc::clone(&self.shared.places).acquire_owned() => place.ok(),

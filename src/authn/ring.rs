@@ -21,8 +21,8 @@ impl KeyRing {
         Self { keys: ArcSwap::from_pointee(keys) }
     }
 
-    /// The principal a credential belongs to, whatever its dates. One hash and one look-up, however many keys there are; what an
-    /// attacker can time is the look-up of a digest, which says nothing of any key.
+    /// The principal a credential belongs to, whatever its dates. One hash and one look-up, however many keys there
+    /// are; what an attacker can time is the look-up of a digest, which says nothing of any key.
     #[must_use]
     pub fn find(&self, credential: &Credential<'_>) -> Option<Arc<Principal>> {
         self.keys.load().find(&KeyDigest::of(credential.expose().as_bytes())).cloned()
@@ -40,8 +40,8 @@ impl KeyRing {
         self.keys.load_full()
     }
 
-    /// Puts a new set in force, built after the one that is, and revokes what it no longer holds. Keys that did not change keep their
-    /// open streams. Returns how many were revoked.
+    /// Puts a new set in force, built after the one that is, and revokes what it no longer holds. Keys that did not
+    /// change keep their open streams. Returns how many were revoked.
     pub fn install(&self, keys: KeySet) -> usize {
         let new = Arc::new(keys);
         let old = self.keys.swap(Arc::clone(&new));

@@ -1,6 +1,7 @@
 //! Asks a gateway over HTTP.
 //!
-//! Neither redirects nor proxies of the environment are followed: a token goes to the gateway that was named, or nowhere.
+//! Neither redirects nor proxies of the environment are followed: a token goes to the gateway that was named, or
+//! nowhere.
 
 use std::time::Duration;
 

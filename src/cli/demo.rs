@@ -1,7 +1,7 @@
 //! `demo`: a gateway, and a simulated sandbox API behind it, in one process and on loopback only.
 //!
-//! The gateway is the real one, started from settings like any other; those come from here and the command line, never from
-//! the environment or a file. Keys are made up at each start, and printed: they open nothing but this demo.
+//! The gateway is the real one, started from settings like any other; those come from here and the command line, never
+//! from the environment or a file. Keys are made up at each start, and printed: they open nothing but this demo.
 
 mod page;
 

@@ -1,6 +1,7 @@
 //! Finds the value of a setting among its spellings: flag, then environment, then file, then default.
 //!
-//! Every spelling that is present must be sound, the overruled ones too: a broken value is never passed over in silence.
+//! Every spelling that is present must be sound, the overruled ones too: a broken value is never passed over in
+//! silence.
 
 use std::collections::BTreeMap;
 use std::path::Path;

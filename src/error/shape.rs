@@ -1,8 +1,8 @@
 //! The wire shape of the gateway's own answers: what each protocol's clients need to raise their own error classes.
 //!
-//! REST gets `{"code":<int>,"message","error_code"}`; unary Connect the status with `{"code":"<name>","message"}`; a Connect
-//! stream HTTP 200 with one end-stream frame, because its clients throw away the body of any other status; gRPC a
-//! trailers-only answer. Chosen by the request alone.
+//! REST gets `{"code":<int>,"message","error_code"}`; unary Connect the status with `{"code":"<name>","message"}`; a
+//! Connect stream HTTP 200 with one end-stream frame, because its clients throw away the body of any other status; gRPC
+//! a trailers-only answer. Chosen by the request alone.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};

@@ -10,8 +10,8 @@ use super::{Document, Member, Object, Span};
 
 /// Changes to one document. The spans, objects and members given to it must come from that document.
 ///
-/// Inside something that is removed or replaced, other changes have no effect; of two replacements of one place the first
-/// counts. New values are taken as they are: they must be JSON.
+/// Inside something that is removed or replaced, other changes have no effect; of two replacements of one place the
+/// first counts. New values are taken as they are: they must be JSON.
 #[derive(Clone)]
 pub struct Edit<'a> {
     document: Document<'a>,

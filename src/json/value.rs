@@ -1,7 +1,7 @@
 //! Places in a checked text: values, and the members and elements inside them, found when asked for.
 //!
-//! Nothing is stored; walking over a value reads it again. Only texts that [`parse`](super::parse) passed come here, so a
-//! missing byte cannot happen; where the code must say something about it, it says "the end".
+//! Nothing is stored; walking over a value reads it again. Only texts that [`parse`](super::parse) passed come here, so
+//! a missing byte cannot happen; where the code must say something about it, it says "the end".
 
 use std::borrow::Cow;
 use std::collections::HashSet;

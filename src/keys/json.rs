@@ -1,7 +1,7 @@
 //! The JSON form of a keys file: an array of objects with a closed list of fields.
 //!
-//! Fields are read one by one instead of through a derived deserializer, whose errors stop at the first problem and quote
-//! the value they trip over, which may be a key. Positions come from where the borrowed pieces stand in the text.
+//! Fields are read one by one instead of through a derived deserializer, whose errors stop at the first problem and
+//! quote the value they trip over, which may be a key. Positions come from where the borrowed pieces stand in the text.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The set of keys in force: an immutable snapshot, replaced as a whole.
 //!
-//! Every lookup is one hash, however many keys there are. A set built after another keeps the very principals of entries
-//! that did not change, so that streams opened under them live on; the rest are revoked.
+//! Every lookup is one hash, however many keys there are. A set built after another keeps the very principals of
+//! entries that did not change, so that streams opened under them live on; the rest are revoked.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

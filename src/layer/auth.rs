@@ -1,7 +1,7 @@
 //! The auth layer: a request goes in, a permitted request comes out, or an answer.
 //!
-//! Straight-line, in the order that the contract fixes: ambiguity 400, credential 401, method 405, scope 403, ownership 404. It is the only
-//! caller of [`permit::clear`] on a running gateway.
+//! Straight-line, in the order that the contract fixes: ambiguity 400, credential 401, method 405, scope 403, ownership
+//! 404. It is the only caller of [`permit::clear`] on a running gateway.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,7 +41,8 @@ pub struct Gate {
     pub router: Router,
     /// The domain under which sandboxes have host names.
     pub domain: Option<Domain>,
-    /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked for yet.
+    /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked
+    /// for yet.
     pub strangers: Semaphore,
 }
 

@@ -1,7 +1,7 @@
 //! CORS for configured origins only (Fetch standard 3.2); none by default.
 //!
-//! A preflight is answered here, before authentication, because browsers send none with it; it never reaches an upstream. Origins are compared whole:
-//! no wildcard, no suffix.
+//! A preflight is answered here, before authentication, because browsers send none with it; it never reaches an
+//! upstream. Origins are compared whole: no wildcard, no suffix.
 
 use bytes::Bytes;
 use http::header::{

@@ -1,6 +1,7 @@
 //! Finds the one credential that a request is judged by, and what it proves.
 //!
-//! Also says which credential-like headers belong to the application behind the gateway and pass, because that follows from the same reading.
+//! Also says which credential-like headers belong to the application behind the gateway and pass, because that follows
+//! from the same reading.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;

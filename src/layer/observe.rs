@@ -1,7 +1,7 @@
 //! The outermost layer: gives each request its id, logs how it ended, answers preflights.
 //!
-//! Sees every request and every answer, and decides nothing. What it writes down is method, path and identity: never a query, a
-//! header or a body.
+//! Sees every request and every answer, and decides nothing. What it writes down is method, path and identity: never a
+//! query, a header or a body.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! Reads a request once, at the edge: what is it for?
 //!
-//! The answer, or a refusal, depends on the head alone. It comes before authentication, so it must say nothing that a stranger could not
-//! know: only that a request is ambiguous, never whether a route or a sandbox exists.
+//! The answer, or a refusal, depends on the head alone. It comes before authentication, so it must say nothing that a
+//! stranger could not know: only that a request is ambiguous, never whether a route or a sandbox exists.
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Request, Version};

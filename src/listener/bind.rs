@@ -1,7 +1,7 @@
 //! Binds the sockets, once for all workers.
 //!
-//! On Linux each worker gets its own socket on the same address (`SO_REUSEPORT`), so that the kernel spreads connections and no accept queue is shared.
-//! Elsewhere, and for unix sockets, workers share one.
+//! On Linux each worker gets its own socket on the same address (`SO_REUSEPORT`), so that the kernel spreads
+//! connections and no accept queue is shared. Elsewhere, and for unix sockets, workers share one.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

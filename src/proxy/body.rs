@@ -1,7 +1,7 @@
 //! Bodies on their way through: nothing is buffered, frames pass as they come.
 //!
-//! [`Outgoing`] goes to the upstream, [`Reply`] to the client. A reply ends when its caller's key is revoked, however long it
-//! has been streaming; dropping either one cancels the other side's work.
+//! [`Outgoing`] goes to the upstream, [`Reply`] to the client. A reply ends when its caller's key is revoked, however
+//! long it has been streaming; dropping either one cancels the other side's work.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use super::inbound::Inbound;
 use super::lease::Lease;
 use crate::principal::Principal;
 
-/// What a client may leave unread before the server stops asking for more, at the least: the window that HTTP/2 starts with, less a frame.
+/// What a client may leave unread before the server stops asking for more, at the least: the window that HTTP/2 starts
+/// with, less a frame.
 const CAN_STALL: usize = 32 * 1024;
 
 /// Why a body ended before its end.

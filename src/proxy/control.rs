@@ -1,7 +1,7 @@
 //! Forwards permitted requests to the sandbox API.
 //!
-//! Bodies stream, but for the few that the gateway changes ([`edit`]). The upstream is told who calls in headers that no client can
-//! forge, and shown the gateway's own key instead of the client's.
+//! Bodies stream, but for the few that the gateway changes ([`edit`]). The upstream is told who calls in headers that
+//! no client can forge, and shown the gateway's own key instead of the client's.
 
 mod answer;
 

@@ -1,7 +1,8 @@
-//! The few JSON bodies that the gateway changes on the way: the tenant's marker into creates, sandbox tokens into answers.
+//! The few JSON bodies that the gateway changes on the way: the tenant's marker into creates, sandbox tokens into
+//! answers.
 //!
-//! Only what the gateway owns is touched; everything else keeps its bytes. A request body that two readers could read differently is
-//! refused, an answer that cannot be read is not passed on.
+//! Only what the gateway owns is touched; everything else keeps its bytes. A request body that two readers could read
+//! differently is refused, an answer that cannot be read is not passed on.
 
 use crate::error::GatewayError;
 use crate::json::{Document, Edit, Found, Kind, Limits, Object, quote};
@@ -113,8 +114,8 @@ fn mark<'a>(
     Ok(())
 }
 
-/// An answer about one sandbox, with the caller's token in place of the upstream's. `None`: the caller gets no token at all.
-/// The marker is shown only where `show_marker` says so.
+/// An answer about one sandbox, with the caller's token in place of the upstream's. `None`: the caller gets no token at
+/// all. The marker is shown only where `show_marker` says so.
 ///
 /// `None` when the answer is no JSON object.
 #[must_use]
@@ -125,7 +126,8 @@ pub fn answer(json: &[u8], token: Option<&str>, show_marker: bool) -> Option<Vec
     Some(edit.apply())
 }
 
-/// The answer to a fork: an array whose entries hold a sandbox or an error. `token` is asked for each sandbox's own text.
+/// The answer to a fork: an array whose entries hold a sandbox or an error. `token` is asked for each sandbox's own
+/// text.
 ///
 /// `None` when the answer is no such array.
 #[must_use]

@@ -1,8 +1,8 @@
 //! Header hygiene, both ways: strip, then vouch.
 //!
 //! Everything that is for one hop only, that names a gateway credential, or that only the gateway may say is removed
-//! before anything is added, so that a client can neither forge nor delete what the upstream is told. Names are compared as upstreams may
-//! read them: `-`, `_` and `.` are one character.
+//! before anything is added, so that a client can neither forge nor delete what the upstream is told. Names are
+//! compared as upstreams may read them: `-`, `_` and `.` are one character.
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, PROXY_AUTHENTICATE,
@@ -38,8 +38,8 @@ const OWN_NAMES: [&[u8]; 17] = [
     b"true-client-ip",
 ];
 
-/// Strips a client's head in one pass: what is for this hop only (RFC 9110 7.6.1), with every name that any `Connection` line lists, and every
-/// name that is the gateway's own, at any spelling, save the exact `kept` ones.
+/// Strips a client's head in one pass: what is for this hop only (RFC 9110 7.6.1), with every name that any
+/// `Connection` line lists, and every name that is the gateway's own, at any spelling, save the exact `kept` ones.
 ///
 /// `TE: trailers` is put back, because gRPC upstreams insist on it.
 pub fn strip_request(headers: &mut HeaderMap, kept: &[HeaderName]) {
@@ -77,7 +77,8 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     }
 }
 
-/// Joins cookies that came in pieces, as HTTP/2 clients may send them and HTTP/1.1 upstreams may not get them (RFC 9113 8.2.3).
+/// Joins cookies that came in pieces, as HTTP/2 clients may send them and HTTP/1.1 upstreams may not get them (RFC 9113
+/// 8.2.3).
 pub fn join_cookies(headers: &mut HeaderMap) {
     let mut pieces = headers.get_all(COOKIE).iter();
     if pieces.next().is_none() || pieces.next().is_none() {
@@ -102,7 +103,8 @@ pub(super) fn words<'h>(
     lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
-/// Whether a request's trailers may carry this name: nothing that would be stripped from a head or must stand there (RFC 9110 6.5.1).
+/// Whether a request's trailers may carry this name: nothing that would be stripped from a head or must stand there
+/// (RFC 9110 6.5.1).
 #[must_use]
 pub fn may_trail(name: &HeaderName) -> bool {
     !is_own(name.as_str().as_bytes()) && !belongs_in_a_head(name)

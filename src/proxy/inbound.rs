@@ -1,8 +1,8 @@
 //! A client's request body, which is read to its end even when nobody wants it any more.
 //!
-//! A request that is refused, or answered before its body was read, must not lose its answer: were the connection closed with bytes of the client
-//! unread, the client's system would throw the answer away with them. So what is left is read and forgotten, within bounds, while the
-//! answer goes out.
+//! A request that is refused, or answered before its body was read, must not lose its answer: were the connection
+//! closed with bytes of the client unread, the client's system would throw the answer away with them. So what is left
+//! is read and forgotten, within bounds, while the answer goes out.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Inbound {
     body: Option<Incoming>,
-    /// The client waits for `100 Continue`, which goes out when the body is first read: until then it may never send one.
+    /// The client waits for `100 Continue`, which goes out when the body is first read: until then it may never send
+    /// one.
     unasked: bool,
     /// Whose key must live for the rest to be read: a revoked one ends its uploads.
     principal: Option<Arc<Principal>>,

@@ -1,7 +1,7 @@
 //! An upstream's body that is taken back when its caller's key is revoked, even from a client that has stopped reading.
 //!
-//! The HTTP server does not ask for more of a body while its client takes nothing, so a body that only looked when it is asked would hold
-//! its upstream for as long as such a client likes.
+//! The HTTP server does not ask for more of a body while its client takes nothing, so a body that only looked when it
+//! is asked would hold its upstream for as long as such a client likes.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Leases `body` for as long as `principal`'s key lives. Costs a task, so it is for bodies that are long enough to get stuck.
+    /// Leases `body` for as long as `principal`'s key lives. Costs a task, so it is for bodies that are long enough to
+    /// get stuck.
     pub(super) fn new(body: Incoming, principal: Arc<Principal>) -> Self {
         let body = Arc::new(Mutex::new(Some(body)));
         let leased = Arc::clone(&body);

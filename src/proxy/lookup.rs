@@ -61,8 +61,8 @@ impl Asker {
         Self { pool, upstreams }
     }
 
-    /// The sandbox, or `None` when the upstream has none of this id. An id with a `-` that is unknown as it stands is asked for once
-    /// more without what follows: old clients append `-<clientID>`, and not every upstream cuts it.
+    /// The sandbox, or `None` when the upstream has none of this id. An id with a `-` that is unknown as it stands is
+    /// asked for once more without what follows: old clients append `-<clientID>`, and not every upstream cuts it.
     ///
     /// # Errors
     /// [`Unavailable`], with the cause in the log.

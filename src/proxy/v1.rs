@@ -1,7 +1,8 @@
 //! Upstreams that only know the first generation of the API.
 //!
-//! The newest SDKs create and connect on `/v2/…`; Cube answers 405 there. The gateway then sends the same to the v1 path, with
-//! `secure` and a timeout spelt out, and remembers it for the upstream. Decided once; a 405 has changed nothing, so asking again is safe.
+//! The newest SDKs create and connect on `/v2/…`; Cube answers 405 there. The gateway then sends the same to the v1
+//! path, with `secure` and a timeout spelt out, and remembers it for the upstream. Decided once; a 405 has changed
+//! nothing, so asking again is safe.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -53,8 +54,8 @@ impl Dialects {
 
     /// Takes note of an answer on a v2 path. True: the upstream has no such path, ask on v1.
     ///
-    /// A 404 on connect may be about the sandbox, so only a 405 counts there. On a create it may be about the template: the answer on
-    /// v1 tells ([`Self::confirm`]).
+    /// A 404 on connect may be about the sandbox, so only a 405 counts there. On a create it may be about the template:
+    /// the answer on v1 tells ([`Self::confirm`]).
     #[must_use]
     pub fn decide(&self, twin: Twin, status: StatusCode) -> bool {
         let absent = status == StatusCode::METHOD_NOT_ALLOWED

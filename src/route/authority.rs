@@ -1,7 +1,7 @@
 //! Reads `Host` and `:authority`, and says what kind of place they name.
 //!
-//! Strict on purpose: a host that two readers could read differently is an error, and a label that looks like a sandbox's
-//! but is none is never taken for the control plane. Parsing borrows; only a sandbox id is copied.
+//! Strict on purpose: a host that two readers could read differently is an error, and a label that looks like a
+//! sandbox's but is none is never taken for the control plane. Parsing borrows; only a sandbox id is copied.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -49,8 +49,8 @@ impl<'a> Authority<'a> {
     /// Takes an authority as it was sent.
     ///
     /// # Errors
-    /// [`BadAuthority`] for anything but a DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port.
-    /// A name may hold `_` but must not end in a dot.
+    /// [`BadAuthority`] for anything but a DNS name, an IPv4 address or a bracketed IPv6 address, with an optional
+    /// port. A name may hold `_` but must not end in a dot.
     pub fn parse(text: &'a str) -> Result<Self, BadAuthority> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -87,8 +87,8 @@ impl<'a> Authority<'a> {
     /// What kind of place the host names, where sandboxes live under `domain`.
     ///
     /// # Errors
-    /// [`BadAuthority::SandboxLabel`] for a label directly under the domain whose part before the first `-` is a number (or
-    /// nothing) and which still names no port of a sandbox.
+    /// [`BadAuthority::SandboxLabel`] for a label directly under the domain whose part before the first `-` is a number
+    /// (or nothing) and which still names no port of a sandbox.
     pub fn classify(&self, domain: Option<&Domain>) -> Result<HostKind, BadAuthority> {
         let name = match self.host {
             Host::V4(_) | Host::V6(_) => return Ok(HostKind::Local),

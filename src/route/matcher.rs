@@ -1,8 +1,8 @@
 //! Looks a request up in the route table.
 //!
-//! One tree of segments for each surface, built once; a lookup takes one step a segment, however many routes there are, and
-//! allocates nothing. A fixed segment wins over a placeholder and is final: a template that is called `tags` can't be read
-//! through `/templates/{id}`, which needs admin then, never less. Segments are compared raw.
+//! One tree of segments for each surface, built once; a lookup takes one step a segment, however many routes there are,
+//! and allocates nothing. A fixed segment wins over a placeholder and is final: a template that is called `tags` can't
+//! be read through `/templates/{id}`, which needs admin then, never less. Segments are compared raw.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

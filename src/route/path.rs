@@ -1,8 +1,9 @@
 //! Which request paths are unambiguous enough to decide by.
 //!
-//! The gateway looks up the raw segments and forwards the same bytes. That is sound only if no upstream can read another
-//! route out of them, so every spelling that some server normalises (empty and dot segments, needless or double escapes,
-//! backslashes, `;` parameters) is refused here instead of being interpreted. Nothing is decoded, copied or rewritten.
+//! The gateway looks up the raw segments and forwards the same bytes. That is sound only if no upstream can read
+//! another route out of them, so every spelling that some server normalises (empty and dot segments, needless or double
+//! escapes, backslashes, `;` parameters) is refused here instead of being interpreted. Nothing is decoded, copied or
+//! rewritten.
 
 /// A path with one reading: RFC 3986 `path-absolute` without the refused spellings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! The vocabulary of the route table: what one row can say.
 //!
-//! Types and the `const` builder that rows are written with. What a class demands of a caller is the policy's to say, what
-//! an effect or a note entails is done by the modules that edit requests and responses.
+//! Types and the `const` builder that rows are written with. What a class demands of a caller is the policy's to say,
+//! what an effect or a note entails is done by the modules that edit requests and responses.
 
 use super::Methods;
 use crate::target::{ENVD_PORT, INTERPRETER_PORT};
@@ -60,8 +60,8 @@ impl Surface {
         }
     }
 
-    /// The class of a path that no row lists, and except on [`Surface::Gateway`] (where that is 405) of a listed path with
-    /// a method that no row lists.
+    /// The class of a path that no row lists, and except on [`Surface::Gateway`] (where that is 405) of a listed path
+    /// with a method that no row lists.
     #[must_use]
     pub const fn default_class(self) -> Class {
         match self {

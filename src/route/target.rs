@@ -1,8 +1,8 @@
 //! Decides whether a request is for the control plane or for one port of one sandbox, and for which.
 //!
 //! A pure function of where the request arrived, its `Host`, its `E2b-Sandbox-*` headers and the sandbox that its token
-//! names. The answer is the one target that is authorised and forwarded; sources that contradict it are an error, so that
-//! no later hop can read another target out of the same request. Whose sandbox it is, is decided elsewhere.
+//! names. The answer is the one target that is authorised and forwarded; sources that contradict it are an error, so
+//! that no later hop can read another target out of the same request. Whose sandbox it is, is decided elsewhere.
 
 use std::str::FromStr;
 
@@ -117,9 +117,9 @@ pub struct Aim<'a> {
 }
 
 impl Aim<'_> {
-    /// Decides. `listed_port` says which sandbox port lists the request's path, envd's or the interpreter's; it is asked
-    /// only for requests that one listener for both planes leaves undecided, and there also stands in for the port of
-    /// clients that send nothing but a token.
+    /// Decides. `listed_port` says which sandbox port lists the request's path, envd's or the interpreter's; it is
+    /// asked only for requests that one listener for both planes leaves undecided, and there also stands in for the
+    /// port of clients that send nothing but a token.
     ///
     /// # Errors
     /// [`BadTarget`] for a data-plane request that does not name exactly one port of one sandbox. A token for another

@@ -127,7 +127,8 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     }
 }
 
-/// A request on its way through the stack. When it is answered, the guard below hears whether the connection became a tunnel.
+/// A request on its way through the stack. When it is answered, the guard below hears whether the connection became a
+/// tunnel.
 struct Answering {
     answer: <Stack as Service<(Arc<Conn>, Request<Inbound>)>>::Future,
     verdict: Option<GuardHandle>,

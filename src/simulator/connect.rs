@@ -1,7 +1,7 @@
 //! The Connect protocol with the JSON codec: unary calls, and streams of envelopes in both directions.
 //!
-//! An envelope is one flag byte and a big-endian 32-bit length before the message; flag 2 marks the end of the stream, whose
-//! message holds the error, if any (<https://connectrpc.com/docs/protocol>).
+//! An envelope is one flag byte and a big-endian 32-bit length before the message; flag 2 marks the end of the stream,
+//! whose message holds the error, if any (<https://connectrpc.com/docs/protocol>).
 
 use std::time::Duration;
 

@@ -118,7 +118,8 @@ async fn create_v2(
     create(&world, &headers, spec, V2_TIMEOUT).await
 }
 
-/// Creates a sandbox, or answers with the one that the same `Idempotency-Key` made. See [`super::FAIL`] and [`super::DELAY`].
+/// Creates a sandbox, or answers with the one that the same `Idempotency-Key` made. See [`super::FAIL`] and
+/// [`super::DELAY`].
 async fn create(
     world: &World,
     headers: &HeaderMap,

@@ -1,7 +1,8 @@
 //! The data plane's front, as E2B's proxy: finds the sandbox and the port a request is for.
 //!
-//! `Host` names them as `<port>-<id>[-…].<domain>`. Only where the host is `localhost`, an IP address or `sandbox.<domain>` do
-//! `E2b-Sandbox-Id` and `E2b-Sandbox-Port` count. A connection to a sandbox lasts until the sandbox pauses or ends.
+//! `Host` names them as `<port>-<id>[-…].<domain>`. Only where the host is `localhost`, an IP address or
+//! `sandbox.<domain>` do `E2b-Sandbox-Id` and `E2b-Sandbox-Port` count. A connection to a sandbox lasts until the
+//! sandbox pauses or ends.
 
 use std::io;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! envd's `process.Process` service.
 //!
-//! A process outlives the connection that started it; it ends by itself, by a signal, at the deadline its starter gave, or
-//! with its sandbox.
+//! A process outlives the connection that started it; it ends by itself, by a signal, at the deadline its starter gave,
+//! or with its sandbox.
 
 mod local;
 mod run;

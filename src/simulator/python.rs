@@ -1,7 +1,7 @@
 //! A toy Python: enough for the first page of a tutorial.
 //!
-//! Assignments, arithmetic and comparisons, strings and f-strings, lists, `for` over `range` or a list, `print`, `time.sleep`,
-//! `raise`, a few functions. Whatever it does not know is a `NotImplementedError` that says so.
+//! Assignments, arithmetic and comparisons, strings and f-strings, lists, `for` over `range` or a list, `print`,
+//! `time.sleep`, `raise`, a few functions. Whatever it does not know is a `NotImplementedError` that says so.
 
 mod syntax;
 mod value;

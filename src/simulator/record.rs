@@ -1,7 +1,7 @@
 //! What reached the simulator: every request's head, and its body while it is small.
 //!
-//! A request counts as aborted when its connection or stream went away before the answer was out, or while its own body was
-//! still coming. Nothing here decides anything.
+//! A request counts as aborted when its connection or stream went away before the answer was out, or while its own body
+//! was still coming. Nothing here decides anything.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! The simulator's two listeners: accepts connections, speaks HTTP/1.1 and HTTP/2 with prior knowledge on each, and hands
-//! requests to the plane's router.
+//! The simulator's two listeners: accepts connections, speaks HTTP/1.1 and HTTP/2 with prior knowledge on each, and
+//! hands requests to the plane's router.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,7 +1,7 @@
 //! A toy shell: enough of `bash` for examples and tests, run by nobody but itself.
 //!
-//! It knows `;`, `&&`, `||`, pipes (each stage runs after the one before it), `for`, groups, variables, `$(…)`, redirections to
-//! files and between outputs. No process is ever started here.
+//! It knows `;`, `&&`, `||`, pipes (each stage runs after the one before it), `for`, groups, variables, `$(…)`,
+//! redirections to files and between outputs. No process is ever started here.
 
 mod builtin;
 mod expand;

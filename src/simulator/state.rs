@@ -1,6 +1,7 @@
 //! The simulated world: which sandboxes there are, and the life of each.
 //!
-//! Only lifecycle lives here. What is inside a sandbox (files, processes, interpreter contexts) is kept by those modules.
+//! Only lifecycle lives here. What is inside a sandbox (files, processes, interpreter contexts) is kept by those
+//! modules.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,7 +1,7 @@
 //! `/files`: uploads and downloads, streamed.
 //!
-//! `GET /files?path=/dev/zeros/<n>` streams n zero bytes. An upload's answer has `size` and `sha256` beside envd's fields, so that
-//! a test can check any size of upload; gzip is not understood.
+//! `GET /files?path=/dev/zeros/<n>` streams n zero bytes. An upload's answer has `size` and `sha256` beside envd's
+//! fields, so that a test can check any size of upload; gzip is not understood.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! E2B's signed file URLs, as SDKs compute them over a sandbox token.
 //!
-//! `signature = "v1_" + base64(sha256("path:operation:user:token[:expiration]"))`, standard alphabet, no padding (E2B's JS
-//! `signature.ts`, Python `signature.py`, envd `auth.go`). The URL names no key, so the verifier is given the tokens that may have signed.
-//! Pure: no I/O; time is a parameter.
+//! `signature = "v1_" + base64(sha256("path:operation:user:token[:expiration]"))`, standard alphabet, no padding (E2B's
+//! JS `signature.ts`, Python `signature.py`, envd `auth.go`). The URL names no key, so the verifier is given the tokens
+//! that may have signed. Pure: no I/O; time is a parameter.
 
 use std::borrow::Cow;
 

@@ -11,8 +11,8 @@ use crate::support::{Answer, Ask, World, exchange};
 /// A key that nobody has.
 const BAD: &str = "e2b_0123456789012345678901234567890123456789";
 
-/// Whom `/auth/whoami` takes the sender of these lines for and by which credential, or the status where it takes them for nobody.
-/// `$A` is a key of team-a, `$B` one of team-b, `$X` nobody's.
+/// Whom `/auth/whoami` takes the sender of these lines for and by which credential, or the status where it takes them
+/// for nobody. `$A` is a key of team-a, `$B` one of team-b, `$X` nobody's.
 fn judged(world: &World, lines: &[&str]) -> String {
     let mut ask = Ask::get("/auth/whoami");
     for line in lines {

@@ -1,5 +1,5 @@
-//! Header hygiene: nothing that a client sends can forge or delete what the gateway adds, no credential goes further than the
-//! gateway, and upstreams cannot speak in its name either.
+//! Header hygiene: nothing that a client sends can forge or delete what the gateway adds, no credential goes further
+//! than the gateway, and upstreams cannot speak in its name either.
 
 mod credentials;
 mod hops;
@@ -39,7 +39,8 @@ const OWN: [&str; 25] = [
     "X-Original-URL",
 ];
 
-/// Every way to write a name that some upstream may read as that name: each separator three ways, and the case turned round.
+/// Every way to write a name that some upstream may read as that name: each separator three ways, and the case turned
+/// round.
 fn spellings(name: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     for part in name.split('-') {

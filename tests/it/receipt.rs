@@ -21,7 +21,8 @@ fn the_eight_lines_of_the_coppice_receipt() {
     let whoami = Ask::get("/auth/whoami").bearer(&admin).send(world.control());
     assert_eq!((whoami.status, whoami.json()["tenantID"].as_str()), (200, Some("team-a")));
 
-    // A read-only key can list sandboxes and templates but gets 403 for sandbox creation, template mutation, and envd execution.
+    // A read-only key can list sandboxes and templates but gets 403 for sandbox creation, template mutation, and envd
+    // execution.
     assert_eq!(world.ask("read", Ask::get("/v2/sandboxes")).status, 200);
     assert_eq!(world.ask("read", Ask::get("/templates")).status, 200);
     let create = world.ask("read", Ask::post("/sandboxes", r#"{"templateID":"base"}"#));

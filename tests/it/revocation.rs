@@ -1,4 +1,5 @@
-//! What becomes of open streams, tunnels and uploads when keys are reloaded: those of a removed key end, all others go on.
+//! What becomes of open streams, tunnels and uploads when keys are reloaded: those of a removed key end, all others go
+//! on.
 
 use std::time::{Duration, Instant};
 

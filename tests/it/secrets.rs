@@ -1,4 +1,5 @@
-//! No secret in a log, an error, an answer, `ps` or a start-up message, however it was sent and however talkative the log is.
+//! No secret in a log, an error, an answer, `ps` or a start-up message, however it was sent and however talkative the
+//! log is.
 //!
 //! One text stands for every secret. It goes in wherever a secret can, and is looked for in everything that comes out.
 

@@ -1,4 +1,5 @@
-//! Passes the sandbox API's answers on, and changes the few that must be: real tokens stay inside, and the marker is the gateway's own affair.
+//! Passes the sandbox API's answers on, and changes the few that must be: real tokens stay inside, and the marker is
+//! the gateway's own affair.
 //!
 //! An answer that should carry a sandbox and cannot be read is not passed on.
 
@@ -115,8 +116,8 @@ impl Ask<'_> {
         Some(edited)
     }
 
-    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's is its
-    /// caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
+    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's
+    /// is its caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
     fn with_owner(&self, mut sandbox: Sandbox, principal: &Principal) -> Sandbox {
         if sandbox.tenant.is_none() {
             let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);

@@ -141,8 +141,8 @@ fn decode(raw: &str) -> Vec<u8> {
 }
 
 proptest! {
-    /// Whoever decodes an accepted path once sees UTF-8 without dot segments, empty segments, controls or delimiters, and
-    /// decoding it again changes nothing.
+    /// Whoever decodes an accepted path once sees UTF-8 without dot segments, empty segments, controls or delimiters,
+    /// and decoding it again changes nothing.
     #[test]
     fn accepted_paths_decode_to_themselves(raw in "/([a-c./;%\\\\é?]|%2[ef0-9]|%[0-9a-fA-F]{2}|%c3%a9){0,12}") {
         if let Ok(path) = CanonicalPath::parse(&raw) {

@@ -1,5 +1,5 @@
-//! The control plane: the sandbox API of E2B, Coppice and Cube, and the template image registry. What is not listed needs
-//! admin.
+//! The control plane: the sandbox API of E2B, Coppice and Cube, and the template image registry. What is not listed
+//! needs admin.
 
 use crate::route::row::{Class, Notes, Route, Surface};
 use crate::route::{BodyEdit, Class::*, Effect::*, Methods, Tokens};

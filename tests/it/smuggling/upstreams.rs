@@ -1,4 +1,5 @@
-//! Upstreams that answer early, twice, too late or not at all: no client sees another's answer, and nothing is asked twice.
+//! Upstreams that answer early, twice, too late or not at all: no client sees another's answer, and nothing is asked
+//! twice.
 
 use std::net::TcpListener;
 use std::time::Duration;

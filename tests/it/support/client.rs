@@ -1,7 +1,7 @@
 //! Runs the scripts under `tests/clients`, each in a clean environment, and judges how they end.
 //!
-//! The published packages they need are installed by `tests/setup-clients`. Where they are missing a test fails and says
-//! so: a run without them has shown nothing.
+//! The published packages they need are installed by `tests/setup-clients`. Where they are missing a test fails and
+//! says so: a run without them has shown nothing.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

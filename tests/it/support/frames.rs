@@ -1,6 +1,8 @@
-//! A raw HTTP/2 client (RFC 9113): sends the frames that a test spells out, well-formed or not, and reads what comes back.
+//! A raw HTTP/2 client (RFC 9113): sends the frames that a test spells out, well-formed or not, and reads what comes
+//! back.
 //!
-//! Headers go out as literals without indexing or Huffman coding (RFC 7541 6.2.2), so that any name and any bytes can be sent.
+//! Headers go out as literals without indexing or Huffman coding (RFC 7541 6.2.2), so that any name and any bytes can
+//! be sent.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

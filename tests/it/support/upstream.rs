@@ -1,5 +1,5 @@
-//! An upstream that does exactly what a test says, byte by byte: for answers that no well-behaved server gives, and to see
-//! what really went over the wire.
+//! An upstream that does exactly what a test says, byte by byte: for answers that no well-behaved server gives, and to
+//! see what really went over the wire.
 //!
 //! Each connection runs the test's script with a [`Talk`]; whatever it reads is kept.
 

@@ -1,5 +1,5 @@
-//! One connection, byte by byte, from either side: several requests after another, answers that are read piece by piece,
-//! bytes after an upgrade, and who hangs up when.
+//! One connection, byte by byte, from either side: several requests after another, answers that are read piece by
+//! piece, bytes after an upgrade, and who hangs up when.
 //!
 //! Reads give up, and the test with them, when nothing comes for as long as [`PATIENCE`].
 

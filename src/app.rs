@@ -1,4 +1,6 @@
-//! Composition: turns settings into running workers. The one module that knows all the others.
+//! Composition: turns settings into running workers.
+//!
+//! The one module that knows both settings and the parts they set up. Nothing here sees a request.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;

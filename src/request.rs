@@ -1,4 +1,6 @@
-//! Facts about a request that the edge establishes, not the client, and the headers that tell them.
+//! Where a request came from, as the edge found out, and the headers that tell the upstream.
+//!
+//! Vocabulary only: whom to believe about it is decided where it is filled in.
 
 use std::net::IpAddr;
 

@@ -79,19 +79,31 @@ impl Directory {
     ///
     /// # Errors
     /// [`Unavailable`] when `ask` fails; failures are not remembered.
-    pub async fn find<F>(&self, id: &SandboxId, ask: F) -> Result<Entry, Unavailable>
+    pub async fn find<F>(
+        &self,
+        id: &SandboxId,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Entry, Unavailable>
     where
         F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
     {
         if let Some(entry) = self.entries.get(id).await {
             return Ok(entry);
         }
-        let fill = async {
+        // Rare and large: kept out of every request's own state.
+        Box::pin(self.fill(id, ask())).await
+    }
+
+    async fn fill(
+        &self,
+        id: &SandboxId,
+        ask: impl Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    ) -> Result<Entry, Unavailable> {
+        let found = async {
             let found = ask.await?.map(|sandbox| Arc::new(self.with_traffic_token(sandbox)));
             Ok(found.map_or(Entry::Absent, Entry::Known))
         };
-        // Rare and large: kept out of every request's own state.
-        let filled = Box::pin(self.entries.try_get_with_by_ref(id, fill)).await;
+        let filled = self.entries.try_get_with_by_ref(id, found).await;
         filled.map_err(|failed: Arc<Unavailable>| *failed)
     }
 
@@ -151,8 +163,8 @@ mod tests {
             async {
                 release.send_replace(true);
             },
-            directory.find(&id, ask()),
-            directory.find(&id, ask()),
+            directory.find(&id, ask),
+            directory.find(&id, ask),
         );
         assert!(matches!((a, b), (Ok(Entry::Known(_)), Ok(Entry::Known(_)))));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -162,9 +174,9 @@ mod tests {
     async fn failures_are_not_remembered() {
         let directory = Directory::default();
         let id = SandboxId::parse("i1").unwrap();
-        let failed = directory.find(&id, async { Err(Unavailable) }).await;
+        let failed = directory.find(&id, async || Err(Unavailable)).await;
         assert_eq!(failed.err(), Some(Unavailable));
-        let found = directory.find(&id, async { Ok(Some(sandbox("i1"))) }).await;
+        let found = directory.find(&id, async || Ok(Some(sandbox("i1")))).await;
         assert!(matches!(found, Ok(Entry::Known(record)) if record.id == id));
     }
 
@@ -174,11 +186,11 @@ mod tests {
         let id = SandboxId::parse("i1").unwrap();
         directory.learn(sandbox("i1")).await;
         assert!(matches!(
-            directory.find(&id, async { Err(Unavailable) }).await,
+            directory.find(&id, async || { Err(Unavailable) }).await,
             Ok(Entry::Known(_))
         ));
         directory.forget(&id).await;
-        assert!(matches!(directory.find(&id, async { Ok(None) }).await, Ok(Entry::Absent)));
+        assert!(matches!(directory.find(&id, async || { Ok(None) }).await, Ok(Entry::Absent)));
     }
 
     #[tokio::test]
@@ -190,7 +202,7 @@ mod tests {
             ..sandbox("i1")
         };
         let id = sandbox("i1").id;
-        let token = async || match directory.find(&id, async { Ok(Some(sandbox("i1"))) }).await {
+        let token = async || match directory.find(&id, async || Ok(Some(sandbox("i1")))).await {
             Ok(Entry::Known(sandbox)) => sandbox.traffic_token.clone(),
             Ok(Entry::Absent) | Err(Unavailable) => None,
         };

@@ -1,7 +1,7 @@
 //! `explain METHOD PATH`: which rule decides a request, without a running daemon.
 //!
-//! Takes the same steps as a request, up to the point where the upstream would have to be asked: ownership is named, not
-//! judged. Pure; the exit status is 0 for [`Explanation::is_allowed`], else 1.
+//! Takes the same steps as a request, up to the point where the upstream would have to be asked: ownership is named,
+//! not judged. Pure; the exit status is 0 for [`Explanation::is_allowed`], else 1.
 
 mod command;
 

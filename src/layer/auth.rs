@@ -146,7 +146,7 @@ async fn decide<B>(
             Reading::Signed => {
                 let Place::Sandbox(target) = &subject.aim else { return Err(NO_SANDBOX.into()) };
                 let (caller, sandbox) =
-                    signed(gate, asker, target, request.method(), query, now).await?;
+                    Box::pin(signed(gate, asker, target, request.method(), query, now)).await?;
                 found = Some(sandbox);
                 unsigned = Some(signature::unsigned(query));
                 Identified { caller, passing: Passing { authorization: true, access_token: false } }
@@ -241,7 +241,8 @@ async fn find(
     asker: &Asker,
     id: &SandboxId,
 ) -> Result<Option<Arc<Sandbox>>, GatewayError> {
-    match gate.directory.find(id, asker.ask(id)).await {
+    // Its state is larger than all the rest of a request's: kept apart.
+    match Box::pin(gate.directory.find(id, || asker.ask(id))).await {
         Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
         Ok(Entry::Absent) => Ok(None),
         Err(Unavailable) => Err(GatewayError::OwnershipUnknown),

@@ -23,7 +23,7 @@ use super::{Forwarder, headers, tunnel, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
-use crate::permit::{Control, Permit};
+use crate::permit::{Control, Permit, Plan};
 use crate::principal::Principal;
 use crate::request::{Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::route::{BodyEdit, Effect};
@@ -40,16 +40,49 @@ impl Forwarder {
     pub async fn control(
         &self,
         permit: &Permit,
-        control: &Control,
-        request: Request<Inbound>,
+        mut request: Request<Inbound>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
+        let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
         let ask = Ask { forwarder: self, permit, control };
-        ask.forward(request, origin).await
+        let websocket = permit.websocket().then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        let coded = parts.headers.contains_key(CONTENT_ENCODING);
+        ask.rewrite_head(&mut parts.headers, origin);
+        parts.version = Version::HTTP_11;
+        let mut bounds = ask.bounds(&parts.method);
+        let path =
+            parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+
+        let method = parts.method.clone();
+        let answer = if let Some(editing) = ask.body_edit() {
+            if coded {
+                return Err(CODED_BODY);
+            }
+            // Rare and large: kept out of the way of every other request.
+            Box::pin(ask.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
+        } else {
+            if websocket.is_some() {
+                tunnel::ask_upstream(&mut parts.headers);
+            }
+            let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
+            bounds.sent = sent;
+            parts.uri = self.inner.upstreams.control.uri(path)?;
+            let request = Request::from_parts(parts, body);
+            exchange(&self.inner.pool, request, &bounds).await?
+        };
+
+        if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
+            return Ok(ask.switch(client, answer));
+        }
+        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
+        ask.take_note(&method, answer.status()).await;
+        ask.pass(answer, &method).await
     }
 }
 
 /// One request on its way to the sandbox API.
+#[derive(Clone, Copy)]
 struct Ask<'a> {
     forwarder: &'a Forwarder,
     permit: &'a Permit,
@@ -57,46 +90,6 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    async fn forward(
-        &self,
-        mut request: Request<Inbound>,
-        origin: Origin,
-    ) -> Result<Response<Reply>, GatewayError> {
-        let websocket = self.permit.websocket().then(|| hyper::upgrade::on(&mut request));
-        let (mut parts, body) = request.into_parts();
-        let coded = parts.headers.contains_key(CONTENT_ENCODING);
-        self.rewrite_head(&mut parts.headers, origin);
-        parts.version = Version::HTTP_11;
-        let mut bounds = self.bounds(&parts.method);
-        let path =
-            parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-
-        let method = parts.method.clone();
-        let answer = if let Some(editing) = self.body_edit() {
-            if coded {
-                return Err(CODED_BODY);
-            }
-            // Rare and large: kept out of the way of every other request.
-            Box::pin(self.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
-        } else {
-            if websocket.is_some() {
-                tunnel::ask_upstream(&mut parts.headers);
-            }
-            let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
-            bounds.sent = sent;
-            parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
-            let request = Request::from_parts(parts, body);
-            exchange(&self.forwarder.inner.pool, request, &bounds).await?
-        };
-
-        if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
-            return Ok(self.switch(client, answer));
-        }
-        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
-        self.take_note(&method, answer.status()).await;
-        self.pass(answer, &method).await
-    }
-
     /// Strips what is not for the upstream, then says what only the gateway may say.
     fn rewrite_head(&self, head: &mut HeaderMap, origin: Origin) {
         let inner = &self.forwarder.inner;
@@ -247,7 +240,7 @@ impl Ask<'_> {
         }
         let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
         for id in known.into_iter().chain(&self.control.named) {
-            self.forwarder.inner.directory.forget(id).await;
+            Box::pin(self.forwarder.inner.directory.forget(id)).await;
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{Forwarder, headers, tunnel};
 use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
 use crate::error::GatewayError;
-use crate::permit::{Data, Permit};
+use crate::permit::{Data, Permit, Plan};
 use crate::request::X_REQUEST_ID;
 use crate::route::Surface;
 use crate::route::target::{SANDBOX_ID, SANDBOX_PORT};
@@ -31,9 +31,9 @@ impl Forwarder {
     pub async fn data(
         &self,
         permit: &Permit,
-        data: &Data,
         mut request: Request<Inbound>,
     ) -> Result<Response<Reply>, GatewayError> {
+        let Plan::Data(data) = permit.plan() else { return Err(GatewayError::Internal) };
         let inner = &self.inner;
         let upstream =
             inner.upstreams.of_port(data.target.port).ok_or(GatewayError::NoDataPlane)?;

@@ -1,7 +1,7 @@
 //! One request to the upstream and the head of its answer, under a limit.
 //!
-//! The limit runs from the moment the request body has been passed on, so that a slow upload is not a slow upstream.
-//! While it waits, a revoked key ends the exchange. Dropping the future cancels the upstream's work.
+//! The limit runs from the moment the request body has been passed on, so that a slow upload is not a slow upstream. While it waits, a
+//! revoked key ends the exchange. Dropping the future cancels the upstream's work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

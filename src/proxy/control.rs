@@ -5,6 +5,8 @@
 
 mod answer;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, RANGE};
 use http::uri::PathAndQuery;
@@ -27,6 +29,9 @@ use crate::permit::{Control, Permit};
 use crate::principal::Principal;
 use crate::request::Origin;
 use crate::route::{BodyEdit, Effect};
+
+/// Longest wait for all of a request body that is read to be changed.
+const SLOWEST_BODY: Duration = Duration::from_secs(60);
 
 const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
 const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
@@ -98,7 +103,7 @@ impl Ask<'_> {
         }
         tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
         self.take_note(&method, answer.status()).await;
-        self.pass(answer, &method).await
+        self.pass(answer, &method, &bounds).await
     }
 
     /// Strips what is not for the upstream, then says what only the gateway may say.
@@ -179,7 +184,8 @@ impl Ask<'_> {
         editing: Editing,
         bounds: &Bounds,
     ) -> Result<Response<Incoming>, GatewayError> {
-        let sent = read_body(body).await?;
+        let late = GatewayError::BodyTimeout;
+        let sent = bounds.let_read(Some(SLOWEST_BODY), late, read_body(body)).await??;
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
             let body = self.edited(&sent, editing, Generation::AsSent)?;

@@ -92,7 +92,8 @@ impl Ask<'_> {
                 tunnel::ask_upstream(&mut parts.headers);
             }
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
-            bounds.sent = sent;
+            // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
+            bounds.sent = sent.filter(|_| !matches!(self.permit.caller(), Caller::Anonymous));
             parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
             let request = Request::from_parts(parts, body);
             exchange(&self.forwarder.inner.pool, request, &bounds).await?

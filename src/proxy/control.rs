@@ -103,7 +103,7 @@ impl Ask<'_> {
             return Ok(self.switch(client, answer));
         }
         tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
-        self.take_note(&method, answer.status()).await;
+        self.take_note(answer.status()).await;
         self.pass(answer, &method, &bounds).await
     }
 
@@ -250,10 +250,9 @@ impl Ask<'_> {
     }
 
     /// A sandbox that was killed is not remembered.
-    async fn take_note(&self, method: &Method, status: StatusCode) {
-        let ended =
-            *method == Method::DELETE && (status.is_success() || status == StatusCode::NOT_FOUND);
-        if !ended {
+    async fn take_note(&self, status: StatusCode) {
+        let ends = self.permit.route().is_some_and(|route| route.effect == Effect::End);
+        if !ends || !(status.is_success() || status == StatusCode::NOT_FOUND) {
             return;
         }
         let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);

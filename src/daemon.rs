@@ -163,6 +163,12 @@ fn reload_keys(app: &App, sources: &Sources) {
 fn reload_all(app: &App, sources: &Sources) {
     let old = app.keys.snapshot();
     match Settings::load(sources, Some(&old)) {
+        // Whether anybody is asked for a key is decided at the start.
+        Ok(loaded) if old.is_empty() && !loaded.keys.is_empty() => {
+            tracing::error!(
+                "not reloaded; the gateway started open and stays so: restart it to have the keys checked"
+            );
+        }
         Ok(loaded) => {
             let count = loaded.keys.len();
             let revoked = app.keys.install(loaded.keys);

@@ -75,6 +75,12 @@ impl Default for Directory {
 }
 
 impl Directory {
+    /// Whether [`Self::find`] would answer about `id` from memory.
+    #[must_use]
+    pub fn remembers(&self, id: &SandboxId) -> bool {
+        self.entries.contains_key(id)
+    }
+
     /// What is known of `id`, asking with `ask` when nothing is. Concurrent calls for one id share one `ask`.
     ///
     /// # Errors

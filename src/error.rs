@@ -27,6 +27,8 @@ pub enum GatewayError {
     HeadTooLarge,
     /// A body the gateway has to read is over its limit.
     BodyTooLarge,
+    /// A body the gateway has to read did not arrive in time.
+    BodyTimeout,
     /// No credential was sent.
     NoCredential,
     /// A credential was sent and is not known, not valid now, or malformed.
@@ -163,6 +165,12 @@ impl GatewayError {
                 "body_too_large",
                 RpcCode::ResourceExhausted,
                 "The request body is over 1 MiB",
+            ),
+            Self::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                RpcCode::DeadlineExceeded,
+                "The request body did not arrive in time",
             ),
             Self::NoCredential => (
                 StatusCode::UNAUTHORIZED,

@@ -5,6 +5,8 @@
 
 mod answer;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, RANGE};
 use http::uri::PathAndQuery;
@@ -27,6 +29,9 @@ use crate::permit::{Control, Permit, Plan};
 use crate::principal::Principal;
 use crate::request::{Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::route::{BodyEdit, Effect};
+
+/// Longest wait for all of a request body that is read to be changed.
+const SLOWEST_BODY: Duration = Duration::from_secs(60);
 
 const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
 const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
@@ -66,7 +71,8 @@ impl Forwarder {
                 tunnel::ask_upstream(&mut parts.headers);
             }
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
-            bounds.sent = sent;
+            // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
+            bounds.sent = sent.filter(|_| !matches!(permit.caller(), Caller::Anonymous));
             parts.uri = self.inner.upstreams.control.uri(path)?;
             let request = Request::from_parts(parts, body);
             exchange(&self.inner.pool, request, &bounds).await?
@@ -76,8 +82,8 @@ impl Forwarder {
             return Ok(ask.switch(client, answer));
         }
         tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
-        ask.take_note(&method, answer.status()).await;
-        ask.pass(answer, &method).await
+        ask.take_note(answer.status()).await;
+        ask.pass(answer, &method, &bounds).await
     }
 }
 
@@ -168,7 +174,8 @@ impl Ask<'_> {
         editing: Editing,
         bounds: &Bounds,
     ) -> Result<Response<Incoming>, GatewayError> {
-        let sent = read_body(body).await?;
+        let late = GatewayError::BodyTimeout;
+        let sent = bounds.let_read(Some(SLOWEST_BODY), late, read_body(body)).await??;
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
             let body = self.edited(&sent, editing, Generation::AsSent)?;
@@ -232,10 +239,9 @@ impl Ask<'_> {
     }
 
     /// A sandbox that was killed is not remembered.
-    async fn take_note(&self, method: &Method, status: StatusCode) {
-        let ended =
-            *method == Method::DELETE && (status.is_success() || status == StatusCode::NOT_FOUND);
-        if !ended {
+    async fn take_note(&self, status: StatusCode) {
+        let ends = self.permit.route().is_some_and(|route| route.effect == Effect::End);
+        if !ends || !(status.is_success() || status == StatusCode::NOT_FOUND) {
             return;
         }
         let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);

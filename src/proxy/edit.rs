@@ -127,9 +127,9 @@ pub fn answer(json: &[u8], token: Option<&str>, show_marker: bool) -> Option<Vec
 }
 
 /// The answer to a fork: an array whose entries hold a sandbox or an error. `token` is asked for each sandbox's own
-/// text.
+/// text. An entry of another shape loses the upstream's tokens all the same.
 ///
-/// `None` when the answer is no such array.
+/// `None` when the answer is no array of objects.
 #[must_use]
 pub fn fork_answer(
     json: &[u8],
@@ -139,9 +139,12 @@ pub fn fork_answer(
     let document = Document::parse(json, Limits::default()).ok()?;
     let mut edit = Edit::of(&document);
     for entry in document.root().as_array()?.elements() {
-        if let Some(member) = entry.as_object()?.get("sandbox") {
-            let token = token(member.value.text());
-            sandbox(&mut edit, &member.value.as_object()?, token.as_deref(), show_marker);
+        let object = entry.as_object()?;
+        sandbox(&mut edit, &object, None, show_marker);
+        for member in object.members().filter(|member| member.key.eq_ignore_ascii_case("sandbox")) {
+            if let Some(object) = member.value.as_object() {
+                sandbox(&mut edit, &object, token(member.value.text()).as_deref(), show_marker);
+            }
         }
     }
     Some(edit.apply())

@@ -1,8 +1,10 @@
 //! One request to the upstream and the head of its answer, under a limit.
 //!
 //! The limit runs from the moment the request body has been passed on, so that a slow upload is not a slow upstream. While it waits, a
-//! revoked key ends the exchange. Dropping the future cancels the upstream's work.
+//! revoked key ends the exchange; nothing is sent for one. Dropping the future cancels the upstream's work. Bodies that have to be read as a
+//! whole are bounded in the same way.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,6 +34,42 @@ pub struct Bounds {
     pub creates: bool,
 }
 
+impl Bounds {
+    fn is_revoked(&self) -> bool {
+        self.principal.as_ref().is_some_and(|principal| principal.revocation.is_revoked())
+    }
+
+    async fn revoked(&self) {
+        match &self.principal {
+            Some(principal) => principal.revocation.revoked().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets a body be read as a whole: for no longer than `limit`, if there is one, and than the key lives.
+    ///
+    /// # Errors
+    /// `late` when it took too long; [`GatewayError::BadCredential`] when the key was revoked.
+    pub async fn let_read<T>(
+        &self,
+        limit: Option<Duration>,
+        late: GatewayError,
+        read: impl Future<Output = T>,
+    ) -> Result<T, GatewayError> {
+        let read = async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, read).await.map_err(|_| late),
+                None => Ok(read.await),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.revoked() => Err(GatewayError::BadCredential),
+            read = read => read,
+        }
+    }
+}
+
 /// Sends `request` and waits for the head of the answer.
 ///
 /// # Errors
@@ -45,6 +83,9 @@ pub async fn exchange(
     tokio::pin!(answer);
     let mut since = Instant::now();
     loop {
+        if bounds.is_revoked() {
+            return Err(GatewayError::BadCredential);
+        }
         let next = bounds.head.map_or(LOOK, |limit| limit.min(LOOK));
         if let Ok(answered) = tokio::time::timeout(next, answer.as_mut()).await {
             return answered.map_err(|cause| {
@@ -56,9 +97,6 @@ pub async fn exchange(
                 tracing::warn!(cause = %Chain(&cause), "the upstream could not be asked");
                 GatewayError::UpstreamUnreachable { unknown_outcome }
             });
-        }
-        if bounds.principal.as_ref().is_some_and(|principal| principal.revocation.is_revoked()) {
-            return Err(GatewayError::BadCredential);
         }
         if bounds.sent.as_ref().is_some_and(|sent| !sent.load(Ordering::Relaxed)) {
             since = Instant::now();
@@ -99,5 +137,22 @@ impl std::fmt::Display for Chain<'_> {
 impl std::fmt::Debug for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_as_a_whole_must_come_in_time() {
+        let (bounds, limit) = (Bounds::default(), Some(Duration::from_secs(60)));
+        let after = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        let in_time = bounds.let_read(limit, GatewayError::BodyTimeout, after(59)).await;
+        assert_eq!(in_time, Ok(()));
+        let late = bounds.let_read(limit, GatewayError::BodyTimeout, after(61)).await;
+        assert_eq!(late, Err(GatewayError::BodyTimeout));
+        let unlimited = bounds.let_read(None, GatewayError::BodyTimeout, after(600)).await;
+        assert_eq!(unlimited, Ok(()));
     }
 }

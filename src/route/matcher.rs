@@ -245,6 +245,11 @@ impl Node {
         }
     }
 
+    /// Whether the path that ends here is hidden: it is with a slash behind it, too, since upstreams may not care.
+    fn is_hidden(&self) -> bool {
+        self.rows.iter().any(|row| row.class == Class::Hidden)
+    }
+
     fn find<'n, 'p>(&'n self, path: &CanonicalPath<'p>) -> Leaf<'n, 'p> {
         let mut node = self;
         let mut placeholder = None;
@@ -262,6 +267,9 @@ impl Node {
             };
             match next {
                 Some(next) => node = next,
+                None if segment.is_empty() && node.is_hidden() => {
+                    return Leaf { rows: &node.rows, placeholder };
+                }
                 None => return Leaf { rows: deepest_tail, placeholder },
             }
         }

@@ -38,5 +38,6 @@ mod support;
 mod targets;
 mod tokens;
 mod v1;
+mod waiting;
 mod websocket;
 mod whoami;

@@ -152,3 +152,22 @@ fn id_routes_of_another_tenant_are_not_there() {
     let alive = world.ask("exec", Ask::get(&format!("/sandboxes/{foreign}"))).json();
     assert_eq!(alive["state"], "running");
 }
+
+#[test]
+fn only_a_kill_makes_the_gateway_forget_a_sandbox() {
+    let world = World::new();
+    let (id, _) = world.create("exec");
+    let (_, traffic) = world.simulator.tokens_of(&id).unwrap();
+    // The upstream knows neither, and says so with 404 or 405.
+    for (role, path) in [
+        ("exec", format!("/vscode-proxy/{id}/workspace")),
+        ("admin", format!("/sandboxes/{id}/pause")),
+    ] {
+        world.ask(role, Ask::new("DELETE", &path));
+        world.simulator.clear_requests();
+        world.ask_sandbox(&id, 8080, Ask::get("/").key(&world.key("exec")));
+        let inside = reached(&world.simulator, Plane::Data);
+        let shown = inside[0].header("e2b-traffic-access-token");
+        assert_eq!(shown, Some(traffic.as_str()), "after DELETE {path}");
+    }
+}

@@ -207,3 +207,18 @@ fn a_kept_secret_outlives_the_process() {
     assert_eq!(ask.send(forgetful.address("port=*")).status, 401);
     forgetful.wait_for_log(&["\"WARN\"", "tokens die with the process"]);
 }
+
+#[test]
+fn an_open_gateway_does_not_pretend_to_have_taken_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("gateway.toml");
+    std::fs::write(&file, "").unwrap();
+    let world = World::with(Options::default(), |setup| {
+        setup.without("COPPICE_API_KEYS").env("COPPICE_CONFIG", file.to_str().unwrap())
+    });
+    assert_eq!(status(&world.gateway, "k-wrong"), 200);
+    std::fs::write(&file, "[auth]\napi_keys = [\"team-a:k-new:read\"]\n").unwrap();
+    world.gateway.signal("HUP");
+    world.gateway.wait_for_log(&["\"ERROR\"", "not reloaded", "open"]);
+    assert!(!world.gateway.log().iter().any(|line| line.contains("\"reloaded; settings")));
+}

@@ -1,9 +1,11 @@
 //! What becomes of open streams, tunnels and uploads when keys are reloaded: those of a removed key end, all others go
 //! on.
 
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::support::keys_file::KeysFile;
+use crate::support::upstream::Upstream;
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::key;
 use crate::support::{Answer, Ask, Wire, World};
@@ -169,4 +171,51 @@ fn an_upload_ends_with_its_key_and_with_no_other() {
     unchanged.send(b"whole");
     let answer = unchanged.answer_to("POST");
     assert_eq!((answer.status, answer.json()["length"].as_u64()), (200, Some(10)));
+}
+
+#[test]
+fn a_create_that_is_held_back_ends_with_its_key() {
+    let file = KeysFile::new(KEYS);
+    let world = file.world();
+    world.simulator.clear_requests();
+    let body = r#"{"templateID":"base"}"#;
+    let ask = Ask::new("POST", "/v2/sandboxes").key("k-removed");
+    let ask = ask.header("Content-Length", body.len().to_string());
+    let mut wire = Wire::open(world.control());
+    wire.send(&ask.header("Expect", "100-continue").kept_bytes(world.control()));
+    // The gateway asks for the body once the key was found to be good.
+    assert_eq!(wire.take(25), b"HTTP/1.1 100 Continue\r\n\r\n");
+    file.reload(&world.gateway, LATER);
+    wire.send(body.as_bytes());
+    let answer = wire.answer_to("POST");
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert!(world.simulator.requests().is_empty(), "{:?}", world.simulator.requests());
+}
+
+#[test]
+fn nothing_is_sent_for_a_key_that_went_while_its_sandbox_was_asked_about() {
+    let (answer_now, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let upstream = Upstream::start(move |_, talk| {
+        while let Some(head) = talk.request() {
+            if head.starts_with("GET /sandboxes/i1 ") {
+                let _ = held.lock().unwrap().recv();
+            }
+            let json = r#"{"sandboxID":"i1","metadata":{"coppice_tenant_id":"team-a"}}"#;
+            talk.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{json}", json.len()));
+        }
+    });
+    let file = KeysFile::new(KEYS);
+    let gateway = upstream.gateway_with(|setup| {
+        let setup = setup.env("COPPICE_API_KEYS_FILE", file.path().to_str().unwrap());
+        setup.flag("--upstream-lookup-timeout=60s")
+    });
+    let ask = Ask::post("/sandboxes/i1/pause", "{}").key("k-removed");
+    let mut wire = Wire::open(gateway.control());
+    wire.send(&ask.kept_bytes(gateway.control()));
+    eventually("the question is upstream", PATIENCE, || upstream.requests().len() == 1);
+    file.reload(&gateway, LATER);
+    answer_now.send(()).unwrap();
+    assert_eq!(wire.answer_to("POST").status, 401);
+    assert_eq!(upstream.requests().len(), 1, "{:?}", upstream.requests());
 }

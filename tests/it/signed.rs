@@ -8,8 +8,10 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use coppice_gateway::simulator::{Options, Plane};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::world::DOMAIN;
-use crate::support::{Answer, Ask, World};
+use crate::support::upstream::Upstream;
+use crate::support::wait::{PATIENCE, eventually};
+use crate::support::world::{self, DOMAIN};
+use crate::support::{Answer, Ask, Wire, World};
 
 /// A signature as SDKs compute it, not yet encoded for a query.
 fn sign(path: &str, operation: &str, user: &str, token: &str, until: Option<&str>) -> String {
@@ -302,4 +304,40 @@ fn a_signature_dies_with_its_key() {
     files.world.gateway.signal("HUP");
     files.world.gateway.wait_for_log(&["reloaded; settings", "\"revoked\":1"]);
     assert_eq!(files.send("POST", &write).status, 401);
+}
+
+#[test]
+fn strangers_who_make_the_gateway_ask_do_not_stand_in_the_way_of_known_sandboxes() {
+    let upstream = Upstream::start(|_, talk| {
+        while let Some(head) = talk.request() {
+            if head.starts_with("GET /sandboxes/") {
+                return talk.stall();
+            }
+            let json = r#"{"sandboxID":"i1","envdAccessToken":"real"}"#;
+            let length = json.len();
+            talk.send(format!("HTTP/1.1 201 Created\r\nContent-Length: {length}\r\n\r\n{json}"));
+        }
+    });
+    let gateway = upstream.gateway_with(|setup| {
+        let setup = setup.env("COPPICE_API_KEYS", world::key_list());
+        setup.flag("--upstream-lookup-timeout=60s")
+    });
+    let create = Ask::post("/sandboxes", "{}").key(&world::key("exec")).send(gateway.control());
+    let token = create.json()["envdAccessToken"].as_str().unwrap().to_owned();
+    let signed = |id: &str| {
+        let signature = encode(&sign("/a", "read", "", &token, None));
+        let path = format!("/files?path=/a&signature={signature}");
+        Ask::get(&path).host(&format!("49983-{id}.{DOMAIN}"))
+    };
+    // As many as may be asked about at once for people whom nobody knows.
+    let hold = |n| {
+        let mut wire = Wire::open(gateway.control());
+        wire.send(&signed(&format!("unknown{n}")).bytes(gateway.control()));
+        wire
+    };
+    let held: Vec<_> = (0..32).map(hold).collect();
+    eventually("all are asked about", PATIENCE, || upstream.requests().len() == 33);
+    assert_eq!(signed("unknown33").send(gateway.control()).status, 503);
+    assert_eq!(signed("i1").send(gateway.control()).status, 201);
+    drop(held);
 }

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use coppice_gateway::simulator::{Options, Plane, RecordedRequest, Simulator};
 use serde_json::Value;
 
+use crate::support::upstream::Upstream;
+use crate::support::world::key;
 use crate::support::{Answer, Ask, Gateway, World};
 
 const BASE: &str = r#"{"templateID":"base","timeout":300}"#;
@@ -349,3 +351,18 @@ fn another_secret_signs_other_tokens() {
     let ask = Ask::get("/health").header("E2b-Sandbox-Id", &id).header("E2b-Sandbox-Port", "49983");
     assert_eq!(ask.header("X-Access-Token", &token).send(stranger.data()).status, 401);
 }
+
+#[test]
+fn forks_in_another_shape_show_no_token_of_the_upstream() {
+    let upstream = Upstream::always(FORKS);
+    let gateway = upstream.gateway();
+    let fork = Ask::post("/sandboxes/i1/fork", r#"{"count":3}"#).key(&key("admin"));
+    let answer = fork.send(gateway.control());
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert!(!answer.text().contains("real"), "{}", answer.text());
+}
+
+const FORKS: &str = "HTTP/1.1 201 Created\r\nContent-Length: 160\r\n\r\n\
+    [{\"sandboxID\":\"i1\",\"envdAccessToken\":\"real\"},\
+    {\"Sandbox\":{\"sandboxID\":\"i2\",\"trafficAccessToken\":\"real\"}},\
+    {\"sandbox\":{\"sandboxID\":\"i3\",\"envdAccessToken\":\"real\"}}]";

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::super::body::Reply;
 use super::super::edit::{self, MAX_ANSWER};
+use super::super::exchange::Bounds;
 use super::super::{headers, lookup};
 use super::Ask;
 use crate::caller::Caller;
@@ -59,6 +60,7 @@ impl Ask<'_> {
         &self,
         answer: Response<Incoming>,
         method: &Method,
+        bounds: &Bounds,
     ) -> Result<Response<Reply>, GatewayError> {
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
@@ -68,11 +70,13 @@ impl Ask<'_> {
             return Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())));
         }
         // Rare and large: kept out of the way of every other request.
-        let changed =
-            Box::pin(self.changed(edit, &parts.headers, body)).await.ok_or_else(|| {
-                tracing::warn!("an answer that the gateway has to change could not be read");
-                GatewayError::UpstreamBadAnswer { unknown_outcome: self.creates() }
-            })?;
+        let unknown_outcome = bounds.creates;
+        let changing = Box::pin(self.changed(edit, &parts.headers, body));
+        let late = GatewayError::UpstreamTimeout { unknown_outcome };
+        let changed = bounds.let_read(bounds.head, late, changing).await?.ok_or_else(|| {
+            tracing::warn!("an answer that the gateway has to change could not be read");
+            GatewayError::UpstreamBadAnswer { unknown_outcome }
+        })?;
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(changed.len()));
         parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(Response::from_parts(parts, Reply::whole(Bytes::from(changed))))

@@ -170,6 +170,8 @@ fn data_plane() {
         (49983, "POST", "/filesystem.Filesystem/Stat/", "envd exec unlisted"),
         (49983, "POST", "/init", "envd hidden /init"),
         (49983, "POST", "/%69nit", "NeedlessEscape"),
+        (49983, "POST", "/init/", "envd hidden /init"),
+        (49983, "GET", "/freeze/", "envd hidden /freeze"),
         (49983, "POST", "//init", "EmptySegment"),
         (49983, "POST", "/x/../init", "DotSegment"),
         (49983, "POST", "/init%2F", "EmptySegment"),

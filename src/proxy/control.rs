@@ -116,11 +116,7 @@ impl Ask<'_> {
             head.remove(ACCEPT_ENCODING);
             head.remove(RANGE);
         }
-        if inner.upstreams.http2 {
-            head.remove(HOST);
-        } else {
-            head.insert(HOST, inner.upstreams.control.host.clone());
-        }
+        head.insert(HOST, inner.upstreams.control.host.clone());
         head.insert(X_REQUEST_ID, origin.request_id);
         head.insert(X_FORWARDED_FOR, origin.forwarded_for);
         head.insert(X_FORWARDED_PROTO, origin.proto);

@@ -51,9 +51,6 @@ impl Forwarder {
         parts.uri = upstream.uri(path)?;
         parts.version = Version::HTTP_11;
         rewrite_head(&mut parts.headers, permit, data, &inner.upstreams.domain);
-        if inner.upstreams.http2 && websocket.is_none() {
-            parts.headers.remove(HOST);
-        }
         if websocket.is_some() {
             tunnel::ask_upstream(&mut parts.headers);
         }
@@ -96,6 +93,8 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
     if !data.passing.authorization {
         head.remove(AUTHORIZATION);
     }
+    // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.
+    head.remove(HOST);
     if let Some(host) = host(data, domain) {
         head.insert(HOST, host);
     }

@@ -1,4 +1,6 @@
-//! Facts about a request that come from its connection, not from what the client wrote.
+//! Facts about a request that come from its connection, and what it asks that connection to become.
+
+pub mod upgrade;
 
 use std::net::IpAddr;
 

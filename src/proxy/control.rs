@@ -18,8 +18,9 @@ use super::body::{Outgoing, Reply};
 use super::edit::{self, Generation, MAX_BODY};
 use super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::inbound::Inbound;
+use super::tunnel::{Switch, refuse_stray_switch};
 use super::v1::Twin;
-use super::{Forwarder, headers, tunnel, v1};
+use super::{Forwarder, headers, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
@@ -66,7 +67,7 @@ impl Ask<'_> {
         mut request: Request<Inbound>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
-        let websocket = self.permit.websocket().then(|| hyper::upgrade::on(&mut request));
+        let switch = self.permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
         let (mut parts, body) = request.into_parts();
         let coded = parts.headers.contains_key(CONTENT_ENCODING);
         self.rewrite_head(&mut parts.headers, origin);
@@ -83,8 +84,8 @@ impl Ask<'_> {
             // Rare and large: kept out of the way of every other request.
             Box::pin(self.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
         } else {
-            if websocket.is_some() {
-                tunnel::ask_upstream(&mut parts.headers);
+            if let Some(switch) = &switch {
+                switch.put_into(&mut parts.headers);
             }
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
             bounds.sent = sent;
@@ -93,10 +94,11 @@ impl Ask<'_> {
             exchange(&self.forwarder.inner.pool, request, &bounds).await?
         };
 
-        if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
-            return Ok(self.switch(client, answer));
+        if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
+            let principal = self.permit.caller().principal().cloned();
+            return Ok(self.forwarder.inner.tunnels.begin(switch, answer, principal));
         }
-        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
+        refuse_stray_switch(answer.status(), bounds.creates)?;
         self.take_note(&method, answer.status()).await;
         self.pass(answer, &method).await
     }
@@ -222,20 +224,6 @@ impl Ask<'_> {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let body = Outgoing::whole(Bytes::from(body));
         exchange(&self.forwarder.inner.pool, Request::from_parts(parts, body), bounds).await
-    }
-
-    fn switch(
-        &self,
-        client: hyper::upgrade::OnUpgrade,
-        mut answer: Response<Incoming>,
-    ) -> Response<Reply> {
-        let upstream = hyper::upgrade::on(&mut answer);
-        let principal = self.permit.caller().principal().cloned();
-        self.forwarder.inner.tunnels.join(client, upstream, principal);
-        let (mut parts, _) = answer.into_parts();
-        headers::strip_response(&mut parts.headers);
-        tunnel::ask_upstream(&mut parts.headers);
-        Response::from_parts(parts, Reply::whole(Bytes::new()))
     }
 
     /// A sandbox that was killed is not remembered.

@@ -38,6 +38,7 @@ mod streaming;
 mod support;
 mod targets;
 mod tokens;
+mod upgrade;
 mod v1;
 mod websocket;
 mod whoami;

@@ -195,7 +195,6 @@ fn upstreams(settings: &Settings) -> Upstreams {
             .as_ref()
             .map_or("localhost", |domain| domain.as_str())
             .into(),
-        http2: upstream.http2,
         response_timeout: upstream.response_timeout,
         create_timeout: upstream.create_timeout,
         lookup_timeout: upstream.lookup_timeout,

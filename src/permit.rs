@@ -39,7 +39,7 @@ pub struct Permit {
     route: Option<&'static Route>,
     surface: Surface,
     class: Class,
-    websocket: bool,
+    tunnels: bool,
     plan: Plan,
 }
 
@@ -95,6 +95,8 @@ pub enum Upgrade {
     None,
     /// A WebSocket, which is tunnelled.
     WebSocket,
+    /// Another protocol, which is tunnelled into sandboxes only.
+    Protocol,
     /// Something that is not tunnelled. Whoever asks for it is no mere reader all the same.
     Other,
 }
@@ -117,7 +119,7 @@ pub struct Cleared {
     route: Option<&'static Route>,
     surface: Surface,
     class: Class,
-    websocket: bool,
+    tunnels: bool,
 }
 
 /// Judges a caller's scopes against what a request's class and upgrade demand.
@@ -127,13 +129,18 @@ pub struct Cleared {
 pub fn clear(caller: Caller, matched: &Match<'_>, upgrade: Upgrade) -> Result<Cleared, Denial> {
     let on_control = !matched.surface.is_data_plane();
     let requirement = Requirement::of(matched.class, upgrade != Upgrade::None && on_control);
+    let tunnels = match upgrade {
+        Upgrade::WebSocket => true,
+        Upgrade::Protocol => !on_control,
+        Upgrade::None | Upgrade::Other => false,
+    };
     match requirement.verdict(caller.scopes()) {
         Verdict::Public | Verdict::Allowed => Ok(Cleared {
             caller,
             route: matched.route(),
             surface: matched.surface,
             class: matched.class,
-            websocket: upgrade == Upgrade::WebSocket,
+            tunnels,
         }),
         Verdict::MissingScope(scope) => Err(Denial::MissingScope(scope)),
         Verdict::Hidden => Err(Denial::Hidden),
@@ -179,8 +186,8 @@ impl Cleared {
     }
 
     fn permit(self, plan: Plan) -> Permit {
-        let Self { caller, route, surface, class, websocket } = self;
-        Permit { caller, route, surface, class, websocket, plan }
+        let Self { caller, route, surface, class, tunnels } = self;
+        Permit { caller, route, surface, class, tunnels, plan }
     }
 }
 
@@ -226,10 +233,10 @@ impl Permit {
         self.class
     }
 
-    /// Whether the client asks for a WebSocket.
+    /// Whether the connection becomes a tunnel if the upstream switches to what the client asks for.
     #[must_use]
-    pub const fn websocket(&self) -> bool {
-        self.websocket
+    pub const fn tunnels(&self) -> bool {
+        self.tunnels
     }
 
     /// Where the request goes.

@@ -80,8 +80,6 @@ pub struct Upstreams {
     pub any_port: Option<Upstream>,
     /// The domain in the `Host` that sandboxes are addressed by.
     pub domain: Box<str>,
-    /// Whether upstreams are spoken to in HTTP/2.
-    pub http2: bool,
     /// To the head of an answer, on requests that only read.
     pub response_timeout: Duration,
     /// The same, on requests that may start something.

@@ -1,6 +1,9 @@
-//! Where a request came from, as the edge found out, and the headers that tell the upstream.
+//! Where a request came from, as the edge found out, the headers that tell the upstream, and what it asks its
+//! connection to become.
 //!
 //! Vocabulary only: whom to believe about it is decided where it is filled in.
+
+pub mod upgrade;
 
 use std::net::IpAddr;
 

@@ -20,8 +20,9 @@ use super::body::{Outgoing, Reply};
 use super::edit::{self, Generation, MAX_BODY};
 use super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::inbound::Inbound;
+use super::tunnel::{Switch, refuse_stray_switch};
 use super::v1::Twin;
-use super::{Forwarder, headers, tunnel, v1};
+use super::{Forwarder, headers, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
@@ -50,7 +51,7 @@ impl Forwarder {
     ) -> Result<Response<Reply>, GatewayError> {
         let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
         let ask = Ask { forwarder: self, permit, control };
-        let websocket = permit.websocket().then(|| hyper::upgrade::on(&mut request));
+        let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
         let (mut parts, body) = request.into_parts();
         let coded = parts.headers.contains_key(CONTENT_ENCODING);
         ask.rewrite_head(&mut parts.headers, origin);
@@ -67,8 +68,8 @@ impl Forwarder {
             // Rare and large: kept out of the way of every other request.
             Box::pin(ask.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
         } else {
-            if websocket.is_some() {
-                tunnel::ask_upstream(&mut parts.headers);
+            if let Some(switch) = &switch {
+                switch.put_into(&mut parts.headers);
             }
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
             // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
@@ -78,10 +79,11 @@ impl Forwarder {
             exchange(&self.inner.pool, request, &bounds).await?
         };
 
-        if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
-            return Ok(ask.switch(client, answer));
+        if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
+            let principal = permit.caller().principal().cloned();
+            return Ok(self.inner.tunnels.begin(switch, answer, principal));
         }
-        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
+        refuse_stray_switch(answer.status(), bounds.creates)?;
         ask.take_note(answer.status()).await;
         ask.pass(answer, &method, &bounds).await
     }
@@ -111,11 +113,7 @@ impl Ask<'_> {
             head.remove(ACCEPT_ENCODING);
             head.remove(RANGE);
         }
-        if inner.upstreams.http2 {
-            head.remove(HOST);
-        } else {
-            head.insert(HOST, inner.upstreams.control.host.clone());
-        }
+        head.insert(HOST, inner.upstreams.control.host.clone());
         head.insert(X_REQUEST_ID, origin.request_id);
         head.insert(X_FORWARDED_FOR, origin.forwarded_for);
         head.insert(X_FORWARDED_PROTO, origin.proto);
@@ -222,20 +220,6 @@ impl Ask<'_> {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let body = Outgoing::whole(Bytes::from(body));
         exchange(&self.forwarder.inner.pool, Request::from_parts(parts, body), bounds).await
-    }
-
-    fn switch(
-        &self,
-        client: hyper::upgrade::OnUpgrade,
-        mut answer: Response<Incoming>,
-    ) -> Response<Reply> {
-        let upstream = hyper::upgrade::on(&mut answer);
-        let principal = self.permit.caller().principal().cloned();
-        self.forwarder.inner.tunnels.join(client, upstream, principal);
-        let (mut parts, _) = answer.into_parts();
-        headers::strip_response(&mut parts.headers);
-        tunnel::ask_upstream(&mut parts.headers);
-        Response::from_parts(parts, Reply::whole(Bytes::new()))
     }
 
     /// A sandbox that was killed is not remembered.

@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use super::body::{Outgoing, Reply};
 use super::exchange::{Bounds, exchange};
 use super::inbound::Inbound;
-use super::{Forwarder, headers, tunnel};
+use super::tunnel::{Switch, refuse_stray_switch};
+use super::{Forwarder, headers};
 use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
 use crate::error::GatewayError;
@@ -37,7 +38,7 @@ impl Forwarder {
         let inner = &self.inner;
         let upstream =
             inner.upstreams.of_port(data.target.port).ok_or(GatewayError::NoDataPlane)?;
-        let websocket = permit.websocket().then(|| hyper::upgrade::on(&mut request));
+        let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
         let (mut parts, body) = request.into_parts();
         let path = match &data.query {
             Some(query) => with_query(parts.uri.path(), query)?,
@@ -50,26 +51,18 @@ impl Forwarder {
         parts.uri = upstream.uri(path)?;
         parts.version = Version::HTTP_11;
         rewrite_head(&mut parts.headers, permit, data, &inner.upstreams.domain);
-        if inner.upstreams.http2 && websocket.is_none() {
-            parts.headers.remove(HOST);
-        }
-        if websocket.is_some() {
-            tunnel::ask_upstream(&mut parts.headers);
+        if let Some(switch) = &switch {
+            switch.put_into(&mut parts.headers);
         }
         let principal = permit.caller().principal().cloned();
         let bounds = Bounds { principal: principal.clone(), ..Bounds::default() };
         let (body, _) = Outgoing::stream(body.of(principal.clone()));
-        let mut answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
+        let answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
 
-        if let (Some(client), true) = (websocket, tunnel::has_switched(&answer)) {
-            let upstream = hyper::upgrade::on(&mut answer);
-            inner.tunnels.join(client, upstream, principal);
-            let (mut parts, _) = answer.into_parts();
-            headers::strip_response(&mut parts.headers);
-            tunnel::ask_upstream(&mut parts.headers);
-            return Ok(Response::from_parts(parts, Reply::whole(Bytes::new())));
+        if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
+            return Ok(inner.tunnels.begin(switch, answer, principal));
         }
-        tunnel::refuse_stray_switch(answer.status(), bounds.creates)?;
+        refuse_stray_switch(answer.status(), bounds.creates)?;
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, Reply::upstream(body, principal)))
@@ -95,6 +88,8 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
     if !data.passing.authorization {
         head.remove(AUTHORIZATION);
     }
+    // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.
+    head.remove(HOST);
     if let Some(host) = host(data, domain) {
         head.insert(HOST, host);
     }

@@ -93,7 +93,7 @@ pub async fn exchange(
                     tracing::debug!(cause = %Chain(&cause), "a request body broke off");
                     return BROKEN_BODY;
                 }
-                let unknown_outcome = bounds.creates && !cause.is_connect();
+                let unknown_outcome = bounds.creates && !cause.is_unsent();
                 tracing::warn!(cause = %Chain(&cause), "the upstream could not be asked");
                 GatewayError::UpstreamUnreachable { unknown_outcome }
             });

@@ -1,74 +1,105 @@
-//! WebSocket tunnels: opaque bytes both ways, and only after the upstream's own 101.
+//! Tunnels: WebSockets and other HTTP/1.1 upgrades, opaque bytes both ways, and only after the upstream's own 101.
 //!
-//! The client's bytes wait (`listener::head_guard`) until the upstream has switched; any other answer is an ordinary one. A tunnel ends
-//! with either side, with its caller's key, or with the gateway.
+//! The client's bytes wait (`listener::head_guard`) until the upstream has switched to what was asked for; any other answer is an ordinary
+//! one. A tunnel ends with either side, with its caller's key, or with the gateway.
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderMap, UPGRADE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::body::Reply;
 use super::exchange::Chain;
-use super::headers::words;
+use super::headers::strip_response;
 use crate::error::GatewayError;
 use crate::permit::Upgrade;
 use crate::principal::Principal;
+use crate::request::upgrade;
 
 /// Copied at a time, each way.
 const BUFFER: usize = 16 * 1024;
 
-/// What the request asks its connection to become. A WebSocket (RFC 6455 4.1) takes GET, HTTP/1.1, `Connection: upgrade` and
-/// `Upgrade: websocket` alone; `h2c` is dropped and counts as nothing.
+/// Protocols under which a connection would go on to carry HTTP requests, which nobody would judge any more (RFC 9110 7.8, RFC 2817).
+const CARRY_HTTP: [&[u8]; 4] = [b"h2", b"h2c", b"http", b"tls"];
+
+/// What the request asks its connection to become. What is to be tunnelled is one protocol alone, asked for without a body: a
+/// WebSocket with GET (RFC 6455 4.1), any other with GET or POST. `h2c` is dropped and counts as nothing.
 #[must_use]
 pub fn upgrade_of<B>(request: &Request<B>) -> Upgrade {
     let headers = request.headers();
-    if request.version() != Version::HTTP_11 || !lists(headers, &CONNECTION, b"upgrade") {
+    if !upgrade::asks(request) {
         return Upgrade::None;
     }
-    if request.method() == Method::GET && asks_for_websocket(headers) {
-        return Upgrade::WebSocket;
+    let bodiless = !headers.contains_key(TRANSFER_ENCODING)
+        && headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
+    match sole_protocol(headers) {
+        Some(protocol) if bodiless => match *request.method() {
+            Method::GET if protocol.eq_ignore_ascii_case(b"websocket") => Upgrade::WebSocket,
+            Method::GET | Method::POST if may_be_tunnelled(protocol) => Upgrade::Protocol,
+            _ => Upgrade::Other,
+        },
+        Some(_) | None => Upgrade::Other,
     }
-    let dropped = |protocol: &[u8]| protocol.is_empty() || protocol.eq_ignore_ascii_case(b"h2c");
-    if words(headers, &UPGRADE).all(dropped) { Upgrade::None } else { Upgrade::Other }
 }
 
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let mut protocols = headers.get_all(UPGRADE).iter();
-    let only = protocols
-        .next()
-        .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
-    only && protocols.next().is_none() && lists(headers, &CONNECTION, b"upgrade")
+/// The one member of `Upgrade`; `None` where there are none or several.
+fn sole_protocol(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut protocols =
+        headers.get_all(UPGRADE).into_iter().flat_map(|line| upgrade::items(line.as_bytes()));
+    protocols.next().filter(|_| protocols.next().is_none())
 }
 
-/// Whether the head guard holds back what follows this request until it hears whether the connection became a tunnel: its own
-/// rule, which is wider than that of [`upgrade_of`].
-#[must_use]
-pub fn awaits_verdict<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    request.version() == Version::HTTP_11
-        && lists(headers, &UPGRADE, b"websocket")
-        && lists(headers, &CONNECTION, b"upgrade")
+/// Whether this is a well-formed protocol (`name` or `name/version`, both tokens) for which no stricter rule is written.
+fn may_be_tunnelled(protocol: &[u8]) -> bool {
+    let mut parts = protocol.splitn(2, |byte| *byte == b'/');
+    let name = parts.next().unwrap_or_default();
+    let is_token = |text: &[u8]| HeaderName::from_bytes(text).is_ok();
+    let has_own_rule = |own: &&[u8]| name.eq_ignore_ascii_case(own);
+    is_token(name)
+        && parts.next().is_none_or(is_token)
+        && !name.eq_ignore_ascii_case(b"websocket")
+        && !CARRY_HTTP.iter().any(has_own_rule)
 }
 
-fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
-    words(headers, name).any(|own| own.eq_ignore_ascii_case(word))
+/// A switch that a client asked for and may have.
+#[derive(Debug)]
+pub struct Switch {
+    protocol: HeaderValue,
+    client: OnUpgrade,
 }
 
-/// Puts back the two headers that ask the upstream to switch, after hop-by-hop headers were removed.
-pub fn ask_upstream(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-}
+impl Switch {
+    /// What `request` asks for; `None` when it asks for nothing.
+    pub fn asked_by<B>(request: &mut Request<B>) -> Option<Self> {
+        let protocol = request.headers().get(UPGRADE)?.clone();
+        Some(Self { protocol, client: hyper::upgrade::on(request) })
+    }
 
-/// Whether the upstream did switch.
-#[must_use]
-pub fn has_switched(response: &Response<Incoming>) -> bool {
-    response.status() == StatusCode::SWITCHING_PROTOCOLS && asks_for_websocket(response.headers())
+    /// Puts back the two headers that ask for it, after hop-by-hop headers were removed.
+    pub fn put_into(&self, headers: &mut HeaderMap) {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, self.protocol.clone());
+    }
+
+    /// Whether the upstream did switch, and to the same.
+    #[must_use]
+    pub fn is_made_by(&self, answer: &Response<Incoming>) -> bool {
+        let headers = answer.headers();
+        let mut connection = headers.get_all(CONNECTION).iter();
+        let upgrades = |line: &HeaderValue| {
+            upgrade::items(line.as_bytes()).any(|item| item.eq_ignore_ascii_case(b"upgrade"))
+        };
+        answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            && connection.any(upgrades)
+            && sole_protocol(headers)
+                .is_some_and(|protocol| protocol.eq_ignore_ascii_case(self.protocol.as_bytes()))
+    }
 }
 
 /// Refuses a 101 that nobody asked for, or that switches to something else: no client may be left talking to nobody.
@@ -79,7 +110,7 @@ pub fn refuse_stray_switch(status: StatusCode, unknown_outcome: bool) -> Result<
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    tracing::warn!("the upstream switched protocols although it was not asked to");
+    tracing::warn!("the upstream switched to a protocol that it was not asked for");
     Err(GatewayError::UpstreamBadAnswer { unknown_outcome })
 }
 
@@ -93,8 +124,23 @@ pub struct Tunnels {
 }
 
 impl Tunnels {
+    /// Opens the tunnel that `answer` agreed to: the client's own 101, on which it begins.
+    pub fn begin(
+        &self,
+        switch: Switch,
+        mut answer: Response<Incoming>,
+        principal: Option<Arc<Principal>>,
+    ) -> Response<Reply> {
+        let upstream = hyper::upgrade::on(&mut answer);
+        let (mut parts, _) = answer.into_parts();
+        strip_response(&mut parts.headers);
+        switch.put_into(&mut parts.headers);
+        self.join(switch.client, upstream, principal);
+        Response::from_parts(parts, Reply::whole(Bytes::new()))
+    }
+
     /// Copies between the two sides until one ends.
-    pub fn join(&self, client: OnUpgrade, upstream: OnUpgrade, principal: Option<Arc<Principal>>) {
+    fn join(&self, client: OnUpgrade, upstream: OnUpgrade, principal: Option<Arc<Principal>>) {
         let stop = self.stop.clone();
         self.open.spawn(async move {
             let copied = async {
@@ -132,9 +178,11 @@ async fn copy(client: Upgraded, upstream: Upgraded) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Version;
 
     #[test]
-    fn only_a_plain_websocket_handshake_counts() {
+    fn one_protocol_alone_without_a_body_is_tunnelled() {
+        let one = Version::HTTP_11;
         let request = |method: &str, version, connection: &str, upgrade: &[&str]| {
             let mut builder =
                 Request::builder().method(method).version(version).header(CONNECTION, connection);
@@ -143,17 +191,52 @@ mod tests {
             }
             upgrade_of(&builder.body(()).unwrap())
         };
-        let (tunnelled, other) = (Upgrade::WebSocket, Upgrade::Other);
-        let one = Version::HTTP_11;
-        assert_eq!(request("GET", one, "Upgrade", &["websocket"]), tunnelled);
-        assert_eq!(request("GET", one, "keep-alive, UPGRADE", &["WebSocket"]), tunnelled);
-        assert_eq!(request("POST", one, "Upgrade", &["websocket"]), other);
-        assert_eq!(request("GET", Version::HTTP_10, "Upgrade", &["websocket"]), Upgrade::None);
-        assert_eq!(request("GET", Version::HTTP_2, "Upgrade", &["websocket"]), Upgrade::None);
-        assert_eq!(request("GET", one, "keep-alive", &["websocket"]), Upgrade::None);
-        assert_eq!(request("GET", one, "Upgrade", &["h2c"]), Upgrade::None);
-        assert_eq!(request("GET", one, "Upgrade", &["websocket, h2c"]), other);
-        assert_eq!(request("GET", one, "Upgrade", &["websocket", "h2c"]), other);
+        for (protocol, by_get, by_post) in [
+            ("websocket", Upgrade::WebSocket, Upgrade::Other),
+            ("WebSocket", Upgrade::WebSocket, Upgrade::Other),
+            ("tcp", Upgrade::Protocol, Upgrade::Protocol),
+            ("TCP", Upgrade::Protocol, Upgrade::Protocol),
+            ("irc/6.9", Upgrade::Protocol, Upgrade::Protocol),
+            ("websocket/13", Upgrade::Other, Upgrade::Other),
+            ("websocket, h2c", Upgrade::Other, Upgrade::Other),
+            ("tcp, udp", Upgrade::Other, Upgrade::Other),
+            ("tcp,", Upgrade::Other, Upgrade::Other),
+            ("t cp", Upgrade::Other, Upgrade::Other),
+            ("tcp/", Upgrade::Other, Upgrade::Other),
+            ("tcp/1/2", Upgrade::Other, Upgrade::Other),
+            ("HTTP/2.0", Upgrade::Other, Upgrade::Other),
+            ("http", Upgrade::Other, Upgrade::Other),
+            ("h2", Upgrade::Other, Upgrade::Other),
+            ("h2c/1", Upgrade::Other, Upgrade::Other),
+            ("TLS/1.0", Upgrade::Other, Upgrade::Other),
+            ("h2c", Upgrade::None, Upgrade::None),
+            ("H2C, ,h2c", Upgrade::None, Upgrade::None),
+            ("", Upgrade::None, Upgrade::None),
+        ] {
+            assert_eq!(request("GET", one, "Upgrade", &[protocol]), by_get, "{protocol}");
+            assert_eq!(request("POST", one, "Upgrade", &[protocol]), by_post, "{protocol}");
+        }
+        assert_eq!(request("GET", one, "keep-alive, UPGRADE", &["tcp"]), Upgrade::Protocol);
+        assert_eq!(request("PUT", one, "Upgrade", &["tcp"]), Upgrade::Other);
+        assert_eq!(request("GET", one, "Upgrade", &["tcp", "tcp"]), Upgrade::Other);
+        assert_eq!(request("GET", one, "Upgrade", &["websocket", "h2c"]), Upgrade::Other);
+        assert_eq!(request("GET", one, "keep-alive", &["tcp"]), Upgrade::None);
         assert_eq!(request("GET", one, "Upgrade", &[]), Upgrade::None);
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            assert_eq!(request("GET", version, "Upgrade", &["websocket"]), Upgrade::None);
+        }
+    }
+
+    #[test]
+    fn a_body_keeps_a_request_a_request() {
+        for (name, value, expected) in [
+            (CONTENT_LENGTH, "0", Upgrade::Protocol),
+            (CONTENT_LENGTH, "1", Upgrade::Other),
+            (TRANSFER_ENCODING, "chunked", Upgrade::Other),
+        ] {
+            let builder = Request::post("/").header(CONNECTION, "upgrade").header(UPGRADE, "tcp");
+            let request = builder.header(name, value).body(()).unwrap();
+            assert_eq!(upgrade_of(&request), expected, "{value}");
+        }
     }
 }

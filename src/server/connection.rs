@@ -27,8 +27,7 @@ use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refu
 use crate::proxy::body::{BodyError, Reply};
 use crate::proxy::exchange::Chain;
 use crate::proxy::inbound::Inbound;
-use crate::proxy::tunnel::awaits_verdict;
-use crate::request::{Conn, X_REQUEST_ID};
+use crate::request::{Conn, X_REQUEST_ID, upgrade};
 use crate::route::Methods;
 
 /// What connections may take.
@@ -121,7 +120,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
             let answer = Box::pin(std::future::ready(Ok(response)));
             return Answering { answer, verdict: None, held };
         }
-        let verdict = awaits_verdict(&request).then(|| self.guard.clone());
+        let verdict = upgrade::asks(&request).then(|| self.guard.clone());
         let answer = self.stack.clone().call((Arc::clone(&self.conn), Inbound::wrap(request)));
         Answering { answer, verdict, held }
     }

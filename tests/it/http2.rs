@@ -206,3 +206,51 @@ fn both_planes_work_over_an_http2_upstream() {
         }
     }
 }
+
+#[test]
+fn an_http2_upstream_is_called_by_each_sandboxs_own_name() {
+    let world = http2_upstream();
+    let mine: Vec<_> = (0..3).map(|_| world.create("exec")).collect();
+    world.simulator.clear_requests();
+    run(async {
+        let sender = connect(world.data()).await;
+        let asks = (0..48_u16).map(|number| {
+            let (id, token) = &mine[usize::from(number) % mine.len()];
+            let mut sender = sender.clone();
+            async move {
+                let port = 8080 + number % 2;
+                let request = Request::post(format!("http://{port}-{id}.{DOMAIN}/{number}"))
+                    .header("x-access-token", token)
+                    .body(whole("body"));
+                sender.ready().await.unwrap();
+                let answer = sender.send_request(request.unwrap()).await.unwrap();
+                (number, id, port, parts(answer).await)
+            }
+        });
+        for (number, id, port, (status, body, _)) in join_all(asks).await {
+            assert_eq!(status, 200);
+            let echo: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(echo["path"], format!("/{number}"));
+            assert_eq!(echo["host"], format!("{port}-{id}.{DOMAIN}"));
+        }
+    });
+    // However the client named it.
+    let (id, token) = &mine[0];
+    let ask = Ask::get("/by-header").header("X-Access-Token", token);
+    assert_eq!(world.ask_sandbox(id, 8080, ask).status, 200);
+    assert_eq!(world.ask("exec", Ask::get(&format!("/sandboxes/{id}"))).status, 200);
+    for sent in world.simulator.requests() {
+        assert_eq!((sent.version, sent.header("host")), (Version::HTTP_2, None), "{sent:?}");
+        match sent.plane {
+            Plane::Control => {
+                let api = world.simulator.api_url();
+                assert_eq!(Some(&*sent.host), api.strip_prefix("http://"));
+            }
+            Plane::Data => {
+                let named = |name: &str| sent.header(name).unwrap();
+                let (id, port) = (named("e2b-sandbox-id"), named("e2b-sandbox-port"));
+                assert_eq!(sent.host, format!("{port}-{id}.{DOMAIN}"));
+            }
+        }
+    }
+}

@@ -37,6 +37,7 @@ mod streaming;
 mod support;
 mod targets;
 mod tokens;
+mod upgrade;
 mod v1;
 mod waiting;
 mod websocket;

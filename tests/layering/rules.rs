@@ -54,6 +54,7 @@ use Where::{Never, Only};
 /// Paths, where they may be named outside tests, and why. A `*` ends a file name that is a beginning.
 const WALLS: &[(&str, Where, &str)] = &[
     ("hyper_util::client", Only(&["src/proxy/pool.rs"]), "one place decides what is sent again"),
+    ("hyper::client", Only(&["src/proxy/pool/*"]), "one place decides what is sent again"),
     (
         "axum",
         Only(&["src/endpoint*", "src/proxy/body.rs", "src/server*", "src/simulator*"]),

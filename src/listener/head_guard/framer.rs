@@ -108,7 +108,7 @@ impl Framer {
                     Ok(Some(head)) => {
                         passed += head.len;
                         self.heads += 1;
-                        self.asks = head.websocket;
+                        self.asks = head.asks;
                         self.check = HeadCheck::default();
                         match head.framing {
                             Framing::Length(0) => self.end_body(),

@@ -60,7 +60,7 @@ impl GuardHandle {
 
     /// The current upgrade request is being answered with something else than 101: what follows is the next head.
     ///
-    /// Call it, like [`switched`](Self::switched), only for a request that asks for `websocket` in HTTP/1.1; of pipelined
+    /// Call it, like [`switched`](Self::switched), only for a request that [asks](crate::request::upgrade::asks); of pipelined
     /// requests an earlier one must not decide for a later one.
     pub fn not_switched(&self) {
         self.decide(NOT_SWITCHED);

@@ -6,6 +6,7 @@
 use memchr::memchr;
 
 use super::refusal::Refusal;
+use crate::request::upgrade::{Wish, trim};
 
 /// Largest Content-Length accepted: what fits an `i64`, as most peers store it.
 const MAX_CONTENT_LENGTH: u64 = i64::MAX as u64;
@@ -26,8 +27,8 @@ pub(super) struct Head {
     pub(super) len: usize,
     /// What follows.
     pub(super) framing: Framing,
-    /// Whether it asks to become a WebSocket.
-    pub(super) websocket: bool,
+    /// Whether it asks its connection to become something else.
+    pub(super) asks: bool,
 }
 
 /// A head that is being checked.
@@ -42,8 +43,7 @@ pub(super) struct HeadCheck {
     has_host: bool,
     chunked: bool,
     length: Option<u64>,
-    connection_upgrade: bool,
-    upgrade_websocket: bool,
+    wish: Wish,
 }
 
 impl HeadCheck {
@@ -129,12 +129,8 @@ impl HeadCheck {
         // The length picks the few names that matter here; most headers stop at this jump.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host()?,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade_websocket |= has_word(value, b"websocket");
-            }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_upgrade |= has_word(value, b"upgrade");
-            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.wish.see_upgrade(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.wish.see_connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let chunked = trim(value).eq_ignore_ascii_case(b"chunked");
@@ -186,8 +182,8 @@ impl HeadCheck {
             (false, length) => Framing::Length(length.unwrap_or(0)),
         };
         // HTTP/1.0 has no upgrade (RFC 9110, section 7.8).
-        let websocket = self.http_11 && self.connection_upgrade && self.upgrade_websocket;
-        Ok(Head { len: self.line_start, framing, websocket })
+        let asks = self.http_11 && self.wish.is_whole();
+        Ok(Head { len: self.line_start, framing, asks })
     }
 }
 
@@ -235,19 +231,6 @@ fn control(byte: u8) -> Option<Refusal> {
         0..=0x1f | 0x7f => Some(Refusal::ControlCharacter),
         _ => None,
     }
-}
-
-/// Whether a comma-separated list has this word, in any case.
-fn has_word(value: &[u8], word: &[u8]) -> bool {
-    value.split(|&byte| byte == b',').any(|item| trim(item).eq_ignore_ascii_case(word))
-}
-
-/// Without the optional white space (SP, HTAB) around it.
-fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 /// A byte of a token (RFC 9110 section 5.6.2).

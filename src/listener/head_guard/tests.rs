@@ -3,6 +3,7 @@
 mod corpus;
 mod properties;
 mod server;
+mod upgrades;
 mod waiting;
 
 use std::collections::VecDeque;

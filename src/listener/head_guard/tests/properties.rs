@@ -48,6 +48,7 @@ fn nearly_http() -> impl Strategy<Value = Vec<u8>> {
         ":",
         "\0",
         "Upgrade: websocket\r\n",
+        "Upgrade: tcp\r\n",
         "Connection: upgrade\r\n",
         "PRI * HTTP/2.0\r\n\r\n",
         "SM\r\n\r\n",

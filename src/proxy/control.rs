@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 
 use self::answer::AnswerEdit;
 use super::body::{Outgoing, Reply};
-use super::edit::{self, Generation, MAX_BODY};
+use super::edit::{self, Creator, Generation, MAX_BODY};
 use super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::inbound::Inbound;
 use super::tunnel::{Switch, refuse_stray_switch};
@@ -27,7 +27,7 @@ use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
 use crate::permit::{Control, Permit, Plan};
-use crate::principal::Principal;
+use crate::principal::{Principal, Scope};
 use crate::request::{Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::route::{BodyEdit, Effect};
 
@@ -200,9 +200,13 @@ impl Ask<'_> {
         editing: Editing,
         generation: Generation,
     ) -> Result<Vec<u8>, GatewayError> {
-        let tenant = self.permit.caller().principal().map(|principal| &principal.tenant);
+        let caller = self.permit.caller();
+        let creator = Creator {
+            tenant: caller.principal().map(|principal| &principal.tenant),
+            may_mount: caller.scopes().allows(Scope::Admin),
+        };
         match (editing.creates, generation) {
-            (true, generation) => edit::create(sent, tenant, generation),
+            (true, generation) => edit::create(sent, creator, generation),
             (false, Generation::MappedDown) => edit::connect_v1(sent),
             (false, Generation::AsSent) => Ok(sent.to_vec()),
         }

@@ -26,6 +26,18 @@ const BAD_BODY: GatewayError = GatewayError::BadRequest(
 const BAD_METADATA: GatewayError =
     GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
 
+/// Metadata with which Cube mounts any directory of the host into a sandbox.
+const HOST_MOUNT: &str = "host-mount";
+
+/// Whose create it is: what its metadata says, and may say.
+#[derive(Clone, Copy, Debug)]
+pub struct Creator<'t> {
+    /// Whom the sandbox will belong to; nobody in open mode.
+    pub tenant: Option<&'t TenantId>,
+    /// Whether directories of the host may be mounted.
+    pub may_mount: bool,
+}
+
 /// Which generation of the API a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
@@ -35,19 +47,20 @@ pub enum Generation {
     MappedDown,
 }
 
-/// A create payload with the marker of `tenant`, or with no marker in open mode, whatever the caller wrote.
+/// A create payload with the marker of its creator's tenant, or with no marker in open mode, and without what its creator may not ask for,
+/// whatever the caller wrote.
 ///
 /// # Errors
 /// The body is no JSON object, or could be read in two ways.
 pub fn create(
     body: &[u8],
-    tenant: Option<&TenantId>,
+    creator: Creator<'_>,
     generation: Generation,
 ) -> Result<Vec<u8>, GatewayError> {
     let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
     let root = unambiguous(&document)?;
     let mut edit = Edit::of(&document);
-    mark(&mut edit, &root, tenant)?;
+    mark(&mut edit, &root, creator)?;
     if generation == Generation::MappedDown {
         set(&mut edit, &root, "secure", "true");
         add(&mut edit, &root, "timeout", V2_TIMEOUT);
@@ -78,9 +91,9 @@ fn unambiguous<'a>(document: &Document<'a>) -> Result<Object<'a>, GatewayError> 
 fn mark<'a>(
     edit: &mut Edit<'a>,
     root: &Object<'a>,
-    tenant: Option<&TenantId>,
+    creator: Creator<'_>,
 ) -> Result<(), GatewayError> {
-    let marker = tenant.map(|tenant| quote(tenant.as_str()));
+    let marker = creator.tenant.map(|tenant| quote(tenant.as_str()));
     let fresh = marker.as_ref().map(|marker| format!("{{{}:{marker}}}", quote(MARKER)));
     let metadata = match root.find_folded("metadata") {
         Found::Exact(member) => member,
@@ -101,9 +114,12 @@ fn mark<'a>(
         Kind::Object => {
             let object = metadata.value.as_object().ok_or(BAD_METADATA)?;
             object.check_keys().map_err(|_| BAD_METADATA)?;
-            match object.find_folded(MARKER) {
-                Found::Exact(forged) | Found::Variant(forged) => edit.remove(&object, &forged),
-                Found::Absent => {}
+            let reserved = [Some(MARKER), (!creator.may_mount).then_some(HOST_MOUNT)];
+            for name in reserved.into_iter().flatten() {
+                match object.find_folded(name) {
+                    Found::Exact(forged) | Found::Variant(forged) => edit.remove(&object, &forged),
+                    Found::Absent => {}
+                }
             }
             if let Some(marker) = marker {
                 edit.insert(&object, MARKER, &marker);
@@ -205,9 +221,12 @@ fn add<'a>(edit: &mut Edit<'a>, object: &Object<'a>, key: &str, json: &str) {
 mod tests {
     use super::*;
 
+    const OPEN: Creator<'static> = Creator { tenant: None, may_mount: true };
+
     fn marked(body: &str) -> Result<String, GatewayError> {
         let tenant = TenantId::parse("team-a").unwrap();
-        create(body.as_bytes(), Some(&tenant), Generation::AsSent)
+        let creator = Creator { tenant: Some(&tenant), may_mount: false };
+        create(body.as_bytes(), creator, Generation::AsSent)
             .map(|edited| String::from_utf8(edited).unwrap())
     }
 
@@ -231,6 +250,10 @@ mod tests {
             (
                 r#"{"metadata":{"Coppice_Tenant_ID":"x"}}"#,
                 r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#,
+            ),
+            (
+                r#"{"metadata":{"Host-Mount":"[]","a":"b"}}"#,
+                r#"{"metadata":{"a":"b","coppice_tenant_id":"team-a"}}"#,
             ),
         ] {
             assert_eq!(marked(body).as_deref(), Ok(expected), "{body}");
@@ -260,15 +283,15 @@ mod tests {
     #[test]
     fn open_mode_strips_what_the_caller_wrote() {
         let edited =
-            create(br#"{"metadata":{"coppice_tenant_id":"x","a":"b"}}"#, None, Generation::AsSent);
+            create(br#"{"metadata":{"coppice_tenant_id":"x","a":"b"}}"#, OPEN, Generation::AsSent);
         assert_eq!(edited.unwrap(), br#"{"metadata":{"a":"b"}}"#);
-        assert_eq!(create(b"{ }", None, Generation::AsSent).unwrap(), b"{ }");
+        assert_eq!(create(b"{ }", OPEN, Generation::AsSent).unwrap(), b"{ }");
     }
 
     #[test]
     fn v1_is_told_what_v2_takes_for_granted() {
         let down = |body: &str| {
-            String::from_utf8(create(body.as_bytes(), None, Generation::MappedDown).unwrap())
+            String::from_utf8(create(body.as_bytes(), OPEN, Generation::MappedDown).unwrap())
                 .unwrap()
         };
         assert_eq!(down("{}"), r#"{"secure":true,"timeout":300}"#);

@@ -21,6 +21,7 @@ mod explain;
 mod http2;
 mod hygiene;
 mod matrix;
+mod metadata;
 mod open;
 mod ownership;
 mod packaging;

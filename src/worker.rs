@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpListener, UnixListener};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -61,6 +62,9 @@ pub enum Kind {
     /// A unix socket.
     Unix(std::os::unix::net::UnixListener),
 }
+
+/// How long a connection may be silent before the kernel asks whether its peer is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long accepting rests after it failed, for want of file descriptors most likely.
 const REST: Duration = Duration::from_millis(50);
@@ -137,17 +141,18 @@ struct Accept {
 
 impl Accept {
     async fn tcp(self, socket: TcpListener) {
-        while let Some(place) = self.place().await {
+        loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
                 () = self.shared.phases.drain.cancelled() => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    if let Err(cause) = stream.set_nodelay(true) {
+                    if let Err(cause) = prepare(&stream) {
                         tracing::debug!(%cause, "a connection went away at once");
                         continue;
                     }
+                    let Some(place) = self.place().await else { return };
                     self.serve(stream, Some(peer.ip()), place);
                 }
                 Err(cause) => rest(&cause).await,
@@ -156,20 +161,23 @@ impl Accept {
     }
 
     async fn unix(self, socket: UnixListener) {
-        while let Some(place) = self.place().await {
+        loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
                 () = self.shared.phases.drain.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => self.serve(stream, None, place),
+                Ok((stream, _)) => {
+                    let Some(place) = self.place().await else { return };
+                    self.serve(stream, None, place);
+                }
                 Err(cause) => rest(&cause).await,
             }
         }
     }
 
-    /// A place for one more connection; `None` once the gateway drains. While there is none, new connections wait in
-    /// the kernel's queue.
+    /// A place for one more connection; `None` once the gateway drains. While there is none, further connections wait in the
+    /// kernel's queue.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             place = Arc::clone(&self.shared.places).acquire_owned() => place.ok(),
@@ -191,6 +199,12 @@ impl Accept {
             drop(place);
         });
     }
+}
+
+/// Small writes go out at once, and a peer that vanished without a word is noticed, however silent its stream may be.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))
 }
 
 async fn rest(cause: &io::Error) {

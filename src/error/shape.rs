@@ -30,21 +30,19 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Reads it off a request; `is_rpc_path` says that the path is `/package.Service/Method` of envd.
+    /// Reads it off a request whose path is of the form `/package.Service/Method`. `is_envd` says that it is one of envd's, where
+    /// what is no stream is a unary call.
     #[must_use]
-    pub fn of(headers: &HeaderMap, is_rpc_path: bool) -> Self {
-        let Some(kind) = headers.get(CONTENT_TYPE) else {
-            return if is_rpc_path { Self::ConnectUnary } else { Self::Rest };
-        };
-        let bytes = kind.as_bytes();
-        if bytes.starts_with(b"application/connect+") {
-            Self::ConnectStream(kind.clone())
-        } else if bytes.starts_with(b"application/grpc") {
-            Self::Grpc(kind.clone())
-        } else if is_rpc_path {
-            Self::ConnectUnary
-        } else {
-            Self::Rest
+    pub fn of(headers: &HeaderMap, is_envd: bool) -> Self {
+        let unary = if is_envd { Self::ConnectUnary } else { Self::Rest };
+        match headers.get(CONTENT_TYPE) {
+            Some(kind) if kind.as_bytes().starts_with(b"application/connect+") => {
+                Self::ConnectStream(kind.clone())
+            }
+            Some(kind) if kind.as_bytes().starts_with(b"application/grpc") => {
+                Self::Grpc(kind.clone())
+            }
+            Some(_) | None => unary,
         }
     }
 }

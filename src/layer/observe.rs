@@ -209,6 +209,14 @@ fn loggable(path: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+/// The same for a path that was refused: an escape in it may hide the word, so what follows one is not shown.
+fn loggable_refused(path: &str) -> std::borrow::Cow<'_, str> {
+    match path.split_once('%') {
+        Some((plain, _)) => format!("{}%[redacted]", loggable(plain)).into(),
+        None => loggable(path),
+    }
+}
+
 /// What is logged of a request.
 struct Line {
     method: Method,
@@ -224,7 +232,8 @@ impl Line {
         if !failed && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let path = loggable(self.uri.path());
+        let refused = outcome.surface.is_none();
+        let path = if refused { loggable_refused } else { loggable }(self.uri.path());
         let principal = outcome.principal.as_deref();
         let request_id = id.to_str().unwrap_or_default();
         macro_rules! line {

@@ -49,9 +49,19 @@ pub enum Place {
 #[must_use]
 pub fn dialect<B>(request: &Request<B>) -> Dialect {
     let path = request.uri().path();
-    let is_rpc =
+    let is_envd =
         path.starts_with("/process.Process/") || path.starts_with("/filesystem.Filesystem/");
-    Dialect::of(request.headers(), is_rpc)
+    match is_rpc(path) {
+        true => Dialect::of(request.headers(), is_envd),
+        false => Dialect::Rest,
+    }
+}
+
+/// Whether a path is of the form `/package.Service/Method`, as Connect and gRPC have it and no route of the control plane does.
+fn is_rpc(path: &str) -> bool {
+    let mut segments = path.split('/').skip(1);
+    let service = segments.next().is_some_and(|service| service.contains('.'));
+    service && segments.next().is_some_and(|method| !method.is_empty()) && segments.next().is_none()
 }
 
 impl<'r> Subject<'r> {
@@ -225,3 +235,29 @@ pub const NO_SANDBOX: GatewayError = GatewayError::BadRequest(
     "sandbox_not_named",
     "No sandbox is named: use <port>-<id>.<domain>, or the E2b-Sandbox-Id and E2b-Sandbox-Port headers",
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_are_answered_as_calls() {
+        let of = |path: &str, kind: &str| {
+            let request =
+                Request::builder().uri(path).header("content-type", kind).body(()).unwrap();
+            dialect(&request)
+        };
+        for path in ["/sandboxes", "/v2/sandboxes", "/sandboxes/i1.x/pause", "/", "/a.b", "/a.b/"] {
+            for kind in ["application/json", "application/connect+json", "application/grpc"] {
+                assert_eq!(of(path, kind), Dialect::Rest, "{path} {kind}");
+            }
+        }
+        assert_eq!(of("/process.Process/List", "application/json"), Dialect::ConnectUnary);
+        assert_eq!(of("/v1.0/items", "application/json"), Dialect::Rest);
+        assert!(matches!(
+            of("/process.Process/Start", "application/connect+json"),
+            Dialect::ConnectStream(_)
+        ));
+        assert!(matches!(of("/grpc.Echo/Say", "application/grpc"), Dialect::Grpc(_)));
+    }
+}

@@ -28,7 +28,10 @@ use crate::credential::X_API_KEY;
 use crate::error::GatewayError;
 use crate::permit::{Control, Permit, Plan};
 use crate::principal::{Principal, Scope};
-use crate::request::{Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID};
+use crate::request::{
+    Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    traceparent,
+};
 use crate::route::{BodyEdit, Effect};
 
 /// Longest wait for all of a request body that is read to be changed.
@@ -114,6 +117,11 @@ impl Ask<'_> {
             head.remove(RANGE);
         }
         head.insert(HOST, inner.upstreams.control.host.clone());
+        if !head.contains_key(TRACEPARENT)
+            && let Some(started) = traceparent(&origin.request_id)
+        {
+            head.insert(TRACEPARENT, started);
+        }
         head.insert(X_REQUEST_ID, origin.request_id);
         head.insert(X_FORWARDED_FOR, origin.forwarded_for);
         head.insert(X_FORWARDED_PROTO, origin.proto);

@@ -18,7 +18,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const OWN_PREFIXES: [&[u8]; 3] = [b"x-coppice-", b"x-supabase-", b"x-forwarded-"];
 
 /// Names that are the gateway's own, select an identity or a target upstream, or change the method after it was judged.
-const OWN_NAMES: [&[u8]; 17] = [
+const OWN_NAMES: [&[u8]; 24] = [
     b"e2b-sandbox-id",
     b"e2b-sandbox-port",
     b"e2b-traffic-access-token",
@@ -26,10 +26,17 @@ const OWN_NAMES: [&[u8]; 17] = [
     b"x-access-token",
     b"x-admin-token",
     b"x-api-key",
+    b"cf-connecting-ip",
+    b"fastly-client-ip",
     b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-forwarded",
+    b"x-host",
     b"x-http-method",
     b"x-http-method-override",
     b"x-method-override",
+    b"x-original-forwarded-for",
+    b"x-original-host",
     b"x-original-url",
     b"x-real-ip",
     b"x-request-id",
@@ -124,7 +131,7 @@ fn belongs_in_a_head(name: &HeaderName) -> bool {
 /// Header names arrive in lower case; only the separators need folding.
 fn is_own(name: &[u8]) -> bool {
     match name.first() {
-        Some(b'x' | b'e' | b'f' | b't') => {}
+        Some(b'x' | b'c' | b'e' | b'f' | b't') => {}
         _ => return false,
     }
     OWN_PREFIXES.iter().any(|prefix| {

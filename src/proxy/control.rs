@@ -166,9 +166,12 @@ impl Ask<'_> {
         let twin =
             Twin::of(route.pattern).filter(|_| dialects.only_v1() || dialects.is_undecided());
         match (route.body, twin) {
-            (BodyEdit::Create, twin) => Some(Editing { creates: true, twin }),
-            (BodyEdit::None, Some(twin)) => Some(Editing { creates: false, twin: Some(twin) }),
-            (BodyEdit::None | BodyEdit::Fork | BodyEdit::Nested, _) => None,
+            (BodyEdit::Create, twin) => Some(Editing { payload: Payload::Create, twin }),
+            (BodyEdit::Fork, twin) => Some(Editing { payload: Payload::Fork, twin }),
+            (BodyEdit::None, Some(twin)) => {
+                Some(Editing { payload: Payload::Connect, twin: Some(twin) })
+            }
+            (BodyEdit::None | BodyEdit::Nested, _) => None,
         }
     }
 
@@ -213,10 +216,15 @@ impl Ask<'_> {
             tenant: caller.principal().map(|principal| &principal.tenant),
             may_mount: caller.scopes().allows(Scope::Admin),
         };
-        match (editing.creates, generation) {
-            (true, generation) => edit::create(sent, creator, generation),
-            (false, Generation::MappedDown) => edit::connect_v1(sent),
-            (false, Generation::AsSent) => Ok(sent.to_vec()),
+        match (editing.payload, generation) {
+            (Payload::Create, generation) => edit::create(sent, creator, generation),
+            // A fork takes its parent's metadata, marker included; what the caller writes may not change that.
+            (Payload::Fork, _) if sent.is_empty() => Ok(Vec::new()),
+            (Payload::Fork, generation) => {
+                edit::create(sent, Creator { tenant: None, ..creator }, generation)
+            }
+            (Payload::Connect, Generation::MappedDown) => edit::connect_v1(sent),
+            (Payload::Connect, Generation::AsSent) => Ok(sent.to_vec()),
         }
     }
 
@@ -250,8 +258,16 @@ impl Ask<'_> {
 /// What has to be done with a request body.
 #[derive(Clone, Copy)]
 struct Editing {
-    creates: bool,
+    payload: Payload,
     twin: Option<Twin>,
+}
+
+/// What a body that has to be read is.
+#[derive(Clone, Copy)]
+enum Payload {
+    Create,
+    Fork,
+    Connect,
 }
 
 const CODED_BODY: GatewayError =

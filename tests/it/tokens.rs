@@ -353,6 +353,19 @@ fn another_secret_signs_other_tokens() {
 }
 
 #[test]
+fn a_fork_cannot_be_given_another_tenants_marker() {
+    let world = World::new();
+    let (id, _) = world.create("exec");
+    world.simulator.clear_requests();
+    let body = r#"{"count":1,"metadata":{"coppice_tenant_id":"team-b","mine":"kept"}}"#;
+    let answer = world.ask("exec", Ask::post(&format!("/sandboxes/{id}/fork"), body));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let requests = world.simulator.requests();
+    let fork = requests.iter().find(|request| request.path.ends_with("/fork")).unwrap();
+    assert_eq!(fork.body, r#"{"count":1,"metadata":{"mine":"kept"}}"#);
+}
+
+#[test]
 fn forks_in_another_shape_show_no_token_of_the_upstream() {
     let upstream = Upstream::always(FORKS);
     let gateway = upstream.gateway();

@@ -67,6 +67,26 @@ fn a_sane_request_id_stays_and_others_are_replaced() {
 }
 
 #[test]
+fn a_trace_passes_or_starts_and_never_enters_a_sandbox_unasked() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let world = World::new();
+    let (id, _) = world.create("exec");
+    let sent = |ask: Ask| {
+        world.simulator.clear_requests();
+        let answer = ask.key(&key("exec")).send(world.control());
+        let requests = world.simulator.requests();
+        let traceparent = requests.last().unwrap().header("traceparent").map(str::to_owned);
+        (answer.header("x-request-id").unwrap().to_owned(), traceparent)
+    };
+    let (_, passed) = sent(Ask::get("/templates").header("traceparent", TRACE));
+    assert_eq!(passed.as_deref(), Some(TRACE));
+    let (request_id, started) = sent(Ask::get("/templates"));
+    assert_eq!(started, Some(format!("00-{request_id}-{}-00", &request_id[16..])));
+    let into = Ask::get("/any").host(&format!("8080-{id}.{}", crate::support::world::DOMAIN));
+    assert_eq!(sent(into).1, None);
+}
+
+#[test]
 fn only_trusted_proxies_say_where_a_request_came_from() {
     let forwarded = |ask: Ask| {
         ask.header("X-Forwarded-For", "203.0.113.7, 198.51.100.2")

@@ -5,8 +5,11 @@
 //! take a [`Permitted`] and nothing else, so a route that nobody authorised cannot be mounted. Pure: no I/O.
 //!
 //! ```compile_fail
-//! // Nobody else can write one.
-//! let forged = coppice_gateway::permit::Permit { plan: todo!() };
+//! # use coppice_gateway::permit::Permit;
+//! // Nobody else can write one, not even out of another.
+//! fn forged(permit: Permit) -> Permit {
+//!     Permit { ..permit }
+//! }
 //! ```
 
 use std::sync::Arc;

@@ -5,9 +5,9 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from harness import options, run
+from harness import options, raises_async, run
 
-from e2b import AsyncSandbox
+from e2b import AsyncSandbox, CommandExitException
 from e2b.sandbox.commands.command_handle import PtySize
 
 
@@ -31,6 +31,8 @@ async def main():
         except TimeoutError as late:
             raise AssertionError(f"what was typed did not come back, only {bytes(shown)!r}") from late
         assert await box.pty.kill(terminal.pid) is True
+        # Killed is not yet gone: its end says so.
+        await raises_async(CommandExitException, terminal.wait())
         assert await box.pty.kill(terminal.pid) is False
     finally:
         await box.kill()

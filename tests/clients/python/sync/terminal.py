@@ -4,9 +4,9 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from harness import options, run
+from harness import options, raises, run
 
-from e2b import Sandbox
+from e2b import CommandExitException, Sandbox
 from e2b.sandbox.commands.command_handle import PtySize
 
 
@@ -24,6 +24,8 @@ def main():
                 break
         assert b"typed-here" in shown, f"the terminal closed after {shown!r}"
         assert box.pty.kill(terminal.pid) is True
+        # Killed is not yet gone: its end says so.
+        raises(CommandExitException, terminal.wait)
         assert box.pty.kill(terminal.pid) is False
     finally:
         box.kill()

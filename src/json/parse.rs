@@ -203,7 +203,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The UTF-16 unit of `uXXXX`.
+    /// The UTF-16 unit of a `u` escape: four hexadecimal digits.
     fn unit(&mut self) -> Result<u32, JsonError> {
         self.expect(b'u')?;
         let mut unit = 0;

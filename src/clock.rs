@@ -3,8 +3,13 @@
 //! The only place that reads the system clock. Decisions that depend on time take a [`UnixTime`], so that tests can
 //! choose it.
 
+mod date;
+
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use date::BadDate;
 
 /// Seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -16,6 +21,15 @@ impl UnixTime {
     #[expect(clippy::disallowed_methods, reason = "this module is where the system clock is read")]
     pub fn now() -> Self {
         Self(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs())
+    }
+}
+
+impl FromStr for UnixTime {
+    type Err = BadDate;
+
+    /// Reads an RFC 3339 date.
+    fn from_str(text: &str) -> Result<Self, BadDate> {
+        date::read(text)
     }
 }
 

@@ -3,7 +3,6 @@
 //! Pure: text in, values out. Reading environment and files, watching and swapping sets happen elsewhere. No key text
 //! outlives parsing (a [`KeyEntry`] holds a digest), and no problem reported here quotes any part of a key.
 
-mod date;
 mod digest;
 mod json;
 mod line;

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod authn;
+pub mod callback;
 pub mod caller;
 pub mod cli;
 pub mod clock;

@@ -216,6 +216,8 @@ impl fmt::Debug for Scopes {
 pub enum Source {
     /// A key of the settings or the keys file.
     Static,
+    /// The answer of the operator's own service.
+    Callback,
     /// A sandbox token, standing for the key it was minted for.
     SandboxToken,
 }
@@ -226,6 +228,7 @@ impl Source {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Static => "static",
+            Self::Callback => "callback",
             Self::SandboxToken => "sandbox_token",
         }
     }
@@ -318,10 +321,14 @@ pub struct Principal {
     pub not_before: Option<UnixTime>,
     /// Not valid from here on.
     pub expires: Option<UnixTime>,
+    /// Sandboxes that may be active at once, where whoever vouches for it says so.
+    pub max_sandboxes: Option<u32>,
+    /// What vouches for it.
+    pub source: Source,
     /// What the upstream is told of it.
     pub vouched: Vouched,
     /// Fires when the key is removed.
-    pub revocation: Revocation,
+    pub revocation: Arc<Revocation>,
 }
 
 impl Principal {
@@ -335,67 +342,4 @@ impl Principal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn implication_is_a_chain() {
-        let table = [
-            (Scope::Read, "read"),
-            (Scope::Exec, "exec|read"),
-            (Scope::Owner, "exec|owner|read"),
-            (Scope::Admin, "admin|exec|owner|read"),
-        ];
-        for (granted, effective) in table {
-            let set = Scopes::default().with(granted);
-            assert_eq!(set.to_string(), granted.name());
-            assert_eq!(set.effective().to_string(), effective);
-        }
-        assert!(Scope::ALL.iter().all(|scope| !Scopes::default().allows(*scope)));
-    }
-
-    #[test]
-    fn scope_names_are_exact() {
-        for text in ["", "Read", "ADMIN", "write", " read", "read "] {
-            assert!(text.parse::<Scope>().is_err(), "{text:?}");
-        }
-        assert_eq!("owner".parse(), Ok(Scope::Owner));
-    }
-
-    #[test]
-    fn names_of_any_kind_can_be_vouched_for() {
-        let tenant = TenantId::parse("team-a").unwrap();
-        let key = KeyId::new("k1");
-        for (name, said) in
-            [(Some("ci"), "ci"), (Some("Zoë 100%"), "Zo%C3%AB%20100%25"), (None, "k1")]
-        {
-            let scopes = Scopes::default().with(Scope::Exec).with(Scope::Admin);
-            let vouched = Vouched::of(&tenant, name, &key, scopes);
-            assert_eq!(
-                (&vouched.name, &vouched.scopes),
-                (&said.parse().unwrap(), &"admin|exec".parse().unwrap())
-            );
-        }
-    }
-
-    #[test]
-    fn tenants_fit_every_list() {
-        for text in ["team-a", "a", "A.b_c/d@e", &"x".repeat(128)] {
-            assert!(TenantId::parse(text).is_ok(), "{text:?}");
-        }
-        for (text, why) in [
-            ("", BadTenant::Empty),
-            ("*", BadTenant::Wildcard),
-            (&*"x".repeat(129), BadTenant::TooLong),
-            ("a:b", BadTenant::Character),
-            ("a,b", BadTenant::Character),
-            ("a=b", BadTenant::Character),
-            ("a|b", BadTenant::Character),
-            ("a b", BadTenant::Character),
-            ("a\n", BadTenant::Character),
-            ("ä", BadTenant::Character),
-        ] {
-            assert_eq!(TenantId::parse(text), Err(why), "{text:?}");
-        }
-    }
-}
+mod tests;

@@ -128,7 +128,9 @@ fn encode(seal: &[u8; SEAL], principal: &Principal, sandbox: &SandboxId) -> Stri
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::principal::{Revocation, Scopes, TenantId, Vouched};
+    use std::sync::Arc;
+
+    use crate::principal::{Scopes, Source, TenantId, Vouched};
 
     pub(crate) fn principal(tenant: &str, key: &str) -> Principal {
         let (tenant, key) = (TenantId::parse(tenant).unwrap(), KeyId::new(key));
@@ -140,7 +142,9 @@ pub(crate) mod tests {
             scopes: Scopes::ALL,
             not_before: None,
             expires: None,
-            revocation: Revocation::default(),
+            max_sandboxes: None,
+            source: Source::Static,
+            revocation: Arc::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::{KeyDigest, KeyEntry, KeyFault, KeyProblem, Place, date, parse_key, parse_scopes};
+use super::{KeyDigest, KeyEntry, KeyFault, KeyProblem, Place, parse_key, parse_scopes};
 use crate::clock::UnixTime;
 use crate::principal::TenantId;
 
@@ -216,7 +216,7 @@ fn string(field: &'static str, value: &str) -> Result<Zeroizing<String>, KeyFaul
 }
 
 fn parse_date(field: &'static str, value: &str) -> Result<UnixTime, KeyFault> {
-    date::parse(&string(field, value)?).map_err(|bad| KeyFault::Date(field, bad))
+    string(field, value)?.parse().map_err(|bad| KeyFault::Date(field, bad))
 }
 
 fn parse_name(text: &str) -> Result<Arc<str>, KeyFault> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::BadDigest;
-use super::date::BadDate;
+use crate::clock::BadDate;
 use crate::principal::{BadTenant, TenantId};
 
 /// Where an entry was written.

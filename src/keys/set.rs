@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::digest::DigestHash;
 use super::{KeyDigest, KeyEntry, KeyFault, KeyProblem};
-use crate::principal::{KeyId, Principal, Revocation, Scope, TenantId, Vouched};
+use crate::principal::{KeyId, Principal, Scope, Source, TenantId, Vouched};
 
 /// The keys in force.
 #[derive(Default)]
@@ -146,7 +146,9 @@ fn principal(entry: KeyEntry) -> Principal {
         scopes: entry.scopes,
         not_before: entry.not_before,
         expires: entry.expires,
-        revocation: Revocation::default(),
+        max_sandboxes: None,
+        source: Source::Static,
+        revocation: Arc::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::source::{self, Import};
 pub(crate) const RANKS: &[&[&str]] = &[
     &["clock", "json", "lifecycle", "secret", "target"],
     &["credential", "principal", "route"],
-    &["caller", "error", "keys", "policy", "request", "sandbox", "token"],
+    &["callback", "caller", "error", "keys", "policy", "request", "sandbox", "token"],
     &["authn", "directory", "permit"],
     &["proxy"],
     &["endpoint", "layer", "listener"],
@@ -68,7 +68,7 @@ const WALLS: &[(&str, Where, &str)] = &[
         Only(&["src/cli*", "src/config/sources.rs", "src/main.rs"]),
         "everything else is given its settings",
     ),
-    ("reqwest", Only(&["src/cli/*"]), "the gateway itself talks through the pool"),
+    ("reqwest", Only(&["src/callback/*", "src/cli/*"]), "requests are forwarded through the pool"),
     ("serde_json", Never(&["src/json*"]), "a reader that drops a duplicate key can't guard one"),
     ("crate::keys", Never(&["src/proxy*"]), "the forwarder knows callers, not keys"),
     ("axum", Never(PURE), "what decides does no I/O"),

@@ -2,7 +2,7 @@
 //!
 //! Strict: both time and offset are required, and the day must exist. Fractions of a second are cut off.
 
-use crate::clock::UnixTime;
+use super::UnixTime;
 
 /// A text that is no date.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,7 +10,7 @@ use crate::clock::UnixTime;
 pub struct BadDate;
 
 /// Reads a date.
-pub(super) fn parse(text: &str) -> Result<UnixTime, BadDate> {
+pub(super) fn read(text: &str) -> Result<UnixTime, BadDate> {
     let mut rest = text.as_bytes();
     let year = number(&mut rest, 4)?;
     literal(&mut rest, b"-")?;
@@ -107,7 +107,7 @@ mod tests {
         for seconds in
             [0, 1, 951_782_400, 951_868_799, 1_767_225_599, 4_107_542_400, 253_402_300_799]
         {
-            assert_eq!(parse(&UnixTime(seconds).to_string()), Ok(UnixTime(seconds)));
+            assert_eq!(read(&UnixTime(seconds).to_string()), Ok(UnixTime(seconds)));
         }
     }
 
@@ -118,7 +118,7 @@ mod tests {
             ("1970-01-01T00:00:00-00:30", 1800),
             ("1970-01-01t00:00:01.999999z", 1),
         ] {
-            assert_eq!(parse(text), Ok(UnixTime(seconds)), "{text}");
+            assert_eq!(read(text), Ok(UnixTime(seconds)), "{text}");
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
             "2026-1-01T00:00:00Z",
             "never",
         ] {
-            assert_eq!(parse(text), Err(BadDate), "{text}");
+            assert_eq!(read(text), Err(BadDate), "{text}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use crate::authn::{Authenticator, KeyRing, Scheme};
+use crate::authn::{Authenticator, KeyRing};
 use crate::config::{Authentication, Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
 use crate::directory::Directory;
 use crate::layer::auth::Gate;
@@ -143,12 +143,12 @@ fn bind_all(settings: &Settings, workers: usize) -> Result<Sockets, StartError> 
 }
 
 fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shared, StartError> {
-    let schemes = match settings.auth.authentication {
-        Authentication::Open => Vec::new(),
-        Authentication::Keys => vec![Scheme::StaticKeys(Arc::clone(&keys))],
+    let keys = match settings.auth.authentication {
+        Authentication::Open => None,
+        Authentication::Keys => Some(keys),
     };
     let sealer = sealer(settings).map_err(StartError::State)?;
-    let authenticator = Authenticator::new(schemes, keys, sealer, settings.auth.precedence);
+    let authenticator = Authenticator::new(keys, None, sealer, settings.auth.precedence);
     let server = &settings.server;
     let origins = server.cors_origins.iter();
     let origins =
@@ -176,7 +176,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
             },
             max_streams: server.max_streams,
         },
-        trusted_proxies: server.trusted_proxies.clone(),
+        trusted_proxies: server.trusted_proxies.as_slice().into(),
         places: Arc::new(Semaphore::new(server.max_connections.get())),
         phases,
     })

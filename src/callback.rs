@@ -41,3 +41,48 @@ pub enum Refusal {
     /// It did not answer in time or not soundly. The cause is in the log.
     Unavailable(WhenUnavailable),
 }
+
+// STUB
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Callback;
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Line;
+#[allow(missing_docs, unused_variables, clippy::todo, clippy::unused_async)]
+impl Callback {
+    pub fn new(settings: Settings) -> std::io::Result<Self> {
+        todo!()
+    }
+    pub fn line(&self) -> std::io::Result<Line> {
+        todo!()
+    }
+    pub fn remembered(
+        &self,
+        question: &Question<'_>,
+        now: crate::clock::UnixTime,
+    ) -> Option<Verdict> {
+        todo!()
+    }
+    pub async fn ask(&self, line: &Line, question: &Question<'_>) -> Verdict {
+        todo!()
+    }
+    pub fn has_admitted(&self, credential: &crate::credential::Credential<'_>) -> bool {
+        todo!()
+    }
+    pub fn holder(
+        &self,
+        tenant: &crate::principal::TenantId,
+        name: &Arc<str>,
+        key: &crate::principal::KeyId,
+        scopes: crate::principal::Scopes,
+    ) -> Option<Arc<Principal>> {
+        todo!()
+    }
+    pub fn flush(&self) {
+        todo!()
+    }
+    pub fn purge(&self, key: &crate::principal::KeyId) -> std::io::Result<bool> {
+        todo!()
+    }
+}

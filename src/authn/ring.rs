@@ -9,7 +9,7 @@ use crate::keys::{KeyDigest, KeySet};
 use crate::principal::{KeyId, Principal};
 
 /// The key set in force. Readers take a snapshot without locking.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KeyRing {
     keys: ArcSwap<KeySet>,
 }

@@ -35,7 +35,7 @@ pub(super) async fn whoami(Who(caller): Who) -> Json<WhoAmI> {
     Json(match &caller {
         Caller::Open | Caller::Anonymous => nobody(&caller),
         Caller::Key(principal, kind) => {
-            somebody(principal, caller.scopes(), Source::Static, Some(kind.name()))
+            somebody(principal, caller.scopes(), principal.source, Some(kind.name()))
         }
         Caller::Token(principal, _) | Caller::Signature(principal, _) => {
             somebody(principal, caller.scopes(), Source::SandboxToken, None)

@@ -12,7 +12,7 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use crate::authn::{Authenticator, KeyRing, Scheme};
-use crate::config::{Authentication, Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
+use crate::config::{Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
 use crate::directory::Directory;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
@@ -143,9 +143,10 @@ fn bind_all(settings: &Settings, workers: usize) -> Result<Sockets, StartError> 
 }
 
 fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shared, StartError> {
-    let schemes = match settings.auth.authentication {
-        Authentication::Open => Vec::new(),
-        Authentication::Keys => vec![Scheme::StaticKeys(Arc::clone(&keys))],
+    let schemes = if settings.auth.is_open() {
+        Vec::new()
+    } else {
+        vec![Scheme::StaticKeys(Arc::clone(&keys))]
     };
     let sealer = sealer(settings).map_err(StartError::State)?;
     let authenticator = Authenticator::new(schemes, keys, sealer, settings.auth.precedence);

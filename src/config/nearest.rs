@@ -16,11 +16,11 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Whether the words of `name` are those of `candidate`, in order, with some left out.
+/// Whether the words of `name` are those of `candidate`, in order, with some left out. Two words say too little.
 fn shortens(name: &str, candidate: &str) -> bool {
     let words = |text| str::split(text, ['.', '_']);
     let mut rest = words(candidate);
-    words(name).all(|word| rest.any(|other| other == word))
+    words(name).count() > 2 && words(name).all(|word| rest.any(|other| other == word))
 }
 
 /// How many characters to insert, delete or replace (Levenshtein).
@@ -61,9 +61,9 @@ mod tests {
         assert_eq!(nearest("worker", names), Some("workers"));
         assert_eq!(nearest("frobnicate", names), None);
         assert_eq!(nearest("", names), None);
-        let names = ["CALLBACK_URL", "CALLBACK_CACHE_TTL", "CALLBACK_CACHE_BY"];
-        assert_eq!(nearest("CALLBACK_TTL", names), Some("CALLBACK_CACHE_TTL"));
-        assert_eq!(nearest("CALLBACK_ULR", names), Some("CALLBACK_URL"));
-        assert_eq!(nearest("CALLBACK", names), Some("CALLBACK_URL"));
+        let names = ["auth.callback.url", "auth.callback.cache_ttl", "server.one_port"];
+        assert_eq!(nearest("auth.callback.ttl", names), Some("auth.callback.cache_ttl"));
+        assert_eq!(nearest("auth.callback.ulr", names), Some("auth.callback.url"));
+        assert_eq!(nearest("server.port", names), None);
     }
 }

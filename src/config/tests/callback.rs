@@ -164,7 +164,7 @@ fn a_misspelt_name_stops_the_start() {
     for (name, hint) in [
         ("AUTH_CALLBACK_TTL", "; did you mean AUTH_CALLBACK_CACHE_TTL?"),
         ("AUTH_CALLBACK_ULR", "; did you mean AUTH_CALLBACK_URL?"),
-        ("AUTH_CALLBACK", "; did you mean AUTH_CALLBACK_URL?"),
+        ("AUTH_CALLBACKURL", "; did you mean AUTH_CALLBACK_URL?"),
         ("COPPICE_AUTH_CALLBACK_URL", "; did you mean AUTH_CALLBACK_URL?"),
         ("AUTH_CALLBACK_FROBNICATION", ""),
     ] {

@@ -133,7 +133,6 @@ fn head(status: u16, lines: &[(&'static str, &'static str)]) -> Result<Head, Fai
     Ok(Head { status, headers: headers.collect() })
 }
 
-
 fn allow(control: &'static str) -> Result<Head, Failure> {
     head(200, &[("x-auth-tenant", "team-a"), ("x-auth-user", "ada"), ("cache-control", control)])
 }

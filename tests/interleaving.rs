@@ -4,5 +4,7 @@
 //! take theirs from `super::sync`, which here is another one. Each `interleaving/*.rs` brings the files of one part of the
 //! gateway and their properties.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on should fail there")]
+
 #[path = "interleaving/callback.rs"]
 mod callback;

@@ -28,6 +28,9 @@ const CLIENT: HeaderName = HeaderName::from_static("x-request-ip");
 
 /// Longest head read, in bytes of names and values.
 const MAX_HEAD: usize = 64 << 10;
+/// How long a connection waits to be used again. Common servers close theirs after five seconds, and a question that
+/// crosses with that is not sent again.
+const IDLE: Duration = Duration::from_secs(4);
 /// Most of a body that is read so that its connection can be used again, in bytes.
 const MAX_DRAIN: usize = 64 << 10;
 /// How long that may take.
@@ -87,6 +90,7 @@ impl Line {
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
+            .pool_idle_timeout(IDLE)
             .connect_timeout(settings.connect_timeout);
         let url = settings.url.expose().clone();
         let builder = if url.scheme() == "https" {
@@ -107,7 +111,9 @@ impl Line {
 
     /// Sees to it that the connection can be used again, without anybody waiting for that.
     fn drain(&self, response: Response) {
-        if response.content_length() == Some(0) {
+        // Nothing to read, or nothing that is worth it.
+        if response.content_length().is_some_and(|length| length == 0 || length > MAX_DRAIN as u64)
+        {
             return;
         }
         let Ok(place) = Arc::clone(&self.drains).try_acquire_owned() else { return };

@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(identity(&[(header, value)]), Err((*header).to_owned()), "{shown}");
         }
         for header in ["x-auth-tenant", "x-auth-user", "x-auth-scopes"] {
-            for twice in [[b"read", b"read"], [b"read", &b"    "]] {
+            for twice in [[b"read", b"read"], [b"read", b"    "]] {
                 let lines = twice.map(|value| (header, &value[..]));
                 assert_eq!(identity(&lines), Err(header.to_owned()));
             }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::principals::is_callback_id;
 use crate::principal::KeyId;
@@ -49,7 +49,7 @@ pub(super) fn write(directory: &Path, mut ids: Vec<KeyId>) -> io::Result<()> {
     write().map_err(|error| at(&path, &error))
 }
 
-fn at(path: &PathBuf, error: &io::Error) -> io::Error {
+fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

@@ -1,161 +1,16 @@
 //! Sharing, remembering, forgetting and giving up, with a service that the test plays and time that it moves.
 
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::Mutex;
-use std::time::Duration;
+pub(in crate::callback) mod stage;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
-use tokio::sync::{mpsc, oneshot};
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use tokio::time::Instant;
 
 use super::*;
-use crate::callback::settings::{CacheBy, DefaultIdentity, Passed, WhenUnavailable};
-use crate::callback::{CallbackUrl, Tls};
 use crate::credential::{Credential, Kind};
-use crate::principal::{Principal, Scopes, TenantId};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-pub(in crate::callback) fn settings() -> Settings {
-    Settings {
-        url: CallbackUrl::parse("http://127.0.0.1:1/verify").unwrap(),
-        tls: Tls::default(),
-        connect_timeout: SECOND,
-        timeout: 5 * SECOND,
-        pass: Passed::default(),
-        when_unavailable: WhenUnavailable::InternalError,
-        cache_ttl: Duration::ZERO,
-        cache_by: CacheBy::Request,
-        stale_if_error: Duration::ZERO,
-        max_calls: NonZeroUsize::new(64).unwrap(),
-        client_budget: NonZeroU32::new(20).unwrap(),
-        breaker_failures: NonZeroU32::new(3).unwrap(),
-        breaker_pause: 10 * SECOND,
-        default: DefaultIdentity {
-            tenant: TenantId::parse("callback").unwrap(),
-            name: "callback".into(),
-            scopes: Scopes::ALL,
-        },
-        state_dir: None,
-    }
-}
-
-type Reply = oneshot::Sender<Result<Head, Failure>>;
-
-/// A service whose calls the test sees and answers.
-#[derive(Clone)]
-struct Played(mpsc::UnboundedSender<Reply>);
-
-impl Ask for Played {
-    async fn call(&self, _: HeaderMap) -> Result<Head, Failure> {
-        let (reply, replied) = oneshot::channel();
-        self.0.send(reply).unwrap();
-        replied.await.unwrap_or_else(|_| Err(Failure::Transport("hung up".to_owned())))
-    }
-}
-
-struct Stage {
-    desk: Arc<Desk>,
-    line: Played,
-    calls: tokio::sync::Mutex<mpsc::UnboundedReceiver<Reply>>,
-    /// How many calls were seen.
-    seen: Mutex<usize>,
-}
-
-fn stage(settings: Settings) -> Arc<Stage> {
-    let (line, calls) = mpsc::unbounded_channel();
-    let desk = crate::callback::Callback::new(settings).unwrap().desk;
-    let calls = tokio::sync::Mutex::new(calls);
-    Arc::new(Stage { desk, line: Played(line), calls, seen: Mutex::new(0) })
-}
-
-impl Stage {
-    /// Asks with a credential, from an address that ends in `from`.
-    fn ask(self: &Arc<Self>, text: &'static str, from: u8) -> tokio::task::JoinHandle<Verdict> {
-        let stage = Arc::clone(self);
-        tokio::spawn(async move {
-            with(text, from, async |question| stage.desk.ask(&stage.line, question).await).await
-        })
-    }
-
-    /// The next call, once it is made.
-    async fn call(&self) -> Reply {
-        let reply = self.calls.lock().await.recv().await.unwrap();
-        *self.seen.lock().unwrap() += 1;
-        reply
-    }
-
-    async fn asked(self: &Arc<Self>, text: &'static str, answer: Result<Head, Failure>) -> Verdict {
-        let asked = self.ask(text, 1);
-        tokio::select! {
-            reply = self.call() => drop(reply.send(answer)),
-            () = async { while !asked.is_finished() { tokio::task::yield_now().await } } => {}
-        }
-        asked.await.unwrap()
-    }
-
-    async fn remembered(&self, text: &'static str) -> Option<Verdict> {
-        let find = async |question: &Question<'_>| {
-            self.desk.remembered(&self.desk.keys.answer(question), UnixTime::now())
-        };
-        with(text, 1, find).await
-    }
-
-    fn seen(&self) -> usize {
-        *self.seen.lock().unwrap()
-    }
-}
-
-async fn with<T>(text: &str, from: u8, then: impl AsyncFnOnce(&Question<'_>) -> T) -> T {
-    let id = HeaderValue::from_static("r");
-    let question = Question {
-        credential: Credential::new(Kind::Bearer, text),
-        method: &Method::GET,
-        path: "/sandboxes",
-        host: None,
-        request_id: &id,
-        client: Some([127, 0, 0, from].into()),
-    };
-    then(&question).await
-}
-
-/// Lets everything run that can.
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn head(status: u16, lines: &[(&'static str, &'static str)]) -> Result<Head, Failure> {
-    let headers = lines
-        .iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-    let status = StatusCode::from_u16(status).unwrap();
-    Ok(Head { status, headers: headers.collect() })
-}
-
-fn allow(control: &'static str) -> Result<Head, Failure> {
-    head(200, &[("x-auth-tenant", "team-a"), ("x-auth-user", "ada"), ("cache-control", control)])
-}
-
-fn failure() -> Result<Head, Failure> {
-    Err(Failure::Transport("connection refused".to_owned()))
-}
-
-fn known(verdict: Verdict) -> Option<Arc<Principal>> {
-    match verdict {
-        Verdict::Known(principal) => Some(principal),
-        Verdict::Refused(_) => None,
-    }
-}
-
-fn refused(verdict: Verdict) -> Option<Refusal> {
-    match verdict {
-        Verdict::Known(_) => None,
-        Verdict::Refused(refusal) => Some(refusal),
-    }
-}
-
-const UNAVAILABLE: Option<Refusal> = Some(Refusal::Unavailable(WhenUnavailable::InternalError));
+use stage::{
+    SECOND, UNAVAILABLE, allow, failure, head, known, refused, settings, settle, stage, with,
+};
 
 #[tokio::test(start_paused = true)]
 async fn an_identity_is_remembered_for_as_long_as_the_answer_says() {

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::callback::asking::tests::settings;
+use crate::callback::asking::tests::stage::settings;
 use crate::callback::{Callback, CallbackUrl, Probe};
 use crate::credential::Credential;
 

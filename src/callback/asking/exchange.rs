@@ -1,0 +1,114 @@
+//! One call within its bounds, and what is learnt from it.
+
+use http::HeaderMap;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Desk, Outcome};
+use crate::callback::Verdict;
+use crate::callback::answer::Answer;
+use crate::callback::budget::Client;
+use crate::callback::call::{Ask, Failure, Head};
+use crate::callback::freshness::Freshness;
+use crate::callback::key::AnswerKey;
+use crate::callback::ledger::Epoch;
+use crate::callback::settings::Settings;
+
+impl Desk {
+    /// Makes one call that was paid for, within its bounds, and remembers what it brings.
+    pub(super) async fn call(
+        &self,
+        key: AnswerKey,
+        line: &impl Ask,
+        headers: Result<HeaderMap, Failure>,
+        client: &Client,
+    ) -> Outcome {
+        let (began, answer) = self.exchange(line, headers, client).await;
+        let (shared, excused) = (true, false);
+        let Some(answer) = answer else {
+            client.give_back();
+            return Outcome { verdict: Some(self.unavailable()), began, shared, excused: true };
+        };
+        let refused = |refusal| Some(Verdict::Refused(refusal));
+        let (verdict, shared) = match answer {
+            Answer::Allowed(identity, freshness) => {
+                client.give_back();
+                let principal = self.principals.admit(began, identity);
+                if let Some(principal) = &principal {
+                    self.memory.allow(key, began, principal, freshness);
+                }
+                (principal.map(Verdict::Known), freshness != Freshness::NotShared)
+            }
+            Answer::Denied(refusal, freshness) => {
+                self.memory.deny(key, began, &refusal, freshness);
+                (refused(refusal), freshness != Freshness::NotShared)
+            }
+            Answer::Refused(refusal) => {
+                self.memory.forget(&key);
+                (refused(refusal), true)
+            }
+            Answer::Ailing(refusal) => {
+                client.give_back();
+                return Outcome { verdict: refused(refusal), began, shared, excused: true };
+            }
+            Answer::Nonsense(header) => {
+                client.give_back();
+                self.memory.forget(&key);
+                tracing::warn!(url = %self.settings.url, %header, "the auth callback sent a header that makes no sense");
+                (Some(self.unavailable()), true)
+            }
+        };
+        Outcome { verdict, began, shared, excused }
+    }
+
+    /// The answer to one call and when it began; none, with the cause in the log, where there is none.
+    async fn exchange(
+        &self,
+        line: &impl Ask,
+        headers: Result<HeaderMap, Failure>,
+        client: &Client,
+    ) -> (Epoch, Option<Answer>) {
+        let url = &self.settings.url;
+        let asked = Instant::now();
+        let deadline = asked + self.settings.timeout;
+        let unasked = |cause: &str| {
+            tracing::debug!(%url, cause, "the auth callback was not asked");
+            (self.principals.begin(), None)
+        };
+        let headers = match headers {
+            Ok(headers) => headers,
+            Err(failure) => return unasked(&failure.to_string()),
+        };
+        if self.breaker.is_open() {
+            return unasked("it is left alone for a while");
+        }
+        let place = timeout_at(deadline, self.budgets.place(client)).await;
+        // A place that comes free in the last moment is of no use.
+        let in_time = place.ok().flatten().filter(|_| Instant::now() < deadline);
+        let Some(_place) = in_time else {
+            tracing::warn!(%url, "no place for a call to the auth callback came free in time");
+            return (self.principals.begin(), None);
+        };
+        let Some(pass) = self.breaker.enter() else {
+            return unasked("it is left alone for a while");
+        };
+        let (began, started) = (self.principals.begin(), Instant::now());
+        let failure = match timeout_at(deadline, line.call(headers)).await {
+            Ok(Ok(Head { status, headers })) => {
+                pass.answered();
+                let Settings { default, pass, .. } = &self.settings;
+                return (began, Some(Answer::read(status, &headers, default, *pass)));
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Timeout,
+        };
+        match failure {
+            // Whoever had to wait that long for a place says little of how fast the service is.
+            Failure::Timeout if started - asked > self.settings.timeout / 2 => {}
+            // That may be one credential's own doing, and must not keep the others out.
+            Failure::HeadTooLarge => pass.answered(),
+            Failure::Timeout | Failure::Transport(_) | Failure::Unsendable => pass.failed(),
+        }
+        tracing::warn!(%url, cause = %failure, "the auth callback did not answer");
+        (began, None)
+    }
+}

@@ -39,7 +39,7 @@ use self::asking::Desk;
 use self::call::{Ask, Head};
 use crate::clock::UnixTime;
 use crate::credential::Credential;
-use crate::principal::{KeyId, Principal, TenantId};
+use crate::principal::{KeyId, Principal, Scopes, TenantId};
 
 /// What the service says of a credential, or what its silence means.
 #[derive(Clone, Debug)]
@@ -129,11 +129,23 @@ impl Callback {
         self.desk.memory.has_admitted(&self.desk.keys.text(credential))
     }
 
-    /// The principal that a sandbox token of a callback identity names, with the scope exec. `None` when `key` is not
-    /// that identity's, or was purged.
+    /// The principal that a sandbox token of a callback identity names, with the scopes that the token stands for.
+    /// `None` when `key` is not that identity's, or was purged.
     #[must_use]
-    pub fn holder(&self, tenant: &TenantId, name: &str, key: &KeyId) -> Option<Arc<Principal>> {
-        self.desk.principals.holder(tenant, name, key)
+    pub fn holder(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        key: &KeyId,
+        scopes: Scopes,
+    ) -> Option<Arc<Principal>> {
+        self.desk.principals.holder(tenant, name, key, scopes)
+    }
+
+    /// Whether an id has the form of those that callback principals have.
+    #[must_use]
+    pub fn is_principal(key: &KeyId) -> bool {
+        principals::is_callback_id(key.as_str())
     }
 
     /// Forgets every answer, those of calls under way included. Sandbox tokens and open streams stay.

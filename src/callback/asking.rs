@@ -127,7 +127,7 @@ impl Desk {
         let client = self.budgets.client(question.client);
         let mut start = None;
         let seat = Flights::join(&self.flights, key, || {
-            client.pay().then(|| {
+            client.can_pay().then(|| {
                 let (announce, landed) = watch::channel(None);
                 start = Some(announce);
                 Flight { landed, task: OnceLock::new() }
@@ -176,7 +176,7 @@ impl Desk {
         question: &Question<'_>,
     ) -> Waited {
         let client = self.budgets.client(question.client);
-        if !client.pay() {
+        if !client.can_pay() {
             return Waited::Unpaid;
         }
         Waited::Landed(self.call(key, line, call::headers(question), &client).await)

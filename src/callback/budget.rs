@@ -97,21 +97,33 @@ struct Bucket {
     at: Instant,
 }
 
+/// What one call cost. Dropped, it is spent.
+#[must_use]
+pub(super) struct Paid<'a>(&'a Client);
+
+impl Paid<'_> {
+    /// The call cost nothing after all.
+    pub(super) fn give_back(self) {
+        let Self(client) = self;
+        let mut bucket = client.filled();
+        bucket.left = (bucket.left + 1.0).min(client.size);
+    }
+}
+
 impl Client {
-    /// Pays for a call. Whether that was possible.
-    pub(super) fn pay(&self) -> bool {
-        let mut bucket = self.filled();
-        let can = bucket.left >= 1.0;
-        if can {
-            bucket.left -= 1.0;
-        }
-        can
+    /// Whether a call could be paid for now.
+    pub(super) fn can_pay(&self) -> bool {
+        self.filled().left >= 1.0
     }
 
-    /// The call cost nothing after all.
-    pub(super) fn give_back(&self) {
+    /// Pays for a call that is about to be made, if that is possible.
+    pub(super) fn pay(&self) -> Option<Paid<'_>> {
         let mut bucket = self.filled();
-        bucket.left = (bucket.left + 1.0).min(self.size);
+        if bucket.left < 1.0 {
+            return None;
+        }
+        bucket.left -= 1.0;
+        Some(Paid(self))
     }
 
     fn filled(&self) -> MutexGuard<'_, Bucket> {
@@ -136,16 +148,19 @@ mod tests {
     async fn what_is_spent_comes_back_in_ten_seconds() {
         let budgets = budgets(2, 2);
         let client = budgets.client("192.0.2.1".parse().ok());
-        assert!(client.pay() && client.pay() && !client.pay());
+        let pay = || client.pay().is_some();
+        assert!(pay() && client.can_pay() && pay() && !pay());
         tokio::time::advance(Duration::from_millis(4_999)).await;
-        assert!(!client.pay());
+        assert!(!client.can_pay() && !pay());
         tokio::time::advance(Duration::from_millis(2)).await;
-        assert!(client.pay() && !client.pay());
-        client.give_back();
-        assert!(client.pay() && !client.pay());
+        let paid = client.pay().unwrap();
+        assert!(!pay());
+        paid.give_back();
+        let paid = client.pay().unwrap();
+        assert!(!pay());
         tokio::time::advance(REFILL * 5).await;
-        client.give_back();
-        assert!(client.pay() && client.pay() && !client.pay());
+        paid.give_back();
+        assert!(pay() && pay() && !pay());
     }
 
     #[tokio::test(start_paused = true)]
@@ -163,7 +178,7 @@ mod tests {
         ];
         for (address, has_budget) in table {
             let parsed = address.map(|address| address.parse().unwrap());
-            assert_eq!(budgets.client(parsed).pay(), has_budget, "{address:?}");
+            assert_eq!(budgets.client(parsed).pay().is_some(), has_budget, "{address:?}");
         }
     }
 

@@ -176,7 +176,7 @@ pub(super) fn headers(question: &Question<'_>) -> Result<HeaderMap, Failure> {
     headers.insert(METHOD, value(method.as_str().as_bytes())?);
     headers.insert(REQUEST_ID, (*request_id).clone());
     if let Some(host) = host {
-        headers.insert(HOST, (*host).clone());
+        headers.insert(HOST, value(host.as_bytes())?);
     }
     if let Some(client) = client {
         headers.insert(CLIENT, value(client.to_canonical().to_string().as_bytes())?);

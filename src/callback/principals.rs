@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::identity::Identity;
 use super::ledger::{Epoch, Ledger, Revoke};
 use super::purged;
-use crate::principal::{KeyId, Principal, Revocation, Scope, Scopes, Source, TenantId, Vouched};
+use crate::principal::{KeyId, Principal, Revocation, Scopes, Source, TenantId, Vouched};
 
 /// Principals of sandbox tokens that are kept made.
 const HOLDERS: u64 = 10_000;
@@ -80,9 +80,11 @@ impl Principals {
         tenant: &TenantId,
         name: &str,
         key: &KeyId,
+        scopes: Scopes,
     ) -> Option<Arc<Principal>> {
         let is_named = |held: &Arc<Principal>| {
             held.tenant == *tenant
+                && held.scopes == scopes
                 && held.name.as_deref() == Some(name)
                 && !held.revocation.is_revoked()
         };
@@ -96,7 +98,7 @@ impl Principals {
         let identity = Identity {
             tenant: tenant.clone(),
             name: name.into(),
-            scopes: Scopes::default().with(Scope::Exec),
+            scopes,
             max_sandboxes: None,
             expires: None,
         };
@@ -162,6 +164,7 @@ fn principal(identity: Identity, key: KeyId, revocation: Arc<Revocation>) -> Pri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::principal::Scope;
 
     fn identity(tenant: &str, name: &str) -> Identity {
         let tenant = TenantId::parse(tenant).unwrap();
@@ -213,20 +216,23 @@ mod tests {
     fn a_token_is_held_by_whom_it_names_until_the_purge() {
         let principals = Principals::new(None).unwrap();
         let ada = admit(&principals, "team-a", "ada");
-        let team = |name| TenantId::parse(name).unwrap();
+        let scopes = Scopes::default().with(Scope::Exec);
+        let holder = |tenant, name, key| {
+            principals.holder(&TenantId::parse(tenant).unwrap(), name, key, scopes)
+        };
         for _ in 0..2 {
-            let held = principals.holder(&team("team-a"), "ada", &ada.key).unwrap();
+            let held = holder("team-a", "ada", &ada.key).unwrap();
             assert!(Arc::ptr_eq(&held.revocation, &ada.revocation));
             assert!(held.scopes.allows(Scope::Exec) && !held.scopes.allows(Scope::Owner));
-            assert!(principals.holder(&team("team-a"), "bob", &ada.key).is_none());
-            assert!(principals.holder(&team("team-b"), "ada", &ada.key).is_none());
+            assert!(holder("team-a", "bob", &ada.key).is_none());
+            assert!(holder("team-b", "ada", &ada.key).is_none());
         }
         principals.flush();
-        assert!(principals.holder(&team("team-a"), "ada", &ada.key).is_some());
+        assert!(holder("team-a", "ada", &ada.key).is_some());
         principals.purge(&ada.key).unwrap();
-        assert!(principals.holder(&team("team-a"), "ada", &ada.key).is_none());
+        assert!(holder("team-a", "ada", &ada.key).is_none());
         let next = admit(&principals, "team-a", "ada");
-        assert!(principals.holder(&team("team-a"), "ada", &next.key).is_some());
+        assert!(holder("team-a", "ada", &next.key).is_some());
     }
 
     #[test]

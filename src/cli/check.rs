@@ -1,5 +1,7 @@
 //! `check`: loads every setting and file and says what is wrong with them. Starts nothing.
 
+mod live;
+
 use std::collections::BTreeSet;
 
 use super::Exit;
@@ -7,14 +9,22 @@ use super::output::{complain, print, rows};
 use crate::callback;
 use crate::config::{Loaded, Settings, Sources};
 
-/// Prints a summary, or every problem.
+/// Prints a summary, or every problem. With `live`, the services that the settings name are asked too.
 pub(super) fn run(sources: &Sources, live: bool) -> Exit {
     match Settings::load(sources, None) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));
             }
-            print(&summary(&loaded))
+            let printed = print(&summary(&loaded));
+            match loaded.settings.auth.callback.as_ref().filter(|_| live).map(live::callback) {
+                Some(Ok(line)) => print(&rows(&[("auth callback, live", line)])),
+                Some(Err(problem)) => {
+                    complain(&problem);
+                    Exit::Failed
+                }
+                None => printed,
+            }
         }
         Err(problems) => {
             complain(&problems.to_string());

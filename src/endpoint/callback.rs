@@ -2,6 +2,7 @@
 //!
 //! Both are about this process: replicas are told one by one.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -9,6 +10,7 @@ use http::StatusCode;
 
 use super::{OwnError, Who};
 use crate::authn::Authenticator;
+use crate::callback::Callback;
 use crate::error::GatewayError;
 use crate::principal::KeyId;
 
@@ -30,12 +32,18 @@ pub(super) async fn purge(
 ) -> Result<StatusCode, OwnError> {
     let callback = authenticator.callback().ok_or(OwnError(GatewayError::NotFound))?;
     let by = caller.principal().map(|principal| principal.key.to_string());
-    match callback.purge(&KeyId::new(&key)) {
-        Ok(true) => {
-            tracing::info!(key, by, "a principal of the auth callback was purged");
+    let id = KeyId::new(&key);
+    if !Callback::is_principal(&id) {
+        return Err(OwnError(GatewayError::NotFound));
+    }
+    let callback = Arc::clone(callback);
+    // It may write a file.
+    let purged = tokio::task::spawn_blocking(move || callback.purge(&id)).await;
+    match purged.unwrap_or_else(|failed| Err(io::Error::other(failed))) {
+        Ok(was_live) => {
+            tracing::info!(key, by, was_live, "a principal of the auth callback was purged");
             Ok(StatusCode::NO_CONTENT)
         }
-        Ok(false) => Err(OwnError(GatewayError::NotFound)),
         Err(cause) => {
             tracing::error!(%cause, "a purge could not be recorded: it is in force until a restart");
             Err(OwnError(GatewayError::Internal))

@@ -4,17 +4,27 @@ use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Desk, Outcome};
-use crate::callback::Verdict;
 use crate::callback::answer::Answer;
-use crate::callback::budget::Client;
+use crate::callback::budget::{Client, Paid};
 use crate::callback::call::{Ask, Failure, Head};
 use crate::callback::freshness::Freshness;
 use crate::callback::key::AnswerKey;
 use crate::callback::ledger::Epoch;
 use crate::callback::settings::Settings;
+use crate::callback::{Refusal, Verdict};
+
+/// What came of asking.
+enum Exchanged<'c> {
+    /// An answer, and what it cost.
+    Answer(Answer, Paid<'c>),
+    /// No answer. The cause is in the log.
+    Nothing,
+    /// The client's address has used up what it may cost.
+    Unpaid,
+}
 
 impl Desk {
-    /// Makes one call that was paid for, within its bounds, and remembers what it brings.
+    /// Makes one call within its bounds and remembers what it brings.
     pub(super) async fn call(
         &self,
         key: AnswerKey,
@@ -22,16 +32,23 @@ impl Desk {
         headers: Result<HeaderMap, Failure>,
         client: &Client,
     ) -> Outcome {
-        let (began, answer) = self.exchange(line, headers, client).await;
+        let (began, exchanged) = self.exchange(line, headers, client).await;
         let (shared, excused) = (true, false);
-        let Some(answer) = answer else {
-            client.give_back();
-            return Outcome { verdict: Some(self.unavailable()), began, shared, excused: true };
-        };
         let refused = |refusal| Some(Verdict::Refused(refusal));
+        let (answer, paid) = match exchanged {
+            Exchanged::Answer(answer, paid) => (answer, paid),
+            Exchanged::Nothing => {
+                return Outcome { verdict: Some(self.unavailable()), began, shared, excused: true };
+            }
+            // What this client may cost is not its followers' doing.
+            Exchanged::Unpaid => {
+                let verdict = refused(Refusal::TooManyAttempts);
+                return Outcome { verdict, began, shared: false, excused };
+            }
+        };
         let (verdict, shared) = match answer {
             Answer::Allowed(identity, freshness) => {
-                client.give_back();
+                paid.give_back();
                 let principal = self.principals.admit(began, identity);
                 if let Some(principal) = &principal {
                     self.memory.allow(key, began, principal, freshness);
@@ -47,11 +64,11 @@ impl Desk {
                 (refused(refusal), true)
             }
             Answer::Ailing(refusal) => {
-                client.give_back();
+                paid.give_back();
                 return Outcome { verdict: refused(refusal), began, shared, excused: true };
             }
             Answer::Nonsense(header) => {
-                client.give_back();
+                paid.give_back();
                 self.memory.forget(&key);
                 tracing::warn!(url = %self.settings.url, %header, "the auth callback sent a header that makes no sense");
                 (Some(self.unavailable()), true)
@@ -60,19 +77,19 @@ impl Desk {
         Outcome { verdict, began, shared, excused }
     }
 
-    /// The answer to one call and when it began; none, with the cause in the log, where there is none.
-    async fn exchange(
+    /// What one call brings, and when it began.
+    async fn exchange<'c>(
         &self,
         line: &impl Ask,
         headers: Result<HeaderMap, Failure>,
-        client: &Client,
-    ) -> (Epoch, Option<Answer>) {
+        client: &'c Client,
+    ) -> (Epoch, Exchanged<'c>) {
         let url = &self.settings.url;
         let asked = Instant::now();
         let deadline = asked + self.settings.timeout;
         let unasked = |cause: &str| {
             tracing::debug!(%url, cause, "the auth callback was not asked");
-            (self.principals.begin(), None)
+            (self.principals.begin(), Exchanged::Nothing)
         };
         let headers = match headers {
             Ok(headers) => headers,
@@ -86,9 +103,13 @@ impl Desk {
         let in_time = place.ok().flatten().filter(|_| Instant::now() < deadline);
         let Some(_place) = in_time else {
             tracing::warn!(%url, "no place for a call to the auth callback came free in time");
-            return (self.principals.begin(), None);
+            return (self.principals.begin(), Exchanged::Nothing);
+        };
+        let Some(paid) = client.pay() else {
+            return (self.principals.begin(), Exchanged::Unpaid);
         };
         let Some(pass) = self.breaker.enter() else {
+            paid.give_back();
             return unasked("it is left alone for a while");
         };
         let (began, started) = (self.principals.begin(), Instant::now());
@@ -96,7 +117,8 @@ impl Desk {
             Ok(Ok(Head { status, headers })) => {
                 pass.answered();
                 let Settings { default, pass, .. } = &self.settings;
-                return (began, Some(Answer::read(status, &headers, default, *pass)));
+                let answer = Answer::read(status, &headers, default, *pass);
+                return (began, Exchanged::Answer(answer, paid));
             }
             Ok(Err(failure)) => failure,
             Err(_) => Failure::Timeout,
@@ -108,7 +130,8 @@ impl Desk {
             Failure::HeadTooLarge => pass.answered(),
             Failure::Timeout | Failure::Transport(_) | Failure::Unsendable => pass.failed(),
         }
+        paid.give_back();
         tracing::warn!(%url, cause = %failure, "the auth callback did not answer");
-        (began, None)
+        (began, Exchanged::Nothing)
     }
 }

@@ -53,12 +53,12 @@ fn line(url: &str) -> Line {
 }
 
 fn asked<T>(kind: Kind, client: Option<IpAddr>, then: impl FnOnce(&Question<'_>) -> T) -> T {
-    let (host, id) = (HeaderValue::from_static("api.test:3000"), HeaderValue::from_static("r-1"));
+    let id = HeaderValue::from_static("r-1");
     then(&Question {
         credential: Credential::new(kind, "canary-1"),
         method: &Method::DELETE,
         path: "/sandboxes/..%2fi1",
-        host: client.map(|_| &host),
+        host: client.map(|_| "api.test:3000"),
         request_id: &id,
         client,
     })

@@ -113,8 +113,7 @@ fn as_admin(world: &World, method: &str, path: &str) -> Answer {
 fn assert_rejected(answer: &Answer, context: &str) {
     let json = answer.json();
     let seen = (answer.status, &json["code"], &json["message"], &json["error_code"]);
-    let expected =
-        (401, &401.into(), &Value::from(REJECTED), &Value::from("callback_rejected"));
+    let expected = (401, &401.into(), &Value::from(REJECTED), &Value::from("callback_rejected"));
     assert_eq!(seen, expected, "{context}");
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{context}");
 }

@@ -18,7 +18,8 @@ fn resident(world: &World) -> u64 {
 
 #[test]
 fn a_body_delays_nobody_and_is_not_kept() {
-    for reply in [Reply::EndlessBody, Reply::Body(50_000_000), Reply::Body(60_000), Reply::Body(1)] {
+    for reply in [Reply::EndlessBody, Reply::Body(50_000_000), Reply::Body(60_000), Reply::Body(1)]
+    {
         let service = Scripted::always(Reply::allow());
         let world = world_with(&service, |setup| setup.env("AUTH_CALLBACK_MAX_CALLS", "2"));
         for number in 0..MANY {

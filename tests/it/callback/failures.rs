@@ -124,8 +124,7 @@ fn no_failure_admits_anybody_or_says_why() {
 fn it_can_be_a_503_instead() {
     let deaf = Deaf::new();
     let url = format!("http://{}/verify", deaf.address());
-    let world =
-        world_at(&url, |setup| setup.env("AUTH_CALLBACK_UNAVAILABLE_STATUS", "503"));
+    let world = world_at(&url, |setup| setup.env("AUTH_CALLBACK_UNAVAILABLE_STATUS", "503"));
     for ask in asks() {
         let answer = ask.send(world.control());
         assert_eq!((answer.status, &*answer.code()), (503, "callback_unavailable"), "{ask:?}");
@@ -164,7 +163,8 @@ fn proxies_of_the_environment_play_no_part() {
     let service = Scripted::always(Reply::allow());
     let proxy = Scripted::always(Reply::allow());
     let world = world_with(&service, |setup| {
-        let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+        let names =
+            ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
         names.iter().fold(setup, |setup, name| setup.env(name, proxy.url()))
     });
     assert_eq!(status(&world, "key"), 200);

@@ -56,9 +56,15 @@ fn the_service_hears_this_and_nothing_else() {
     for (ask, credential) in [
         (Ask::get("/cubeapi/v1/sandboxes?state=running&x=1").key("key-1"), "x-api-key"),
         (Ask::get("/cubeapi/v1/sandboxes").bearer("key-1"), "authorization"),
-        (Ask::get("/cubeapi/v1/sandboxes").header("authorization", "bEARER \t key-1"), "authorization"),
+        (
+            Ask::get("/cubeapi/v1/sandboxes").header("authorization", "bEARER \t key-1"),
+            "authorization",
+        ),
         (Ask::get("/cubeapi/v1/sandboxes").bearer("key-1").key("key-2"), "authorization"),
-        (Ask::get("/cubeapi/v1/sandboxes").header("Authorization", "Basic a").key("key-1"), "x-api-key"),
+        (
+            Ask::get("/cubeapi/v1/sandboxes").header("Authorization", "Basic a").key("key-1"),
+            "x-api-key",
+        ),
     ] {
         let ask = FORGED.iter().fold(ask, |ask, name| ask.header(name, "forged"));
         let ask = ask.host(&format!("api.{DOMAIN}"));
@@ -127,7 +133,9 @@ fn paths_and_methods_are_told_as_they_were_sent() {
         assert_eq!(call.header("x-request-method"), Some(method));
         assert_eq!(call.path(), path.split('?').next().unwrap());
     }
-    for (port, path) in [(49983, "/process.Process/List"), (49999, "/contexts"), (8080, "/a/../b//c")] {
+    for (port, path) in
+        [(49983, "/process.Process/List"), (49999, "/contexts"), (8080, "/a/../b//c")]
+    {
         let before = service.count();
         let host = format!("{port}-{id}.{DOMAIN}");
         let ask = Ask::post(path, "{}").host(&host).key("key");

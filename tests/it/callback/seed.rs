@@ -39,7 +39,10 @@ fn the_documented_service_alone() {
         assert_eq!(said, ["team-x", "ada", "exec", "max-age=10"]);
     }
     let bob = verify(address, ask().key(BOB.key));
-    assert_eq!((bob.header("x-auth-user"), bob.header("x-auth-scopes")), (Some("bob"), Some("read")));
+    assert_eq!(
+        (bob.header("x-auth-user"), bob.header("x-auth-scopes")),
+        (Some("bob"), Some("read"))
+    );
     for bad in [
         ask(),
         ask().key(""),

@@ -6,9 +6,8 @@ use super::{assert_rejected, status, world, world_with};
 use crate::support::callback::{Call, Reply, Scripted};
 use crate::support::{Answer, Ask, World};
 
-const STATUSES: [u16; 19] = [
-    200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 429, 500, 503,
-];
+const STATUSES: [u16; 19] =
+    [200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 429, 500, 503];
 
 /// Answers with the status that the credential names, and with what could pass for an identity.
 fn by_number(call: &Call) -> Reply {
@@ -58,8 +57,7 @@ fn a_403_and_a_429_pass_where_the_settings_let_them() {
     for (setting, passed) in
         [("403", &[403][..]), ("429", &[429]), ("403,429", &[403, 429]), ("429, 403", &[403, 429])]
     {
-        let world =
-            world_with(&service, |setup| setup.env("AUTH_CALLBACK_PASS_STATUS", setting));
+        let world = world_with(&service, |setup| setup.env("AUTH_CALLBACK_PASS_STATUS", setting));
         for number in STATUSES.into_iter().filter(|number| *number != 200) {
             let credential = format!("key-{number}");
             let answer = Ask::get("/sandboxes").key(&credential).send(world.control());

@@ -9,7 +9,7 @@ mod talk;
 mod tls;
 mod unreachable;
 
-pub(crate) use fastapi::FastApi;
+pub(crate) use fastapi::{FastApi, Known};
 pub(crate) use scripted::Scripted;
 pub(crate) use talk::{Call, Reply};
 pub(crate) use tls::Authority;

@@ -91,13 +91,16 @@ impl Reply {
 
     /// The answer with one more header; only for whole answers.
     pub(crate) fn with(self, name: &str, value: &str) -> Self {
-        match self {
-            Self::Status(status, mut headers) => {
-                headers.push((name.to_owned(), value.to_owned()));
-                Self::Status(status, headers)
-            }
-            other => panic!("{other:?} has no headers"),
-        }
+        let Self::Status(status, mut headers) = self else {
+            panic!("only whole answers have headers")
+        };
+        headers.push((name.to_owned(), value.to_owned()));
+        Self::Status(status, headers)
+    }
+
+    /// The status, where it is a whole answer that says one.
+    pub(crate) fn number(&self) -> Option<u16> {
+        if let Self::Status(number, _) = self { Some(*number) } else { None }
     }
 
     /// The answer with `Cache-Control: max-age`.

@@ -115,8 +115,13 @@ fn nonsense_in_an_answer_is_a_failure_and_never_a_guess() {
         assert_eq!(service.count(), before + 2, "{name}: {value} was remembered");
     }
     // The same thing said twice is said by nobody knows whom.
-    for name in ["X-Auth-Tenant", "X-Auth-User", "X-Auth-Scopes", "X-Auth-Expires"] {
-        let value = if name == "X-Auth-Scopes" { "read" } else { "2099-01-01T00:00:00Z" };
+    for (name, value) in [
+        ("X-Auth-Tenant", "team-x"),
+        ("X-Auth-User", "ada"),
+        ("X-Auth-Scopes", "read"),
+        ("X-Auth-Max-Sandboxes", "3"),
+        ("X-Auth-Expires", "2099-01-01T00:00:00Z"),
+    ] {
         service.now(Reply::allow().with(name, value).with(name, value));
         assert_eq!(status(&world, "twice"), 500, "{name}");
     }

@@ -80,7 +80,7 @@ fn the_credential_opens_a_sandbox_and_goes_no_further() {
     }
     let seen = world.simulator.requests();
     assert_eq!(seen.len(), 6);
-    assert!(!format!("{seen:?}").contains("ada"), "{seen:?}");
+    assert!(!format!("{seen:?}").contains("ada-s-secret"), "{seen:?}");
 }
 
 #[test]

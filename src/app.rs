@@ -19,7 +19,8 @@ use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
 use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
-use crate::proxy::{Upstream, Upstreams, pool, v1};
+use crate::ownership::Ownership;
+use crate::proxy::{Marking, Upstream, Upstreams, pool, v1};
 use crate::route::{Listener, PortLabel, Router};
 use crate::secret::Secret;
 use crate::server::connection;
@@ -50,7 +51,7 @@ pub enum StartError {
         cause: io::Error,
     },
     /// The state directory cannot be used.
-    #[error("cannot keep the signing secret in the state directory: {0}")]
+    #[error("cannot use the state directory: {0}")]
     State(io::Error),
     /// A thread could not be started.
     #[error("cannot start a worker: {0}")]
@@ -148,6 +149,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         Authentication::Keys => vec![Scheme::StaticKeys(Arc::clone(&keys))],
     };
     let sealer = sealer(settings).map_err(StartError::State)?;
+    let ownership = Ownership::open(settings.state_dir.as_deref()).map_err(StartError::State)?;
     let authenticator = Authenticator::new(schemes, keys, sealer, settings.auth.precedence);
     let server = &settings.server;
     let origins = server.cors_origins.iter();
@@ -156,7 +158,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     Ok(Shared {
         gate: Arc::new(Gate {
             authenticator: Arc::new(authenticator),
-            directory: Directory::default(),
+            directory: Directory::new(ownership),
             router: Router::new(),
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
@@ -198,6 +200,7 @@ fn upstreams(settings: &Settings) -> Upstreams {
         response_timeout: upstream.response_timeout,
         create_timeout: upstream.create_timeout,
         lookup_timeout: upstream.lookup_timeout,
+        marking: Marking::default(),
         dialects: v1::Dialects::default(),
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::files::Files;
 use super::reply::{Answer, Payload, Refusal, Reply, empty, error, json, typed};
 use super::state::{NewSandbox, Resumed, Sandbox, World};
-use super::{DELAY, FAIL, locked, templates};
+use super::{DELAY, FAIL, Metadata, locked, schedules, templates};
 use crate::clock::UnixTime;
 
 const V1_TIMEOUT: u32 = 15;
@@ -60,6 +60,7 @@ pub(super) fn router(world: &Arc<World>) -> Router {
         .route("/metrics", get(prometheus))
         .merge(v2)
         .merge(templates::routes())
+        .merge(schedules::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(world), authenticate))
@@ -263,9 +264,13 @@ async fn fork(
         return Err(error(StatusCode::BAD_REQUEST, "count must be between 1 and 100").into());
     }
     let timeout = request.timeout.unwrap_or(V1_TIMEOUT);
+    let mut spec = parent.spec.clone();
+    if world.options.metadata == Metadata::KeptButNotForked {
+        spec.metadata.clear();
+    }
     let forks = (0..count).map(|_| {
         let child = world.create(
-            parent.spec.clone(),
+            spec.clone(),
             parent.template.clone(),
             parent.alias.clone(),
             timeout,

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::file::{Line, StateFile};
+pub use self::keeping::Keeping;
 use self::keeping::Verdict;
-pub use self::keeping::{Keeping, Probe};
 use crate::clock::UnixTime;
 use crate::principal::TenantId;
 use crate::target::SandboxId;
@@ -29,6 +29,8 @@ pub struct Ownership {
     records: Mutex<Records>,
     file: Option<StateFile>,
     verdict: Verdict,
+    /// Whether a sandbox was looked at only to find out if the upstream keeps markers.
+    looked: AtomicBool,
     /// Whether the log says that the record was needed although the upstream keeps markers.
     needed: AtomicBool,
 }
@@ -44,11 +46,13 @@ struct Records {
 #[derive(Debug)]
 struct Owned {
     tenant: TenantId,
+    /// Whether this process made it with a marker.
+    marked: bool,
     order: u64,
 }
 
 impl Records {
-    fn bind(&mut self, id: SandboxId, tenant: TenantId, capacity: usize) {
+    fn bind(&mut self, id: SandboxId, tenant: TenantId, marked: bool, capacity: usize) {
         self.release(&id);
         while self.by_id.len() >= capacity
             && let Some((_, oldest)) = self.by_age.pop_first()
@@ -58,7 +62,7 @@ impl Records {
         let order = self.next;
         self.next += 1;
         self.by_age.insert(order, id.clone());
-        self.by_id.insert(id, Owned { tenant, order });
+        self.by_id.insert(id, Owned { tenant, marked, order });
     }
 
     fn release(&mut self, id: &SandboxId) -> bool {
@@ -75,6 +79,7 @@ impl Default for Ownership {
             records: Mutex::default(),
             file: None,
             verdict: Verdict::default(),
+            looked: AtomicBool::new(false),
             needed: AtomicBool::new(false),
         }
     }
@@ -90,7 +95,7 @@ impl Ownership {
         let (file, lines) = StateFile::open(directory, CAPACITY)?;
         let mut records = Records::default();
         for (id, tenant) in lines {
-            records.bind(id, tenant, CAPACITY);
+            records.bind(id, tenant, false, CAPACITY);
         }
         if !records.by_id.is_empty() {
             tracing::info!(sandboxes = records.by_id.len(), "the record of owners was read");
@@ -110,9 +115,9 @@ impl Ownership {
         self.file.is_some()
     }
 
-    /// Puts a new sandbox on record.
-    pub fn bind(&self, id: &SandboxId, tenant: &TenantId) {
-        self.records().bind(id.clone(), tenant.clone(), CAPACITY);
+    /// Puts a new sandbox on record; `marked` says whether it was made with a marker, rather than forked.
+    pub fn bind(&self, id: &SandboxId, tenant: &TenantId, marked: bool) {
+        self.records().bind(id.clone(), tenant.clone(), marked, CAPACITY);
         if let Some(file) = &self.file {
             file.append(&Line { id, tenant: Some(tenant), time: UnixTime::now() });
         }
@@ -126,24 +131,23 @@ impl Ownership {
         }
     }
 
-    /// Whose a sandbox without a marker is.
+    /// Whose a sandbox is of which the upstream just said that it has no marker.
     #[must_use]
     pub fn owner(&self, id: &SandboxId) -> Option<TenantId> {
-        let owner = self.records().by_id.get(id).map(|owned| owned.tenant.clone());
-        let surprising = owner.is_some() && self.keeping() == Keeping::Keeps;
-        if surprising && !self.needed.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
+        let records = self.records();
+        let owned = records.by_id.get(id)?;
+        let (owner, marked) = (owned.tenant.clone(), owned.marked);
+        drop(records);
+        match self.keeping() {
+            Keeping::Unknown if marked && self.verdict.drops() => self.say_it_drops(),
+            Keeping::Keeps if !self.needed.swap(true, Ordering::Relaxed) => tracing::warn!(
                 sandbox = %id, durable = self.is_durable(),
                 "a sandbox that the gateway made has no marker, as a fork whose upstream copies no metadata; it stays \
                  its tenant's by the gateway's own record, which other gateways do not share"
-            );
+            ),
+            Keeping::Unknown | Keeping::Keeps | Keeping::Drops => {}
         }
-        owner
-    }
-
-    /// Begins to find out whether the upstream keeps markers. `None` when that is known or somebody is at it.
-    pub fn probe(&self) -> Option<Probe<'_>> {
-        self.verdict.probe()
+        Some(owner)
     }
 
     /// Takes note of a marker in what the upstream told of a sandbox.
@@ -151,9 +155,12 @@ impl Ownership {
         self.verdict.keeps();
     }
 
-    /// Ends a [`Probe`]: the upstream showed a sandbox that was made with a marker, and none on it.
-    pub fn missed_marker(&self, probe: Probe<'_>) {
-        probe.drops();
+    /// Whether somebody should look at a new sandbox, only to find out. True once.
+    pub fn wants_a_look(&self) -> bool {
+        self.keeping() == Keeping::Unknown && !self.looked.swap(true, Ordering::Relaxed)
+    }
+
+    fn say_it_drops(&self) {
         if self.is_durable() {
             tracing::warn!(
                 "the upstream keeps no metadata: whose sandbox is whose is kept in the state directory, and other \
@@ -162,7 +169,7 @@ impl Ownership {
         } else {
             tracing::warn!(
                 "the upstream keeps no metadata: whose sandbox is whose is kept in memory alone, and a restart forgets \
-                 it; set state_dir. A sandbox that is not on record is for admins alone"
+                 it; set a state directory. A sandbox that is not on record is for admins alone"
             );
         }
     }

@@ -174,7 +174,7 @@ async fn the_own_record_counts_where_there_is_no_marker_and_only_there() {
         marker,
         ..sandbox("i1")
     };
-    directory.ownership().bind(&id("i1"), &ours);
+    directory.ownership().bind(&id("i1"), &ours, true);
     for (told, owner) in [
         (told(Marker::Absent, None), Some(&ours)),
         (told(Marker::Present, Some(&theirs)), Some(&theirs)),

@@ -92,14 +92,12 @@ impl StateFile {
 
     /// Rewrites the file with what counts, if there is one.
     fn compact(&self) -> io::Result<Vec<Record>> {
+        if !self.path.try_exists()? {
+            return Ok(Vec::new());
+        }
         let _held = self.hold()?;
         self.added.store(0, Ordering::Relaxed);
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(cause) => return Err(cause),
-        };
-        let (live, broken) = read(&bytes, self.capacity);
+        let (live, broken) = read(&fs::read(&self.path)?, self.capacity);
         if broken > 0 {
             tracing::warn!(
                 lines = broken,

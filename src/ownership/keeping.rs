@@ -1,6 +1,7 @@
 //! Whether the upstream keeps the metadata that creates give it.
 //!
-//! Found out once: by any sandbox that shows a marker, or by a look at a sandbox that was just made with one.
+//! Settled by what the upstream tells of sandboxes anyway: by any that shows a marker, or by one that was made with a
+//! marker and shows none.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -16,16 +17,11 @@ pub enum Keeping {
 }
 
 const UNKNOWN: u8 = 0;
-const PROBED: u8 = 1;
-const KEEPS: u8 = 2;
-const DROPS: u8 = 3;
+const KEEPS: u8 = 1;
+const DROPS: u8 = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Verdict(AtomicU8);
-
-/// The right to find out. Dropped without a result, somebody else may try.
-#[derive(Debug)]
-pub struct Probe<'v>(&'v Verdict);
 
 impl Verdict {
     pub(super) fn get(&self) -> Keeping {
@@ -44,26 +40,8 @@ impl Verdict {
         }
     }
 
-    pub(super) fn probe(&self) -> Option<Probe<'_>> {
-        let taken =
-            self.0.compare_exchange(UNKNOWN, PROBED, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        taken.then(|| Probe(self))
-    }
-}
-
-impl Probe<'_> {
-    pub(super) fn drops(self) {
-        self.leave(DROPS);
-    }
-
-    fn leave(&self, verdict: u8) {
-        // A marker that was seen meanwhile stays seen.
-        let _ = self.0.0.compare_exchange(PROBED, verdict, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Probe<'_> {
-    fn drop(&mut self) {
-        self.leave(UNKNOWN);
+    /// A marker was missed. Whether that settled it just now.
+    pub(super) fn drops(&self) -> bool {
+        self.0.compare_exchange(UNKNOWN, DROPS, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }

@@ -23,9 +23,9 @@ fn open(directory: &tempfile::TempDir) -> Ownership {
 fn what_was_bound_outlives_the_process_and_what_was_released_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let first = open(&directory);
-    first.bind(&id("i1"), &tenant("team-a"));
-    first.bind(&id("i2"), &tenant("team-b"));
-    first.bind(&id("i3"), &tenant("-"));
+    first.bind(&id("i1"), &tenant("team-a"), true);
+    first.bind(&id("i2"), &tenant("team-b"), true);
+    first.bind(&id("i3"), &tenant("-"), true);
     first.release(&id("i2"));
     first.release(&id("i9"));
     for _ in 0..2 {
@@ -43,17 +43,17 @@ fn what_was_bound_outlives_the_process_and_what_was_released_does_not() {
 fn no_file_is_made_before_there_is_something_to_write() {
     let directory = tempfile::tempdir().unwrap();
     assert!(open(&directory).is_durable() && !Ownership::default().is_durable());
-    assert!(!directory.path().join("ownership").exists());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn a_second_gateway_may_compact_the_file_under_the_first() {
     let directory = tempfile::tempdir().unwrap();
     let first = open(&directory);
-    first.bind(&id("i1"), &tenant("team-a"));
+    first.bind(&id("i1"), &tenant("team-a"), true);
     let second = open(&directory);
-    first.bind(&id("i2"), &tenant("team-a"));
-    second.bind(&id("i3"), &tenant("team-a"));
+    first.bind(&id("i2"), &tenant("team-a"), true);
+    second.bind(&id("i3"), &tenant("team-a"), true);
     let third = open(&directory);
     for sandbox in ["i1", "i2", "i3"] {
         assert_eq!(third.owner(&id(sandbox)), Some(tenant("team-a")), "{sandbox}");
@@ -85,7 +85,7 @@ fn a_file_that_cannot_be_used_stops_the_start() {
 fn the_oldest_go_first() {
     let mut records = Records::default();
     for name in ["i1", "i2", "i3", "i1", "i4"] {
-        records.bind(id(name), tenant("team-a"), 3);
+        records.bind(id(name), tenant("team-a"), true, 3);
     }
     let mut left: Vec<_> = records.by_id.keys().map(|id| id.as_str().to_owned()).collect();
     left.sort();
@@ -94,22 +94,19 @@ fn the_oldest_go_first() {
 }
 
 #[test]
-fn one_probe_at_a_time_and_a_marker_settles_it() {
+fn a_marker_settles_it_and_so_does_one_that_is_missed() {
     let ownership = Ownership::default();
-    let probe = ownership.probe().unwrap();
-    assert!(ownership.probe().is_none());
-    drop(probe);
-    assert_eq!(ownership.keeping(), Keeping::Unknown);
-    ownership.missed_marker(ownership.probe().unwrap());
+    assert!(ownership.wants_a_look() && !ownership.wants_a_look());
+    ownership.bind(&id("fork"), &tenant("team-a"), false);
+    ownership.bind(&id("i1"), &tenant("team-a"), true);
+    assert_eq!(ownership.owner(&id("stranger")), None);
+    assert_eq!(ownership.owner(&id("fork")), Some(tenant("team-a")));
+    assert_eq!(ownership.keeping(), Keeping::Unknown, "neither was made with a marker");
+    assert_eq!(ownership.owner(&id("i1")), Some(tenant("team-a")));
     assert_eq!(ownership.keeping(), Keeping::Drops);
-    assert!(ownership.probe().is_none());
     ownership.saw_marker();
     assert_eq!(ownership.keeping(), Keeping::Keeps);
-
-    let ownership = Ownership::default();
-    let probe = ownership.probe().unwrap();
-    ownership.saw_marker();
-    ownership.missed_marker(probe);
+    assert_eq!(ownership.owner(&id("i1")), Some(tenant("team-a")), "on record all the same");
     assert_eq!(ownership.keeping(), Keeping::Keeps);
 }
 
@@ -119,7 +116,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let first = open(&directory);
         for name in &names {
-            first.bind(&id(name), &tenant(&format!("team-{name}")));
+            first.bind(&id(name), &tenant(&format!("team-{name}")), true);
         }
         let path = directory.path().join("ownership");
         let bytes = fs::read(&path).unwrap();

@@ -4,6 +4,7 @@
 //! An answer that should carry a sandbox and cannot be read is not passed on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -23,6 +24,9 @@ use crate::principal::{Principal, TenantId};
 use crate::route::{BodyEdit, Notes, Tokens};
 use crate::sandbox::{Marker, Sandbox};
 use crate::target::SandboxId;
+
+/// How long the first create waits for a look at what it made.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// What has to be changed in an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,7 +133,7 @@ impl Ask<'_> {
         for sandbox in seen {
             // Always: an upstream may keep metadata and yet not give a fork its parent's.
             if let Some(owner) = &owner {
-                inner.directory.ownership().bind(&sandbox.id, owner);
+                inner.directory.ownership().bind(&sandbox.id, owner, false);
             }
             inner.directory.learn(sandbox, self.asked).await;
         }
@@ -147,21 +151,21 @@ impl Ask<'_> {
         sandbox
     }
 
-    /// Remembers who made a sandbox, until it is certain that the upstream does; the first one is looked at for that.
+    /// Remembers who made a sandbox, until it is certain that the upstream does. The first one is looked at for that;
+    /// where nothing comes of it, whatever the upstream tells later will do.
     async fn put_on_record(&self, id: &SandboxId, tenant: &TenantId) {
         let directory = &self.forwarder.inner.directory;
         let ownership = directory.ownership();
         if ownership.keeping() == Keeping::Keeps {
             return;
         }
-        ownership.bind(id, tenant);
-        let Some(probe) = ownership.probe() else { return };
-        let asked = directory.now();
-        if let Ok(Some(found)) = self.forwarder.asker().ask(id).await {
-            if found.marker == Marker::Absent {
-                ownership.missed_marker(probe);
+        ownership.bind(id, tenant, true);
+        if ownership.wants_a_look() {
+            let asked = directory.now();
+            let asker = self.forwarder.asker();
+            if let Ok(Ok(Some(found))) = tokio::time::timeout(FIRST_LOOK, asker.ask(id)).await {
+                directory.learn(found, asked).await;
             }
-            directory.learn(found, asked).await;
         }
     }
 

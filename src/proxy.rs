@@ -103,7 +103,7 @@ pub struct Marking {
     pub shown: Shown,
 }
 
-/// Who sees the marker in answers about sandboxes. Listings show it to admins at most.
+/// Who sees the marker in answers about one sandbox or its forks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shown {
     /// Admins, so that everybody else gets back the metadata they sent.

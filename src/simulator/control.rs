@@ -38,7 +38,7 @@ pub(super) fn router(world: &Arc<World>) -> Router {
             .route("/v2/sandboxes", get(list::paged).post(create_v2))
             .route("/v2/sandboxes/{id}/connect", post(connect_v2))
     };
-    Router::new()
+    let api = Router::new()
         .route("/health", get(async || empty(StatusCode::NO_CONTENT)))
         .route("/sandboxes", get(list::running).post(create_v1))
         .route("/sandboxes/metrics", get(list::metrics))
@@ -60,7 +60,11 @@ pub(super) fn router(world: &Arc<World>) -> Router {
         .route("/metrics", get(prometheus))
         .merge(v2)
         .merge(templates::routes())
-        .merge(schedules::routes())
+        .merge(schedules::routes());
+    Router::new()
+        // As Cube, which has it all a second time.
+        .nest("/cubeapi/v1", api.clone())
+        .merge(api)
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(world), authenticate))

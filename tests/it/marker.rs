@@ -156,7 +156,7 @@ fn a_body_is_marked_however_it_is_sent() {
     let chunked =
         format!("20\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", &body[..32], body.len() - 32, &body[32..]);
     let raw = |headers: &str, body: &str| {
-        let head = format!("POST /v2/sandboxes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        let head = "POST /v2/sandboxes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
         let head = format!("{head}X-API-Key: {}\r\n{headers}\r\n", world.key("exec"));
         crate::support::exchange(world.control(), format!("{head}{body}").as_bytes())
     };

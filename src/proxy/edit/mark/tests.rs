@@ -252,4 +252,21 @@ proptest! {
         expected(&mut wanted);
         prop_assert_eq!(edited, wanted.to_string());
     }
+
+    #[test]
+    fn a_create_changes_nothing_but_its_own_metadata(
+        members in proptest::collection::btree_map("[a-d]", tree(), 0..4),
+        metadata in proptest::option::of(proptest::collection::btree_map("[e-h]{1,3}", tree(), 0..4)),
+    ) {
+        let mut body: serde_json::Map<_, _> = members.into_iter().collect();
+        let mut own: serde_json::Map<_, _> = metadata.clone().into_iter().flatten().collect();
+        if metadata.is_some() {
+            body.insert("metadata".to_owned(), own.clone().into());
+        }
+        body.insert("templateID".to_owned(), "base".into());
+        let edited = marked(&Tree::from(body.clone()).to_string()).unwrap();
+        own.insert("coppice_tenant_id".to_owned(), "team-a".into());
+        body.insert("metadata".to_owned(), own.into());
+        prop_assert_eq!(edited, Tree::from(body).to_string());
+    }
 }

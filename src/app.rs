@@ -20,7 +20,8 @@ use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
 use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
-use crate::proxy::{Upstream, Upstreams, pool, v1};
+use crate::ownership::Ownership;
+use crate::proxy::{Marking, Upstream, Upstreams, pool, v1};
 use crate::route::{Listener, PortLabel, Router};
 use crate::secret::Secret;
 use crate::server::connection;
@@ -53,7 +54,7 @@ pub enum StartError {
         cause: io::Error,
     },
     /// The state directory cannot be used.
-    #[error("cannot keep the signing secret in the state directory: {0}")]
+    #[error("cannot use the state directory: {0}")]
     State(io::Error),
     /// The auth callback cannot be set up.
     #[error("cannot set the auth callback up: {0}")]
@@ -155,6 +156,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     let callback = auth.callback.clone().map(Callback::new).transpose();
     let callback = callback.map_err(StartError::Callback)?.map(Arc::new);
     let sealer = sealer(settings).map_err(StartError::State)?;
+    let ownership = Ownership::open(settings.state_dir.as_deref()).map_err(StartError::State)?;
     let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
     let server = &settings.server;
     let origins = server.cors_origins.iter();
@@ -163,7 +165,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     Ok(Shared {
         gate: Arc::new(Gate {
             authenticator: Arc::new(authenticator),
-            directory: Directory::default(),
+            directory: Directory::new(ownership),
             router: Router::new(),
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
@@ -205,6 +207,7 @@ fn upstreams(settings: &Settings) -> Upstreams {
         response_timeout: upstream.response_timeout,
         create_timeout: upstream.create_timeout,
         lookup_timeout: upstream.lookup_timeout,
+        marking: Marking::default(),
         dialects: v1::Dialects::default(),
     }
 }

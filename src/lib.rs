@@ -20,6 +20,7 @@ pub mod keys;
 pub mod layer;
 pub mod lifecycle;
 pub mod listener;
+pub mod ownership;
 pub mod permit;
 pub mod policy;
 pub mod principal;

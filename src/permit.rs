@@ -194,8 +194,8 @@ impl Cleared {
     }
 }
 
-/// Whose sandbox it is. A token or signature is good for its own sandbox where the upstream keeps no marker, but never
-/// against one; without a marker a sandbox belongs to nobody.
+/// Whose sandbox it is. A token or signature is good for its own sandbox alone, and never against whose that is now:
+/// minted by an admin whose key has lost that scope, it opens no sandbox of nobody.
 fn owns(caller: &Caller, sandbox: &Sandbox) -> bool {
     let same_tenant = |tenant| sandbox.tenant.as_ref() == Some(tenant);
     match caller {
@@ -203,10 +203,7 @@ fn owns(caller: &Caller, sandbox: &Sandbox) -> bool {
         Caller::Anonymous => false,
         Caller::Key(principal, _) => caller.sees_all_tenants() || same_tenant(&principal.tenant),
         Caller::Token(principal, id) | Caller::Signature(principal, id) => {
-            *id == sandbox.id
-                && (caller.sees_all_tenants()
-                    || sandbox.tenant.is_none()
-                    || same_tenant(&principal.tenant))
+            *id == sandbox.id && (caller.sees_all_tenants() || same_tenant(&principal.tenant))
         }
     }
 }

@@ -23,8 +23,10 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
 use crate::authn::Authenticator;
+use crate::caller::Caller;
 use crate::directory::Directory;
 use crate::error::GatewayError;
+use edit::Reserved;
 use pool::Pool;
 use tunnel::Tunnels;
 use v1::Dialects;
@@ -86,8 +88,43 @@ pub struct Upstreams {
     pub create_timeout: Duration,
     /// For the gateway's own questions about a sandbox.
     pub lookup_timeout: Duration,
+    /// What tenants may put into metadata, and see of it.
+    pub marking: Marking,
     /// Which generation of the API the control plane speaks, once known.
     pub dialects: Dialects,
+}
+
+/// What tenants may put into metadata, and see of it.
+#[derive(Clone, Debug, Default)]
+pub struct Marking {
+    /// What no caller may set, beside the marker.
+    pub reserved: Reserved,
+    /// Who sees the marker.
+    pub shown: Shown,
+}
+
+/// Who sees the marker in answers about one sandbox or its forks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// Admins, so that everybody else gets back the metadata they sent.
+    #[default]
+    ToAdmins,
+    /// Everybody.
+    ToAll,
+    /// Nobody.
+    ToNobody,
+}
+
+impl Shown {
+    /// Whether `caller` sees it.
+    #[must_use]
+    pub fn to(self, caller: &Caller) -> bool {
+        match self {
+            Self::ToAdmins => caller.sees_all_tenants(),
+            Self::ToAll => true,
+            Self::ToNobody => false,
+        }
+    }
 }
 
 impl Upstreams {

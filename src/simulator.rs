@@ -17,6 +17,7 @@ mod python;
 mod query;
 mod record;
 mod reply;
+mod schedules;
 mod server;
 mod shell;
 mod state;
@@ -59,6 +60,8 @@ pub struct Options {
     pub v1_only: bool,
     /// Whether sandboxes have tokens. Without, as at Cube, answers hold none and the data plane is open.
     pub tokens: bool,
+    /// What becomes of the metadata that creates and forks give.
+    pub metadata: Metadata,
     /// The `domain` of create answers.
     pub domain: Option<String>,
     /// Run real commands on this machine in place of the toy shell. There is no isolation whatsoever.
@@ -66,6 +69,18 @@ pub struct Options {
     /// Keep requests for [`Simulator::requests`], without bound: not for anything that runs long. They are counted in
     /// any case.
     pub record: bool,
+}
+
+/// What becomes of metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metadata {
+    /// It is kept, and a fork gets its parent's.
+    #[default]
+    Kept,
+    /// It is kept, but a fork has none.
+    KeptButNotForked,
+    /// It is forgotten at once.
+    Dropped,
 }
 
 impl Default for Options {
@@ -77,6 +92,7 @@ impl Default for Options {
             api_key: None,
             v1_only: false,
             tokens: true,
+            metadata: Metadata::Kept,
             domain: None,
             local_processes: false,
             record: true,
@@ -92,6 +108,7 @@ impl fmt::Debug for Options {
             .field("api_key", &self.api_key.as_ref().map(|_| "[redacted]"))
             .field("v1_only", &self.v1_only)
             .field("tokens", &self.tokens)
+            .field("metadata", &self.metadata)
             .field("domain", &self.domain)
             .field("local_processes", &self.local_processes)
             .field("record", &self.record)

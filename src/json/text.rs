@@ -69,7 +69,8 @@ pub fn quote(text: &str) -> String {
 /// A key with its case taken away, as readers do that match keys in any case.
 ///
 /// Go's `encoding/json` also takes KELVIN SIGN for `k` and LONG S for `s`.
-pub(super) fn fold(key: &str) -> String {
+#[must_use]
+pub fn fold(key: &str) -> String {
     key.chars().map(fold_char).collect()
 }
 

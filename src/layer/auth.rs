@@ -290,7 +290,7 @@ async fn signed(
     if !query.is_current(now) {
         return Err(GatewayError::BadSignature);
     }
-    let place = if gate.directory.remembers(&target.sandbox) {
+    let place = if gate.directory.remembers(&target.sandbox).await {
         None
     } else {
         Some(gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady)?)

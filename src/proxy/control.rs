@@ -4,11 +4,14 @@
 //! no client can forge, and shown the gateway's own key instead of the client's.
 
 mod answer;
+mod repeat;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, RANGE};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RANGE,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -25,14 +28,16 @@ use super::v1::Twin;
 use super::{Forwarder, headers, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
+use crate::directory::{Entry, Moment};
 use crate::error::GatewayError;
 use crate::permit::{Control, Permit, Plan};
-use crate::principal::{Principal, Scope};
+use crate::principal::{Principal, Scope, TenantId};
 use crate::request::{
     Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
 };
 use crate::route::{BodyEdit, Effect};
+use crate::sandbox::State;
 
 /// Longest wait for all of a request body that is read to be changed.
 const SLOWEST_BODY: Duration = Duration::from_secs(60);
@@ -53,7 +58,7 @@ impl Forwarder {
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
         let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-        let ask = Ask { forwarder: self, permit, control };
+        let ask = Ask { forwarder: self, permit, control, asked: self.inner.directory.now() };
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
         let (mut parts, body) = request.into_parts();
         let coded = parts.headers.contains_key(CONTENT_ENCODING);
@@ -64,7 +69,7 @@ impl Forwarder {
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
         let method = parts.method.clone();
-        let answer = if let Some(editing) = ask.body_edit() {
+        let answer = if let Some(editing) = ask.body_edit(&method) {
             if coded {
                 return Err(CODED_BODY);
             }
@@ -98,6 +103,8 @@ struct Ask<'a> {
     forwarder: &'a Forwarder,
     permit: &'a Permit,
     control: &'a Control,
+    /// When the upstream was asked.
+    asked: Moment,
 }
 
 impl Ask<'_> {
@@ -130,6 +137,7 @@ impl Ask<'_> {
         }
         if let Some(principal) = self.permit.caller().principal() {
             vouch(head, principal);
+            repeat::set_apart(head, &principal.tenant);
         }
         let key = match self.permit.caller() {
             Caller::Anonymous => None,
@@ -160,7 +168,7 @@ impl Ask<'_> {
     }
 
     /// What the gateway has to do with the request body, if anything.
-    fn body_edit(&self) -> Option<Editing> {
+    fn body_edit(&self, method: &Method) -> Option<Editing> {
         let route = self.permit.route()?;
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let twin =
@@ -170,6 +178,9 @@ impl Ask<'_> {
             (BodyEdit::Fork, twin) => Some(Editing { payload: Payload::Fork, twin }),
             (BodyEdit::None, Some(twin)) => {
                 Some(Editing { payload: Payload::Connect, twin: Some(twin) })
+            }
+            (BodyEdit::Nested, _) if matches!(*method, Method::POST | Method::PATCH) => {
+                Some(Editing { payload: Payload::Nested, twin: None })
             }
             (BodyEdit::None | BodyEdit::Nested, _) => None,
         }
@@ -186,12 +197,14 @@ impl Ask<'_> {
         let late = GatewayError::BodyTimeout;
         let sent = bounds.let_read(Some(SLOWEST_BODY), late, read_body(body)).await??;
         let dialects = &self.forwarder.inner.upstreams.dialects;
+        let tenant = self.maker(editing.payload).await;
+        let edited = |generation| self.edited(&sent, editing, tenant.as_ref(), generation);
         let Some(twin) = editing.twin else {
-            let body = self.edited(&sent, editing, Generation::AsSent)?;
+            let body = edited(Generation::AsSent)?;
             return self.send(parts, path, body, bounds).await;
         };
         if !dialects.only_v1() {
-            let body = self.edited(&sent, editing, Generation::AsSent)?;
+            let body = edited(Generation::AsSent)?;
             let answer = self.send(parts.clone(), path.clone(), body, bounds).await?;
             if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
                 return Ok(answer);
@@ -199,7 +212,7 @@ impl Ask<'_> {
         }
         let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
         let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
-        let body = self.edited(&sent, editing, Generation::MappedDown)?;
+        let body = edited(Generation::MappedDown)?;
         let answer = self.send(parts, down, body, bounds).await?;
         dialects.confirm(answer.status());
         Ok(answer)
@@ -209,22 +222,44 @@ impl Ask<'_> {
         &self,
         sent: &[u8],
         editing: Editing,
+        tenant: Option<&TenantId>,
         generation: Generation,
     ) -> Result<Vec<u8>, GatewayError> {
-        let caller = self.permit.caller();
         let creator = Creator {
-            tenant: caller.principal().map(|principal| &principal.tenant),
-            may_mount: caller.scopes().allows(Scope::Admin),
+            tenant,
+            may_mount: self.permit.caller().scopes().allows(Scope::Admin),
+            reserved: &self.forwarder.inner.upstreams.marking.reserved,
         };
         match (editing.payload, generation) {
             (Payload::Create, generation) => edit::create(sent, creator, generation),
-            // A fork takes its parent's metadata, marker included; what the caller writes may not change that.
-            (Payload::Fork, _) if sent.is_empty() => Ok(Vec::new()),
-            (Payload::Fork, generation) => {
-                edit::create(sent, Creator { tenant: None, ..creator }, generation)
-            }
+            (Payload::Fork, _) if sent.is_empty() && tenant.is_none() => Ok(Vec::new()),
+            (Payload::Fork, _) if sent.is_empty() => edit::create(b"{}", creator, generation),
+            (Payload::Fork, generation) => edit::create(sent, creator, generation),
+            (Payload::Nested, _) => edit::nested(sent, creator),
             (Payload::Connect, Generation::MappedDown) => edit::connect_v1(sent),
             (Payload::Connect, Generation::AsSent) => Ok(sent.to_vec()),
+        }
+    }
+
+    /// Whose the sandboxes will be that a request makes: its caller's; but a fork stays its parent's tenant's, which an
+    /// admin need not be of, and nobody's if its parent is.
+    async fn maker(&self, payload: Payload) -> Option<TenantId> {
+        let principal = self.permit.caller().principal()?;
+        match payload {
+            Payload::Create | Payload::Nested | Payload::Connect => Some(principal.tenant.clone()),
+            Payload::Fork => self.owner_of_named().await,
+        }
+    }
+
+    /// Whose the sandbox is that the path names, also where the caller did not have to show it.
+    async fn owner_of_named(&self) -> Option<TenantId> {
+        if let Some(sandbox) = &self.control.sandbox {
+            return sandbox.tenant.clone();
+        }
+        let (id, asker) = (self.control.named.as_ref()?, self.forwarder.asker());
+        match self.forwarder.inner.directory.find(id, || asker.ask(id)).await {
+            Ok(Entry::Known(sandbox)) => sandbox.tenant.clone(),
+            Ok(Entry::Absent) | Err(_) => None,
         }
     }
 
@@ -238,19 +273,28 @@ impl Ask<'_> {
         parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
         parts.headers.remove(http::header::TRAILER);
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if !body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            parts.headers.entry(CONTENT_TYPE).or_insert(json);
+        }
         let body = Outgoing::whole(Bytes::from(body));
         exchange(&self.forwarder.inner.pool, Request::from_parts(parts, body), bounds).await
     }
 
-    /// A sandbox that was killed is not remembered.
+    /// What the status alone says of the sandbox: one that was killed is not remembered, one that was paused sleeps.
     async fn take_note(&self, status: StatusCode) {
-        let ends = self.permit.route().is_some_and(|route| route.effect == Effect::End);
-        if !ends || !(status.is_success() || status == StatusCode::NOT_FOUND) {
-            return;
-        }
+        let Some(route) = self.permit.route() else { return };
+        let directory = &self.forwarder.inner.directory;
         let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
-        for id in known.into_iter().chain(&self.control.named) {
-            Box::pin(self.forwarder.inner.directory.forget(id)).await;
+        let names = || known.into_iter().chain(&self.control.named);
+        if route.effect == Effect::End && (status.is_success() || status == StatusCode::NOT_FOUND) {
+            for id in names() {
+                Box::pin(directory.forget(id, status.is_success())).await;
+            }
+        } else if route.pattern.ends_with("/pause") && status.is_success() {
+            for id in names() {
+                Box::pin(directory.turned(id, State::Paused)).await;
+            }
         }
     }
 }
@@ -267,6 +311,7 @@ struct Editing {
 enum Payload {
     Create,
     Fork,
+    Nested,
     Connect,
 }
 

@@ -17,7 +17,7 @@ use super::pool::Pool;
 use crate::credential::X_API_KEY;
 use crate::directory::Unavailable;
 use crate::principal::TenantId;
-use crate::sandbox::{MARKER, Sandbox, token_value};
+use crate::sandbox::{MARKER, Marker, Sandbox, State, token_value};
 use crate::target::SandboxId;
 
 /// Longest detail answer read.
@@ -38,20 +38,38 @@ struct Detail {
     sandbox_id: String,
     envd_access_token: Option<String>,
     traffic_access_token: Option<String>,
+    state: Option<serde_json::Value>,
+    end_at: Option<serde_json::Value>,
     metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// Reads a sandbox's record off an answer about it. `None` when it is no such answer.
+/// Reads a sandbox's record off a detail answer or an entry of a listing, which show metadata where there is any.
+/// `None` when it is no such answer.
 #[must_use]
 pub fn record(json: &[u8]) -> Option<Sandbox> {
     let detail: Detail = serde_json::from_slice(json).ok()?;
     let marker = detail.metadata.as_ref().and_then(|metadata| metadata.get(MARKER));
+    let state = match detail.state.as_ref().and_then(serde_json::Value::as_str) {
+        Some("running") => State::Running,
+        Some("paused") => State::Paused,
+        Some(_) | None => State::Unknown,
+    };
     Some(Sandbox {
         id: SandboxId::parse(&detail.sandbox_id).ok()?,
         tenant: marker.and_then(|tenant| TenantId::parse(tenant.as_str()?).ok()),
+        marker: if marker.is_some() { Marker::Present } else { Marker::Absent },
+        state,
+        ends: detail.end_at.as_ref().and_then(|date| date.as_str()?.parse().ok()),
         envd_token: detail.envd_access_token.as_deref().and_then(token_value),
         traffic_token: detail.traffic_access_token.as_deref().and_then(token_value),
     })
+}
+
+/// Reads a sandbox's record off an answer to a create, connect, resume or fork: it runs, and its metadata is not shown.
+/// `None` when it is no such answer.
+#[must_use]
+pub fn started(json: &[u8]) -> Option<Sandbox> {
+    Some(Sandbox { marker: Marker::Untold, state: State::Running, ..record(json)? })
 }
 
 impl Asker {
@@ -137,6 +155,23 @@ mod tests {
         assert_eq!(full.tenant, TenantId::parse("team-a").ok());
         assert_eq!(full.envd_token.unwrap(), "envd");
         assert_eq!(full.traffic_token, None);
+        assert_eq!((full.marker, full.state, full.ends), (Marker::Present, State::Unknown, None));
+    }
+
+    #[test]
+    fn reads_whether_it_runs_and_until_when() {
+        for (members, state, ends) in [
+            (r#""state":"running","endAt":"1970-01-01T00:01:00Z""#, State::Running, Some(60)),
+            (r#""state":"paused","endAt":"soon""#, State::Paused, None),
+            (r#""state":"frozen","endAt":7"#, State::Unknown, None),
+            (r#""state":null"#, State::Unknown, None),
+        ] {
+            let read = record(format!(r#"{{"sandboxID":"i1",{members}}}"#).as_bytes()).unwrap();
+            assert_eq!((read.state, read.ends.map(|ends| ends.0)), (state, ends), "{members}");
+            assert_eq!(read.marker, Marker::Absent, "{members}");
+        }
+        let read = started(br#"{"sandboxID":"i1"}"#).unwrap();
+        assert_eq!((read.marker, read.state), (Marker::Untold, State::Running));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::files::Files;
 use super::reply::{Answer, Payload, Refusal, Reply, empty, error, json, typed};
 use super::state::{NewSandbox, Resumed, Sandbox, World};
-use super::{DELAY, FAIL, locked, templates};
+use super::{DELAY, FAIL, Metadata, locked, schedules, templates};
 use crate::clock::UnixTime;
 
 const V1_TIMEOUT: u32 = 15;
@@ -38,7 +38,7 @@ pub(super) fn router(world: &Arc<World>) -> Router {
             .route("/v2/sandboxes", get(list::paged).post(create_v2))
             .route("/v2/sandboxes/{id}/connect", post(connect_v2))
     };
-    Router::new()
+    let api = Router::new()
         .route("/health", get(async || empty(StatusCode::NO_CONTENT)))
         .route("/sandboxes", get(list::running).post(create_v1))
         .route("/sandboxes/metrics", get(list::metrics))
@@ -60,6 +60,11 @@ pub(super) fn router(world: &Arc<World>) -> Router {
         .route("/metrics", get(prometheus))
         .merge(v2)
         .merge(templates::routes())
+        .merge(schedules::routes());
+    Router::new()
+        // As Cube, which has it all a second time.
+        .nest("/cubeapi/v1", api.clone())
+        .merge(api)
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(world), authenticate))
@@ -263,9 +268,13 @@ async fn fork(
         return Err(error(StatusCode::BAD_REQUEST, "count must be between 1 and 100").into());
     }
     let timeout = request.timeout.unwrap_or(V1_TIMEOUT);
+    let mut spec = parent.spec.clone();
+    if world.options.metadata == Metadata::KeptButNotForked {
+        spec.metadata.clear();
+    }
     let forks = (0..count).map(|_| {
         let child = world.create(
-            parent.spec.clone(),
+            spec.clone(),
             parent.template.clone(),
             parent.alias.clone(),
             timeout,

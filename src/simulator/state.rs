@@ -20,8 +20,9 @@ use super::files::Files;
 use super::interpreter::Contexts;
 use super::process::Processes;
 use super::record::Recorder;
+use super::schedules::Schedules;
 use super::templates::Templates;
-use super::{Options, locked};
+use super::{Metadata, Options, locked};
 use crate::clock::UnixTime;
 
 /// The version sandboxes claim for their envd; SDKs choose features by it.
@@ -36,6 +37,7 @@ pub(super) struct World {
     pub(super) api: SocketAddr,
     pub(super) recorder: Arc<Recorder>,
     pub(super) templates: Mutex<Templates>,
+    pub(super) schedules: Mutex<Schedules>,
     seed: [u8; 16],
     created: AtomicU64,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
@@ -111,6 +113,7 @@ impl World {
             options,
             api,
             templates: Mutex::new(Templates::new()),
+            schedules: Mutex::default(),
             seed,
             created: AtomicU64::new(0),
             sandboxes: Mutex::default(),
@@ -136,12 +139,15 @@ impl World {
     /// Starts a sandbox; `files` are those of a parent, for forks.
     pub(super) fn create(
         &self,
-        spec: NewSandbox,
+        mut spec: NewSandbox,
         template: String,
         alias: Option<String>,
         timeout: u32,
         files: Files,
     ) -> Arc<Sandbox> {
+        if self.options.metadata == Metadata::Dropped {
+            spec.metadata.clear();
+        }
         let id = self.fresh_id('i');
         let order = self.created.fetch_add(1, Ordering::Relaxed);
         let tokens = self.options.tokens;

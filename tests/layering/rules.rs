@@ -8,7 +8,7 @@ use super::source::{self, Import};
 pub(crate) const RANKS: &[&[&str]] = &[
     &["clock", "json", "lifecycle", "secret", "target"],
     &["credential", "principal", "route"],
-    &["callback", "caller", "error", "keys", "policy", "request", "sandbox", "token"],
+    &["callback", "caller", "error", "keys", "ownership", "policy", "request", "sandbox", "token"],
     &["authn", "directory", "permit"],
     &["proxy"],
     &["endpoint", "layer", "listener"],

@@ -4,6 +4,7 @@
 //! An answer that should carry a sandbox and cannot be read is not passed on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -18,9 +19,14 @@ use super::super::{headers, lookup};
 use super::Ask;
 use crate::caller::Caller;
 use crate::error::GatewayError;
-use crate::principal::Principal;
+use crate::ownership::Keeping;
+use crate::principal::{Principal, TenantId};
 use crate::route::{BodyEdit, Notes, Tokens};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Marker, Sandbox};
+use crate::target::SandboxId;
+
+/// How long the first create waits for a look at what it made.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// What has to be changed in an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,41 +103,75 @@ impl Ask<'_> {
 
     async fn exchange_one(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
-        let sandbox = self.with_owner(lookup::record(json)?, principal);
+        let told = match self.permit.route().map(|route| route.tokens) {
+            Some(Tokens::OneUnlessReadOnly) => lookup::record(json)?,
+            _ => lookup::started(json)?,
+        };
+        let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
+        let sandbox = self.with_owner(told, created.then_some(&principal.tenant));
         let token = inner.authenticator.mint(principal, &sandbox.id);
-        let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
-        inner.directory.learn(sandbox).await;
+        let edited = edit::answer(json, token.as_deref(), self.shows_marker())?;
+        let id = sandbox.id.clone();
+        inner.directory.learn(sandbox, self.asked).await;
+        if created {
+            Box::pin(self.put_on_record(&id, &principal.tenant)).await;
+        }
         Some(edited)
     }
 
     async fn exchange_each(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
+        let owner = self.owner_of_named().await;
         let mut seen = Vec::new();
         let mint = |text: &str| {
-            let sandbox = lookup::record(text.as_bytes())?;
+            let sandbox = self.with_owner(lookup::started(text.as_bytes())?, owner.as_ref());
             let token = inner.authenticator.mint(principal, &sandbox.id);
             seen.push(sandbox);
             token
         };
-        let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
+        let edited = edit::fork_answer(json, mint, self.shows_marker())?;
         for sandbox in seen {
-            inner.directory.learn(sandbox).await;
+            // Always: an upstream may keep metadata and yet not give a fork its parent's.
+            if let Some(owner) = &owner {
+                inner.directory.ownership().bind(&sandbox.id, owner, false);
+            }
+            inner.directory.learn(sandbox, self.asked).await;
         }
         Some(edited)
     }
 
-    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's
-    /// is its caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
-    fn with_owner(&self, mut sandbox: Sandbox, principal: &Principal) -> Sandbox {
-        if sandbox.tenant.is_none() {
-            let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
-            sandbox.tenant = if created {
-                Some(principal.tenant.clone())
-            } else {
-                self.control.sandbox.as_ref().and_then(|known| known.tenant.clone())
-            };
+    /// Whose the sandbox in an answer is: what its marker says; else the maker's, where the request made it; else whose
+    /// it was shown to be on the way in. Otherwise the upstream will be asked when it matters.
+    fn with_owner(&self, mut sandbox: Sandbox, maker: Option<&TenantId>) -> Sandbox {
+        if sandbox.marker == Marker::Untold && sandbox.tenant.is_none() {
+            let named = self.control.sandbox.as_ref().filter(|known| known.id == sandbox.id);
+            sandbox.tenant =
+                maker.cloned().or_else(|| named.and_then(|known| known.tenant.clone()));
         }
         sandbox
+    }
+
+    /// Remembers who made a sandbox, until it is certain that the upstream does. The first one is looked at for that;
+    /// where nothing comes of it, whatever the upstream tells later will do.
+    async fn put_on_record(&self, id: &SandboxId, tenant: &TenantId) {
+        let directory = &self.forwarder.inner.directory;
+        let ownership = directory.ownership();
+        if ownership.keeping() == Keeping::Keeps {
+            return;
+        }
+        ownership.bind(id, tenant, true);
+        if ownership.wants_a_look() {
+            let asked = directory.now();
+            let asker = self.forwarder.asker();
+            if let Ok(Ok(Some(found))) = tokio::time::timeout(FIRST_LOOK, asker.ask(id)).await {
+                directory.learn(found, asked).await;
+            }
+        }
+    }
+
+    fn shows_marker(&self) -> bool {
+        let shown = self.forwarder.inner.upstreams.marking.shown;
+        shown.to(self.permit.caller())
     }
 }
 

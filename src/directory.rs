@@ -11,6 +11,7 @@ use http::HeaderValue;
 use moka::Expiry;
 use moka::future::Cache;
 
+use crate::principal::TenantId;
 use crate::sandbox::Sandbox;
 use crate::target::SandboxId;
 
@@ -42,6 +43,8 @@ pub struct Directory {
     /// Only creates and connects tell a sandbox's traffic token, a look at the sandbox does not; so it is kept apart,
     /// for as long as there is room.
     traffic_tokens: moka::sync::Cache<SandboxId, HeaderValue>,
+    /// Lists tell whose a sandbox is and none of its tokens, so what they tell is kept apart too.
+    owners: moka::sync::Cache<SandboxId, TenantId>,
 }
 
 struct Lifetimes;
@@ -70,6 +73,10 @@ impl Default for Directory {
         Self {
             entries: Cache::builder().max_capacity(CAPACITY).expire_after(Lifetimes).build(),
             traffic_tokens: moka::sync::Cache::new(CAPACITY),
+            owners: moka::sync::Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(KNOWN_FOR)
+                .build(),
         }
     }
 }
@@ -100,6 +107,29 @@ impl Directory {
         Box::pin(self.fill(id, ask())).await
     }
 
+    /// As [`Self::find`], where it only matters whose the sandbox is: the record may lack its tokens.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub async fn whose<F>(
+        &self,
+        id: &SandboxId,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Entry, Unavailable>
+    where
+        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    {
+        match self.owners.get(id).filter(|_| !self.remembers(id)) {
+            Some(tenant) => Ok(Entry::Known(Arc::new(Sandbox {
+                id: id.clone(),
+                tenant: Some(tenant),
+                envd_token: None,
+                traffic_token: None,
+            }))),
+            None => self.find(id, ask).await,
+        }
+    }
+
     async fn fill(
         &self,
         id: &SandboxId,
@@ -124,9 +154,17 @@ impl Directory {
         }
     }
 
+    /// Takes over from a list whose `id` is.
+    pub fn learn_owner(&self, id: &SandboxId, tenant: &TenantId) {
+        if self.owners.get(id).as_ref() != Some(tenant) {
+            self.owners.insert(id.clone(), tenant.clone());
+        }
+    }
+
     /// Forgets `id`: it was killed.
     pub async fn forget(&self, id: &SandboxId) {
         self.traffic_tokens.invalidate(id);
+        self.owners.invalidate(id);
         self.entries.invalidate(id).await;
     }
 
@@ -197,6 +235,19 @@ mod tests {
         ));
         directory.forget(&id).await;
         assert!(matches!(directory.find(&id, async || { Ok(None) }).await, Ok(Entry::Absent)));
+    }
+
+    #[tokio::test]
+    async fn a_list_tells_whose_a_sandbox_is_and_nothing_of_its_tokens() {
+        let directory = Directory::default();
+        let known = sandbox("i1");
+        directory.learn_owner(&known.id, known.tenant.as_ref().unwrap());
+        let whose = async || directory.whose(&known.id, async || Err(Unavailable)).await;
+        assert!(matches!(whose().await, Ok(Entry::Known(found)) if found.tenant == known.tenant));
+        let found = directory.find(&known.id, async || Err(Unavailable)).await;
+        assert_eq!(found.err(), Some(Unavailable), "a token is needed: the upstream is asked");
+        directory.forget(&known.id).await;
+        assert_eq!(whose().await.err(), Some(Unavailable));
     }
 
     #[tokio::test]

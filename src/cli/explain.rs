@@ -266,14 +266,18 @@ fn judge(found: &Match<'_>, caller: Caller<'_>) -> (Option<u16>, String) {
                 (_, None) => "any valid key will do".to_owned(),
                 (_, Some(scope)) => format!("the key has the scope {}", scope.name()),
             };
-            let about_a_sandbox = found.surface.is_data_plane()
-                || found.has(Notes::OWN)
-                || found.has(Notes::OWN_QUERY);
-            if !about_a_sandbox || scopes.allows(Scope::Admin) {
+            let about_a_sandbox = found.surface.is_data_plane() || found.has(Notes::OWN);
+            let is_list = found.has(Notes::LIST) || found.has(Notes::OWN_QUERY);
+            if !(about_a_sandbox || is_list) || scopes.allows(Scope::Admin) {
                 return (None, base);
             }
             let owner = tenant.map_or("the caller's tenant".to_owned(), |t| format!("tenant {t}"));
-            (None, format!("{base}; the sandbox must belong to {owner}, else 404"))
+            let rest = if is_list {
+                format!("what does not belong to {owner} is left out")
+            } else {
+                format!("the sandbox must belong to {owner}, else 404")
+            };
+            (None, format!("{base}; {rest}"))
         }
     }
 }

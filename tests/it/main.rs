@@ -20,6 +20,7 @@ mod errors;
 mod explain;
 mod http2;
 mod hygiene;
+mod lists;
 mod matrix;
 mod metadata;
 mod open;

@@ -61,11 +61,20 @@ pub struct Directory {
     /// How many kills there were: the current [`Moment`].
     kills: Arc<AtomicU64>,
     ownership: Arc<Ownership>,
+    /// Lists tell whose a sandbox is and none of its tokens, so what they tell is kept apart too.
+    owners: moka::sync::Cache<SandboxId, Owner>,
 }
 
 #[derive(Clone, Debug)]
 struct Slot {
     entry: Entry,
+    since: Moment,
+}
+
+/// Whose a sandbox is, by a list.
+#[derive(Clone, Debug)]
+struct Owner {
+    tenant: TenantId,
     since: Moment,
 }
 
@@ -131,6 +140,10 @@ impl Directory {
                 .build(),
             kills: Arc::default(),
             ownership: Arc::new(ownership),
+            owners: moka::sync::Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(KNOWN_FOR)
+                .build(),
         }
     }
 
@@ -207,6 +220,28 @@ impl Directory {
         since == self.now() || self.killed.get(id).is_none_or(|killed| killed <= since)
     }
 
+    /// As [`Self::find`], where it only matters whose the sandbox is: the record may tell nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub async fn whose<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
+    where
+        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    {
+        match self.owners.get(id).filter(|owner| self.is_current(id, owner.since)) {
+            Some(owner) if !self.remembers(id).await => Ok(Entry::Known(Arc::new(Sandbox {
+                id: id.clone(),
+                tenant: Some(owner.tenant),
+                marker: Marker::Untold,
+                state: State::Unknown,
+                ends: None,
+                envd_token: None,
+                traffic_token: None,
+            }))),
+            Some(_) | None => self.find(id, ask).await,
+        }
+    }
+
     async fn fill(
         &self,
         id: &SandboxId,
@@ -279,6 +314,15 @@ impl Directory {
         }
     }
 
+    /// Takes over from a list that was asked for at `asked` whom a sandbox's marker names. What was told of it alone
+    /// counts for more.
+    pub fn learn_owner(&self, id: &SandboxId, tenant: &TenantId, asked: Moment) {
+        let is_known = |owner: Owner| owner.tenant == *tenant && self.is_current(id, owner.since);
+        if self.is_current(id, asked) && !self.owners.get(id).is_some_and(is_known) {
+            self.owners.insert(id.clone(), Owner { tenant: tenant.clone(), since: asked });
+        }
+    }
+
     /// Whose a sandbox is that the upstream just told of: whom its marker names, else the gateway's own record.
     #[must_use]
     pub fn owner(&self, told: &Sandbox) -> Option<TenantId> {
@@ -312,6 +356,7 @@ impl Directory {
             let moment = Moment(self.kills.fetch_add(1, Ordering::AcqRel) + 1);
             self.killed.insert(id.clone(), moment);
             self.traffic_tokens.invalidate(&id);
+            self.owners.invalidate(&id);
             self.entries.invalidate(&id).await;
             if killed {
                 self.ownership.release(&id);

@@ -64,6 +64,9 @@ pub struct Control {
     pub sandbox: Option<Arc<Sandbox>>,
     /// The id in the path as it was sent, whoever's it is.
     pub named: Option<SandboxId>,
+    /// Those sandboxes that the query of a listing names and that are the caller's own. `None` where it names none, or
+    /// nobody asked.
+    pub selected: Option<Vec<Arc<Sandbox>>>,
     /// `Authorization` is not for the gateway and passes.
     pub foreign_authorization: bool,
 }
@@ -158,6 +161,19 @@ impl Cleared {
         names_sandbox && !self.caller.sees_all_tenants()
     }
 
+    /// The query parameter that names sandboxes, if only the caller's own among them may be passed on.
+    #[must_use]
+    pub fn selects_by(&self) -> Option<&'static str> {
+        let listing = self.route.and_then(|route| route.listing)?;
+        listing.names_sandboxes_by().filter(|_| !self.caller.sees_all_tenants())
+    }
+
+    /// Whether the sandbox is the caller's.
+    #[must_use]
+    pub fn owns(&self, sandbox: &Sandbox) -> bool {
+        owns(&self.caller, sandbox)
+    }
+
     /// Permits it to the gateway's own router.
     #[must_use]
     pub fn own(self) -> Permit {
@@ -170,10 +186,15 @@ impl Cleared {
     /// [`Denial::NotTheirs`] when the route is about a sandbox that was not shown to be the caller's.
     pub fn control(self, control: Control) -> Result<Permit, Denial> {
         let stands = match &control.sandbox {
-            Some(sandbox) => owns(&self.caller, sandbox),
+            Some(sandbox) => self.owns(sandbox),
             None => !self.needs_standing(),
         };
-        if stands { Ok(self.permit(Plan::Control(control))) } else { Err(Denial::NotTheirs) }
+        let mut selected = control.selected.iter().flatten();
+        if stands && selected.all(|sandbox| self.owns(sandbox)) {
+            Ok(self.permit(Plan::Control(control)))
+        } else {
+            Err(Denial::NotTheirs)
+        }
     }
 
     /// Permits it into a sandbox.

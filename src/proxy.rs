@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod headers;
 pub mod inbound;
 mod lease;
+pub mod list;
 pub mod lookup;
 pub mod pool;
 pub mod tunnel;
@@ -150,6 +151,7 @@ struct Inner {
     authenticator: Arc<Authenticator>,
     directory: Directory,
     tunnels: Tunnels,
+    proofs: list::Proofs,
 }
 
 impl Forwarder {
@@ -162,7 +164,8 @@ impl Forwarder {
         directory: Directory,
         tunnels: Tunnels,
     ) -> Self {
-        let inner = Inner { pool, upstreams, authenticator, directory, tunnels };
+        let proofs = list::Proofs::default();
+        let inner = Inner { pool, upstreams, authenticator, directory, tunnels, proofs };
         Self { inner: Arc::new(inner) }
     }
 

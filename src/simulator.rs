@@ -8,6 +8,7 @@ mod connect;
 mod control;
 mod dataplane;
 mod envd;
+mod events;
 mod files;
 mod filesystem;
 mod interpreter;
@@ -58,6 +59,10 @@ pub struct Options {
     pub api_key: Option<String>,
     /// As Cube: 405 on `POST /v2/sandboxes` and `POST /v2/sandboxes/{id}/connect`.
     pub v1_only: bool,
+    /// As a simple upstream: lists take `metadata` and `sandboxID` filters and do not apply them.
+    pub ignore_filters: bool,
+    /// As Cube: snapshots say which sandbox they were taken of.
+    pub snapshot_origins: bool,
     /// Whether sandboxes have tokens. Without, as at Cube, answers hold none and the data plane is open.
     pub tokens: bool,
     /// What becomes of the metadata that creates and forks give.
@@ -91,6 +96,8 @@ impl Default for Options {
             envd_listen: loopback,
             api_key: None,
             v1_only: false,
+            ignore_filters: false,
+            snapshot_origins: false,
             tokens: true,
             metadata: Metadata::Kept,
             domain: None,
@@ -107,6 +114,8 @@ impl fmt::Debug for Options {
             .field("envd_listen", &self.envd_listen)
             .field("api_key", &self.api_key.as_ref().map(|_| "[redacted]"))
             .field("v1_only", &self.v1_only)
+            .field("ignore_filters", &self.ignore_filters)
+            .field("snapshot_origins", &self.snapshot_origins)
             .field("tokens", &self.tokens)
             .field("metadata", &self.metadata)
             .field("domain", &self.domain)

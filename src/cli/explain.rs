@@ -301,15 +301,19 @@ fn up_to_the_callback(needed: Option<Scope>) -> String {
     )
 }
 
-/// What must hold of the sandbox that a request is about; nothing where it is about none, or an admin asks.
+/// What else depends on whose sandboxes are: whether a request passes, or what a list shows. Nothing where an admin asks.
 fn ownership(found: &Match<'_>, tenant: Option<&TenantId>, scopes: Scopes) -> String {
-    let about_a_sandbox =
-        found.surface.is_data_plane() || found.has(Notes::OWN) || found.has(Notes::OWN_QUERY);
-    if !about_a_sandbox || scopes.allows(Scope::Admin) {
+    if scopes.allows(Scope::Admin) {
         return String::new();
     }
     let owner = tenant.map_or("the caller's tenant".to_owned(), |t| format!("tenant {t}"));
-    format!("; the sandbox must belong to {owner}, else 404")
+    if found.has(Notes::LIST) || found.has(Notes::OWN_QUERY) {
+        format!("; what does not belong to {owner} is left out")
+    } else if found.surface.is_data_plane() || found.has(Notes::OWN) {
+        format!("; the sandbox must belong to {owner}, else 404")
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]

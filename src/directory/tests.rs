@@ -132,6 +132,37 @@ async fn all_names_of_a_sandbox_are_one() {
 }
 
 #[tokio::test]
+async fn a_list_tells_whose_a_sandbox_is_and_nothing_of_its_tokens() {
+    let directory = Directory::default();
+    let ours = sandbox("i1").tenant;
+    let before = directory.now();
+    let whose = async |text: &str| match directory.whose(&id(text), async || Err(Unavailable)).await
+    {
+        Ok(Entry::Known(found)) => Ok(found.tenant.clone()),
+        Ok(Entry::Absent) => Ok(None),
+        Err(unavailable) => Err(unavailable),
+    };
+    directory.learn_owner(&id("i1"), ours.as_ref().unwrap(), before);
+    assert_eq!(whose("i1").await, Ok(ours.clone()));
+    assert!(known(&directory, "i1").await.is_none(), "a token is needed: the upstream is asked");
+    // What was told of it alone counts for more.
+    let theirs = TenantId::parse("team-b").ok();
+    let told = Sandbox { tenant: theirs.clone(), ..sandbox("i1") };
+    directory.learn(told, directory.now()).await;
+    assert_eq!(whose("i1").await, Ok(theirs));
+    // A kill outdates it under every name, and lists that were under way.
+    for name in ["i1", "i1-client"] {
+        directory.learn_owner(&id("i1"), ours.as_ref().unwrap(), directory.now());
+        directory.forget(&id(name), true).await;
+        assert_eq!(whose("i1").await, Err(Unavailable), "{name}");
+        directory.learn_owner(&id("i1"), ours.as_ref().unwrap(), before);
+        assert_eq!(whose("i1").await, Err(Unavailable), "{name}");
+    }
+    directory.learn_owner(&id("i1"), ours.as_ref().unwrap(), directory.now());
+    assert_eq!(whose("i1").await, Ok(ours));
+}
+
+#[tokio::test]
 async fn a_traffic_token_outlives_answers_that_do_not_tell_it_but_not_its_sandbox() {
     let directory = Directory::default();
     let told = |token: Option<&'static str>| Sandbox {

@@ -25,7 +25,8 @@ use crate::directory::{Directory, Entry, Unavailable};
 use crate::error::GatewayError;
 use crate::permit::{self, Cleared, Control, Data, Denial, Passing, Permit, Permitted};
 use crate::proxy::body::Reply;
-use crate::proxy::lookup::Asker;
+use crate::proxy::list;
+use crate::proxy::lookup::{self, Asker};
 use crate::request::{Conn, Origin};
 use crate::route::{Domain, Router};
 use crate::sandbox::Sandbox;
@@ -176,7 +177,7 @@ async fn decide<B>(
     }
     let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade)
         .map_err(|denial| refuse(denied(denial)))?;
-    let place = Placing { gate, asker, caller: &caller, subject: &subject, passing };
+    let place = Placing { gate, asker, caller: &caller, subject: &subject, query, passing };
     match &subject.aim {
         Place::Control if subject.is_own() => Ok(cleared.own()),
         Place::Control => place.on_control(cleared).await.map_err(refuse),
@@ -203,6 +204,7 @@ struct Placing<'a> {
     asker: &'a Asker,
     caller: &'a Caller,
     subject: &'a Subject<'a>,
+    query: &'a str,
     passing: Passing,
 }
 
@@ -212,13 +214,31 @@ impl Placing<'_> {
         let named = raw.and_then(|raw| SandboxId::parse(raw).ok());
         let sandbox = if raw.is_some() && cleared.needs_standing() {
             let id = named.as_ref().ok_or(GatewayError::SandboxNotFound)?;
-            let found = find(self.gate, self.asker, id).await?;
+            let found = whose(self.gate, self.asker, id).await?;
             Some(found.ok_or(GatewayError::SandboxNotFound)?)
         } else {
             None
         };
+        let selected = match cleared.selects_by() {
+            Some(parameter) => Box::pin(self.selected(&cleared, parameter)).await?,
+            None => None,
+        };
         let foreign_authorization = self.passing.authorization;
-        cleared.control(Control { sandbox, named, foreign_authorization }).map_err(denied)
+        cleared.control(Control { sandbox, named, selected, foreign_authorization }).map_err(denied)
+    }
+
+    /// The caller's own among the sandboxes that the query of a listing names.
+    async fn selected(
+        &self,
+        cleared: &Cleared,
+        parameter: &str,
+    ) -> Result<Option<Vec<Arc<Sandbox>>>, GatewayError> {
+        let Some(ids) = list::query::named(Some(self.query), parameter)? else { return Ok(None) };
+        let mut found = lookup::records(&self.gate.directory, self.asker, &ids)
+            .await
+            .map_err(|Unavailable| GatewayError::OwnershipUnknown)?;
+        found.retain(|sandbox| cleared.owns(sandbox));
+        Ok(Some(found))
     }
 
     async fn in_sandbox(
@@ -270,6 +290,19 @@ async fn find(
 ) -> Result<Option<Arc<Sandbox>>, GatewayError> {
     // Its state is larger than all the rest of a request's: kept apart.
     match Box::pin(gate.directory.find(id, || asker.ask(id))).await {
+        Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
+        Ok(Entry::Absent) => Ok(None),
+        Err(Unavailable) => Err(GatewayError::OwnershipUnknown),
+    }
+}
+
+/// As [`find`], where only the owner matters.
+async fn whose(
+    gate: &Gate,
+    asker: &Asker,
+    id: &SandboxId,
+) -> Result<Option<Arc<Sandbox>>, GatewayError> {
+    match Box::pin(gate.directory.whose(id, || asker.ask(id))).await {
         Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
         Ok(Entry::Absent) => Ok(None),
         Err(Unavailable) => Err(GatewayError::OwnershipUnknown),

@@ -4,13 +4,15 @@
 //! no client can forge, and shown the gateway's own key instead of the client's.
 
 mod answer;
+mod listing;
 mod repeat;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -65,10 +67,17 @@ impl Forwarder {
         ask.rewrite_head(&mut parts.headers, origin);
         parts.version = Version::HTTP_11;
         let mut bounds = ask.bounds(&parts.method);
-        let path =
+        let mut path =
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
         let method = parts.method.clone();
+        let lister = ask.lister(&path)?;
+        if let Some(lister) = &lister {
+            match lister.path()? {
+                Some(narrowed) => path = narrowed,
+                None => return Ok(lister.nothing(&method)),
+            }
+        }
         let answer = if let Some(editing) = ask.body_edit(&method) {
             if coded {
                 return Err(CODED_BODY);
@@ -93,7 +102,11 @@ impl Forwarder {
         }
         refuse_stray_switch(answer.status(), bounds.creates)?;
         ask.take_note(answer.status()).await;
-        ask.pass(answer, &method, &bounds).await
+        match lister {
+            // Rare and large: kept out of the way of every other request.
+            Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
+            None => ask.pass(answer, &method, &bounds).await,
+        }
     }
 }
 
@@ -120,8 +133,9 @@ impl Ask<'_> {
             head.remove(AUTHORIZATION);
         }
         if self.answer_edit() != AnswerEdit::None {
-            head.remove(ACCEPT_ENCODING);
-            head.remove(RANGE);
+            for unedited in [ACCEPT_ENCODING, RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+                head.remove(unedited);
+            }
         }
         head.insert(HOST, inner.upstreams.control.host.clone());
         if !head.contains_key(TRACEPARENT)

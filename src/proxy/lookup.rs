@@ -1,27 +1,33 @@
-//! Asks the upstream whose a sandbox is and which tokens it wants: `GET /sandboxes/{id}`.
+//! Asks the upstream whose a sandbox is and which tokens it wants, `GET /sandboxes/{id}`, and whether it applies filters.
 //!
-//! A read that wakes nothing. Anything but a clear answer is [`Unavailable`]: not knowing never means allowing.
+//! Reads that wake nothing. Anything but a clear answer is [`Unavailable`]: not knowing never means allowing.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::header::{ACCEPT, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Upstreams;
 use super::body::Outgoing;
 use super::exchange::{Bounds, exchange};
 use super::pool::Pool;
 use crate::credential::X_API_KEY;
-use crate::directory::Unavailable;
+use crate::directory::{Directory, Entry, Unavailable};
 use crate::principal::TenantId;
 use crate::sandbox::{MARKER, Marker, Sandbox, State, token_value};
 use crate::target::SandboxId;
 
 /// Longest detail answer read.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Most questions that are open at once for one request.
+const AT_ONCE: usize = 8;
 
 /// Asks on behalf of one worker.
 #[derive(Clone, Debug)]
@@ -102,11 +108,37 @@ impl Asker {
         }
     }
 
+    /// Whether the upstream has nothing to list there.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with the cause in the log.
+    pub async fn lists_nothing(&self, path: String) -> Result<bool, Unavailable> {
+        let limit = self.upstreams.lookup_timeout;
+        let answer = tokio::time::timeout(limit, self.get(path)).await;
+        let (status, body) = answer.map_err(|_| unavailable("it took too long"))??;
+        let nothing = |listed: Vec<IgnoredAny>| listed.is_empty();
+        Ok(status == StatusCode::OK && serde_json::from_slice(&body).is_ok_and(nothing))
+    }
+
     async fn fetch(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
-        let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("/sandboxes/{id}")))
-            .map_err(|_| unavailable("its id makes no path"))?;
-        let uri =
-            self.upstreams.control.uri(path).map_err(|_| unavailable("its id makes no URI"))?;
+        let (status, body) = self.get(format!("/sandboxes/{id}")).await?;
+        match status {
+            StatusCode::OK => {
+                record(&body).map(Some).ok_or_else(|| unavailable("the answer is no sandbox"))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            status => {
+                tracing::warn!(%status, sandbox = %id, "unexpected answer to a question about a sandbox");
+                Err(Unavailable)
+            }
+        }
+    }
+
+    /// Asks in the gateway's own name. Only a good answer's body is read.
+    async fn get(&self, path: String) -> Result<(StatusCode, Bytes), Unavailable> {
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
+            .map_err(|_| unavailable("it makes no path"))?;
+        let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
         let mut request = Request::new(Outgoing::Empty);
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -118,21 +150,44 @@ impl Asker {
         let answer = exchange(&self.pool, request, &Bounds::default())
             .await
             .map_err(|_| unavailable("the upstream could not be asked"))?;
-        match answer.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            status => {
-                tracing::warn!(%status, sandbox = %id, "unexpected answer to a question about a sandbox");
-                return Err(Unavailable);
-            }
+        let status = answer.status();
+        if status != StatusCode::OK {
+            return Ok((status, Bytes::new()));
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER)
             .collect()
             .await
             .map_err(|_| unavailable("the answer broke off or is too long"))?
             .to_bytes();
-        record(&body).map(Some).ok_or_else(|| unavailable("the answer is no sandbox"))
+        Ok((status, body))
     }
+}
+
+/// What is known of each of these sandboxes, as far as the upstream has them and without their tokens, in the order of
+/// their ids and each once.
+///
+/// # Errors
+/// [`Unavailable`], with the cause in the log.
+pub async fn records(
+    directory: &Directory,
+    asker: &Asker,
+    ids: &[SandboxId],
+) -> Result<Vec<Arc<Sandbox>>, Unavailable> {
+    let asked = stream::iter(ids.iter().cloned()).map(|id| {
+        let (directory, asker) = (directory.clone(), asker.clone());
+        async move { directory.whose(&id, || asker.ask(&id)).await }
+    });
+    let entries: Vec<Entry> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    let mut found: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| match entry {
+            Entry::Known(sandbox) => Some(sandbox),
+            Entry::Absent => None,
+        })
+        .collect();
+    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    found.dedup_by(|a, b| a.id == b.id);
+    Ok(found)
 }
 
 fn unavailable(cause: &'static str) -> Unavailable {

@@ -2,7 +2,7 @@
 //!
 //! Routes that E2B has and this does not are 404, like any unknown path.
 
-mod list;
+pub(super) mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::files::Files;
 use super::reply::{Answer, Payload, Refusal, Reply, empty, error, json, typed};
 use super::state::{NewSandbox, Resumed, Sandbox, World};
-use super::{DELAY, FAIL, Metadata, locked, schedules, templates};
+use super::{DELAY, FAIL, Metadata, events, locked, schedules, templates};
 use crate::clock::UnixTime;
 
 const V1_TIMEOUT: u32 = 15;
@@ -54,6 +54,8 @@ pub(super) fn router(world: &Arc<World>) -> Router {
         .route("/v2/sandboxes/{id}/logs", get(list::logs_v2))
         .route("/sandboxes/{id}/metrics", get(list::metrics_of_one))
         .route("/sandboxes/{id}/network", put(network))
+        .route("/events/sandboxes", get(events::of_all))
+        .route("/events/sandboxes/{id}", get(events::of_one))
         .route("/teams", get(teams))
         .route("/volumes", get(async || json(StatusCode::OK, &json!([]))))
         .route("/nodes", get(nodes))
@@ -162,7 +164,9 @@ async fn pause(
     Path(id): Path<String>,
     Payload(_): Payload<Map<String, Value>>,
 ) -> Answer {
-    if find(&world, &id)?.pause() {
+    let sandbox = find(&world, &id)?;
+    if sandbox.pause() {
+        world.events.note(&sandbox, "paused");
         Ok(empty(StatusCode::NO_CONTENT))
     } else {
         Err(error(StatusCode::CONFLICT, &format!("Sandbox '{id}' is already paused")).into())
@@ -193,6 +197,7 @@ async fn resume(
         );
     }
     sandbox.resume(request.timeout.unwrap_or(V1_TIMEOUT));
+    world.events.note(&sandbox, "resumed");
     Ok(json(StatusCode::CREATED, &sandbox.brief(world.options.domain.as_deref())))
 }
 

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::events::Events;
 use super::files::Files;
 use super::interpreter::Contexts;
 use super::process::Processes;
@@ -38,6 +39,7 @@ pub(super) struct World {
     pub(super) recorder: Arc<Recorder>,
     pub(super) templates: Mutex<Templates>,
     pub(super) schedules: Mutex<Schedules>,
+    pub(super) events: Events,
     seed: [u8; 16],
     created: AtomicU64,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
@@ -114,6 +116,7 @@ impl World {
             api,
             templates: Mutex::new(Templates::new()),
             schedules: Mutex::default(),
+            events: Events::default(),
             seed,
             created: AtomicU64::new(0),
             sandboxes: Mutex::default(),
@@ -169,6 +172,7 @@ impl World {
             id: id.clone(),
         });
         locked(&self.sandboxes).insert(id, Arc::clone(&sandbox));
+        self.events.note(&sandbox, "created");
         sandbox
     }
 
@@ -203,6 +207,7 @@ impl World {
     /// Ends a sandbox; whether there was one.
     pub(super) fn kill(&self, id: &str) -> bool {
         let Some(sandbox) = locked(&self.sandboxes).remove(plain_id(id)) else { return false };
+        self.events.note(&sandbox, "killed");
         sandbox.ended.cancel();
         locked(&sandbox.life).session.cancel();
         true

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
@@ -21,7 +21,7 @@ use crate::caller::Caller;
 use crate::error::GatewayError;
 use crate::ownership::Keeping;
 use crate::principal::{Principal, TenantId};
-use crate::route::{BodyEdit, Notes, Tokens};
+use crate::route::{BodyEdit, Tokens};
 use crate::sandbox::{Marker, Sandbox};
 use crate::target::SandboxId;
 
@@ -37,7 +37,7 @@ pub(super) enum AnswerEdit {
     Sandbox,
     /// It is an array of forks.
     Forks,
-    /// It is an array of sandboxes, without tokens.
+    /// Only a part of it is the caller's.
     Listing,
 }
 
@@ -52,11 +52,7 @@ impl Ask<'_> {
         match route.tokens {
             Tokens::One | Tokens::OneUnlessReadOnly => AnswerEdit::Sandbox,
             Tokens::Each => AnswerEdit::Forks,
-            Tokens::None
-                if route.notes.has(Notes::LIST) && !self.permit.caller().sees_all_tenants() =>
-            {
-                AnswerEdit::Listing
-            }
+            Tokens::None if self.lists_for().is_some() => AnswerEdit::Listing,
             Tokens::None => AnswerEdit::None,
         }
     }
@@ -79,13 +75,11 @@ impl Ask<'_> {
         let unknown_outcome = bounds.creates;
         let changing = Box::pin(self.changed(edit, &parts.headers, body));
         let late = GatewayError::UpstreamTimeout { unknown_outcome };
-        let changed = bounds.let_read(bounds.head, late, changing).await?.ok_or_else(|| {
-            tracing::warn!("an answer that the gateway has to change could not be read");
-            GatewayError::UpstreamBadAnswer { unknown_outcome }
-        })?;
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(changed.len()));
-        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(Response::from_parts(parts, Reply::whole(Bytes::from(changed))))
+        let changed = bounds
+            .let_read(bounds.head, late, changing)
+            .await?
+            .ok_or_else(|| unreadable(unknown_outcome))?;
+        Ok(changed_answer(parts, changed))
     }
 
     async fn changed(&self, edit: AnswerEdit, head: &HeaderMap, body: Incoming) -> Option<Vec<u8>> {
@@ -95,9 +89,7 @@ impl Ask<'_> {
         match edit {
             AnswerEdit::Sandbox => self.exchange_one(&json, principal).await,
             AnswerEdit::Forks => self.exchange_each(&json, principal).await,
-            // A listing of another form holds no sandbox's metadata.
-            AnswerEdit::Listing => edit::list_answer(&json).or_else(|| Some(json.to_vec())),
-            AnswerEdit::None => None,
+            AnswerEdit::Listing | AnswerEdit::None => None,
         }
     }
 
@@ -175,6 +167,20 @@ impl Ask<'_> {
     }
 }
 
-async fn read(body: Incoming) -> Option<Bytes> {
+/// An answer that was changed, under the head that came with it.
+pub(super) fn changed_answer(mut parts: response::Parts, changed: Vec<u8>) -> Response<Reply> {
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(changed.len()));
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, Reply::whole(Bytes::from(changed)))
+}
+
+/// Why an answer is not passed on.
+pub(super) fn unreadable(unknown_outcome: bool) -> GatewayError {
+    tracing::warn!("an answer that the gateway has to change could not be read");
+    GatewayError::UpstreamBadAnswer { unknown_outcome }
+}
+
+/// All of an answer, if it is not over [`MAX_ANSWER`].
+pub(super) async fn read(body: Incoming) -> Option<Bytes> {
     Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }

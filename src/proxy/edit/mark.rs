@@ -5,7 +5,7 @@
 
 use super::{BAD_BODY, BAD_METADATA};
 use crate::error::GatewayError;
-use crate::json::{Edit, Found, Kind, Member, Object, Value, fold, quote};
+use crate::json::{Edit, Found, Kind, Member, Object, Value, folded, quote};
 use crate::principal::TenantId;
 use crate::sandbox::MARKER;
 
@@ -28,8 +28,8 @@ impl Reserved {
         let mut reserved = Self::default();
         for entry in entries {
             match entry.strip_suffix('*') {
-                Some(prefix) => reserved.prefixes.push(fold(prefix)),
-                None => reserved.names.push(fold(entry)),
+                Some(prefix) => reserved.prefixes.push(folded(prefix).collect()),
+                None => reserved.names.push(folded(entry).collect()),
             }
         }
         reserved
@@ -55,7 +55,7 @@ pub struct Creator<'t> {
 impl Creator<'_> {
     /// Whether a key must go: readers that fold case, or trim, must not find it either.
     fn may_not_set(&self, key: &str) -> bool {
-        let folded = fold(key.trim());
+        let folded: String = folded(key.trim()).collect();
         folded == MARKER
             || (!self.may_mount && folded == HOST_MOUNT)
             || self.reserved.holds(&folded)
@@ -168,7 +168,7 @@ fn is_payload(object: &Object<'_>) -> bool {
 }
 
 fn is_metadata(member: &Member<'_>) -> bool {
-    fold(&member.key) == METADATA
+    folded(&member.key).eq(METADATA.chars())
 }
 
 fn holds_metadata(object: &Object<'_>) -> bool {

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod example;
+mod tenants;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -82,7 +83,7 @@ impl Given {
 #[test]
 fn defaults() {
     let loaded = given(&[]).loads();
-    let Settings { server, upstream, auth, state_dir, log } = &loaded.settings;
+    let Settings { server, upstream, auth, tenants, state_dir, log } = &loaded.settings;
     assert_eq!(server.listen, [Listen::Tcp("127.0.0.1:3000".parse().unwrap())]);
     assert!(server.one_port && !server.allow_open && server.envd_listen.is_empty());
     assert_eq!((server.workers, &server.domain), (None, &None));
@@ -95,6 +96,9 @@ fn defaults() {
         (Authentication::Open, crate::credential::Precedence::Bearer)
     );
     assert!(auth.secrets.is_empty() && auth.keys_file.is_none() && state_dir.is_none());
+    assert!(tenants.isolation && tenants.show_marker && tenants.metadata_reserved.is_empty());
+    assert!(tenants.limits.is_empty());
+    assert_eq!(tenants.quota_status, QuotaStatus::Forbidden);
     assert_eq!((log.filter.as_str(), log.format), ("info", LogFormat::Auto));
     assert!(loaded.keys.is_empty());
     assert!(loaded.warnings[0].contains("the gateway is open"), "{:?}", loaded.warnings);
@@ -187,10 +191,9 @@ fn settings_of_other_versions_stop_the_start() {
         "AUTH_CALLBACK_URL",
         "AUTH_CALLBACK_CACHE_TTL",
         "COPPICE_STORE",
-        "COPPICE_TENANT_ISOLATION",
-        "COPPICE_TENANT_MAX_SANDBOXES",
-        "COPPICE_TENANT_SANDBOX_LIMITS",
-        "COPPICE_QUOTA_STATUS",
+        "COPPICE_TENANT_MAX_SANDBOX",
+        "COPPICE_TENANT_LIMITS",
+        "COPPICE_QUOTA_STATE",
         "COPPICE_AUDIT_LOG",
         "COPPICE_AUDIT_SYNC",
         "COPPICE_OPS_LISTEN",
@@ -203,7 +206,7 @@ fn settings_of_other_versions_stop_the_start() {
     }
     let file = given(&[]).toml(
         "[auth.callback]\nurl = 'http://x'\n[server]\nops_listen = '127.0.0.1:1'\n[[server.tls]]\ncert = 'x'\n\
-         [tenants]\nisolation = true\n[audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
+         [audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
@@ -211,9 +214,8 @@ fn settings_of_other_versions_stop_the_start() {
             "gateway.toml:1:7: auth.callback: is not supported by this version",
             "gateway.toml:4:1: server.ops_listen: is not supported by this version",
             "gateway.toml:5:10: server.tls: is not supported by this version",
-            "gateway.toml:7:2: tenants: is not supported by this version",
-            "gateway.toml:9:2: audit: is not supported by this version",
-            "gateway.toml:11:2: store: is not supported by this version",
+            "gateway.toml:7:2: audit: is not supported by this version",
+            "gateway.toml:9:2: store: is not supported by this version",
         ]
     );
 }
@@ -296,11 +298,19 @@ fn the_log_filter_may_come_from_rust_log() {
 
 #[test]
 fn names_follow_one_rule() {
-    let explicit = ["upstream.url", "upstream.envd", "log.filter", "auth.precedence"];
+    let explicit = [
+        "upstream.url",
+        "upstream.envd",
+        "log.filter",
+        "auth.precedence",
+        "tenants.show_marker",
+        "tenants.metadata_reserved",
+    ];
     for setting in SETTINGS {
         let (table, name) = setting.key.split_once('.').unwrap();
         let name = match table {
             "server" | "auth" => name.to_owned(),
+            "tenants" => format!("tenant_{name}"),
             _ => format!("{table}_{name}"),
         };
         if !explicit.contains(&setting.key) {

@@ -8,8 +8,8 @@ use super::source::{self, Import};
 pub(crate) const RANKS: &[&[&str]] = &[
     &["clock", "json", "lifecycle", "secret", "target"],
     &["credential", "principal", "route"],
-    &["callback", "caller", "error", "keys", "policy", "request", "sandbox", "token"],
-    &["authn", "directory", "permit"],
+    &["callback", "caller", "error", "keys", "limits", "policy", "request", "sandbox", "token"],
+    &["authn", "directory", "permit", "quota"],
     &["proxy"],
     &["endpoint", "layer", "listener"],
     &["server"],
@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "src/caller*",
     "src/credential*",
     "src/json*",
+    "src/limits*",
     "src/permit*",
     "src/policy*",
     "src/route*",

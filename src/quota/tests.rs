@@ -237,6 +237,20 @@ async fn a_listing_amid_a_burst_costs_no_room() {
 }
 
 #[tokio::test]
+async fn a_doubt_decided_amid_another_request_frees_no_room() {
+    let mut bench = Bench::with(2, &[]).await;
+    let (lost, slow) = (bench.one(), bench.one());
+    drop(lost);
+    for _ in 0..2 {
+        bench.list(&["a"]).await;
+        assert_eq!(bench.room().await, 0, "a is of the one or the other");
+        bench.now += GRACE;
+    }
+    slow.bind(&[id("b")]).await.unwrap();
+    assert_eq!((bench.usage().await, bench.room().await), ((2, 0), 0));
+}
+
+#[tokio::test]
 async fn a_stranger_found_amid_a_request_counts_once_that_is_over() {
     for is_released in [true, false] {
         let bench = Bench::with(3, &[]).await;

@@ -39,7 +39,7 @@ mod sync {
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
@@ -50,6 +50,9 @@ pub use memory::MemoryLedger;
 
 use crate::principal::TenantId;
 use crate::target::SandboxId;
+
+/// A grace that, with the default [`Cadence`], settles everything within 30 seconds of the upstream's answering again.
+pub const GRACE: Duration = Duration::from_secs(20);
 
 /// Where sandboxes are counted: in this process, or in a store that several share.
 ///

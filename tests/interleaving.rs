@@ -2,6 +2,8 @@
 //!
 //! What is tested is the very source of the library, compiled here against other locks and atomics.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on should fail there")]
+
 #[path = "interleaving/quota.rs"]
 mod quota;
 

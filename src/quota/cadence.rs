@@ -18,7 +18,7 @@ pub struct Cadence {
 }
 
 impl Default for Cadence {
-    /// With a grace of 20 seconds everything settles within 30 seconds of the upstream's answering again.
+    /// What ended, and what is in doubt under the default grace, is settled within 30 seconds.
     fn default() -> Self {
         Self {
             in_doubt: Duration::from_secs(3),

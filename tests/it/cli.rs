@@ -87,7 +87,7 @@ fn what_this_version_cannot_do_is_refused_by_name() {
         "--audit-log",
         "--ops-listen",
         "--store",
-        "--tenant-isolation",
+        "--tenant-limits",
         "--tls-cert",
     ] {
         for args in

@@ -15,6 +15,7 @@ mod reader;
 mod settings;
 mod sources;
 mod table;
+mod tenants;
 mod upstream;
 mod value;
 
@@ -25,6 +26,7 @@ pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;
 pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
+pub use tenants::{QuotaStatus, ReservedName, TenantSettings};
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
 use crate::keys::KeySet;
@@ -117,6 +119,10 @@ fn remarks(reader: &mut Reader<'_>, settings: &Settings) {
         reader.warn(
             "no keys are set: the gateway is open, and every request passes unchecked".to_owned(),
         );
+        if !settings.tenants.limits.is_empty() {
+            let origin = tenants::origin_of_limits(reader);
+            reader.warn(format!("{origin}: limits nobody, since the gateway is open"));
+        }
     }
     if settings.auth.secrets.is_empty() && settings.state_dir.is_none() {
         reader.warn(

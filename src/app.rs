@@ -13,15 +13,22 @@ use tokio::sync::Semaphore;
 
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
-use crate::config::{Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
+use crate::config::{
+    Listen, Loaded, QuotaStatus, Settings, TenantSettings, UpstreamSettings, UpstreamUrl,
+};
 use crate::directory::Directory;
+use crate::error::OverQuota;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
 use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
 use crate::ownership::Ownership;
-use crate::proxy::{Marking, Upstream, Upstreams, pool, v1};
+use crate::proxy::admission::Admissions;
+use crate::proxy::census::Census;
+use crate::proxy::edit::Reserved;
+use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
+use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
 use crate::route::{Listener, PortLabel, Router};
 use crate::secret::Secret;
 use crate::server::connection;
@@ -84,7 +91,7 @@ impl App {
             let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
             let worker = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || worker::run(shared, sockets))
+                .spawn(move || worker::run(shared, sockets, number == 0))
                 .map_err(StartError::Worker)?;
             workers.push(worker);
         }
@@ -158,6 +165,8 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     let sealer = sealer(settings).map_err(StartError::State)?;
     let ownership = Ownership::open(settings.state_dir.as_deref()).map_err(StartError::State)?;
     let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
+    let directory = Directory::new(ownership);
+    let admissions = admissions(settings, &directory).map_err(StartError::State)?;
     let server = &settings.server;
     let origins = server.cors_origins.iter();
     let origins =
@@ -165,11 +174,12 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     Ok(Shared {
         gate: Arc::new(Gate {
             authenticator: Arc::new(authenticator),
-            directory: Directory::new(ownership),
+            directory,
             router: Router::new(),
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
         }),
+        admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
         pool: pool::Settings {
@@ -191,6 +201,40 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     })
 }
 
+/// What admits sandboxes. What was being started when an earlier process was killed is known where there is a state
+/// directory.
+fn admissions(settings: &Settings, directory: &Directory) -> io::Result<Admissions> {
+    let TenantSettings { limits, quota_status, .. } = &settings.tenants;
+    for (tenant, limit) in limits.lines() {
+        tracing::info!(tenant, limit, "active sandboxes are limited");
+    }
+    let policy = Policy { grace: quota::GRACE, honours_keys: true };
+    let ledger = match &settings.state_dir {
+        Some(state) => MemoryLedger::open(policy, &state.join("quota"))?,
+        None => MemoryLedger::new(policy),
+    };
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    Ok(Admissions {
+        census: Census::new(Arc::clone(&ledger), directory.clone()),
+        ledger,
+        limits: limits.clone(),
+        over_quota: match quota_status {
+            QuotaStatus::Forbidden => OverQuota::Forbidden,
+            QuotaStatus::TooManyRequests => OverQuota::TooManyRequests,
+        },
+        cadence: Cadence::default(),
+    })
+}
+
+fn marking(tenants: &TenantSettings) -> Marking {
+    let names = tenants.metadata_reserved.iter().map(ToString::to_string);
+    let names: Vec<String> = names.collect();
+    Marking {
+        reserved: Reserved::new(names.iter().map(String::as_str)),
+        shown: if tenants.show_marker { Shown::ToAdmins } else { Shown::ToNobody },
+    }
+}
+
 fn upstreams(settings: &Settings) -> Upstreams {
     let upstream = &settings.upstream;
     Upstreams {
@@ -207,7 +251,7 @@ fn upstreams(settings: &Settings) -> Upstreams {
         response_timeout: upstream.response_timeout,
         create_timeout: upstream.create_timeout,
         lookup_timeout: upstream.lookup_timeout,
-        marking: Marking::default(),
+        marking: marking(&settings.tenants),
         dialects: v1::Dialects::default(),
     }
 }

@@ -41,6 +41,17 @@ pub enum Entry {
     Absent,
 }
 
+impl Entry {
+    /// The sandbox, if there is one.
+    #[must_use]
+    pub fn known(self) -> Option<Arc<Sandbox>> {
+        match self {
+            Self::Known(sandbox) => Some(sandbox),
+            Self::Absent => None,
+        }
+    }
+}
+
 /// The upstream could not be asked, or answered nonsense. The cause is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the upstream could not be asked about a sandbox")]

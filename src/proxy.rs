@@ -3,7 +3,9 @@
 //! It obeys and decides nothing: every entry takes a [`Permit`](crate::permit::Permit), which only the policy can make.
 //! It knows no keys and no settings file; what it needs to know of the upstream is in [`Upstreams`].
 
+pub mod admission;
 pub mod body;
+pub mod census;
 pub mod control;
 pub mod data;
 pub mod edit;
@@ -27,6 +29,7 @@ use crate::authn::Authenticator;
 use crate::caller::Caller;
 use crate::directory::Directory;
 use crate::error::GatewayError;
+use admission::Admissions;
 use edit::Reserved;
 use pool::Pool;
 use tunnel::Tunnels;
@@ -150,6 +153,7 @@ struct Inner {
     /// Mints the tokens that go into answers.
     authenticator: Arc<Authenticator>,
     directory: Directory,
+    admissions: Arc<Admissions>,
     tunnels: Tunnels,
     proofs: list::Proofs,
 }
@@ -162,10 +166,12 @@ impl Forwarder {
         upstreams: Arc<Upstreams>,
         authenticator: Arc<Authenticator>,
         directory: Directory,
+        admissions: Arc<Admissions>,
         tunnels: Tunnels,
     ) -> Self {
         let proofs = list::Proofs::default();
-        let inner = Inner { pool, upstreams, authenticator, directory, tunnels, proofs };
+        let inner =
+            Inner { pool, upstreams, authenticator, directory, admissions, tunnels, proofs };
         Self { inner: Arc::new(inner) }
     }
 

@@ -74,7 +74,7 @@ impl Service<Permitted<Inbound>> for Dispatch {
         match permit.plan() {
             Plan::Own => Box::pin(async move { endpoints.answer(&permit, request).await }),
             Plan::Control(_) => {
-                Box::pin(async move { forwarder.control(&permit, request, origin).await })
+                Box::pin(async move { forwarder.control(permit, request, origin).await })
             }
             Plan::Data(_) => Box::pin(async move { forwarder.data(&permit, request).await }),
         }

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
+use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
 use crate::proxy::tunnel::Tunnels;
 use crate::proxy::{Forwarder, Upstreams};
@@ -29,6 +30,8 @@ use crate::server::stack;
 pub struct Shared {
     /// What decides.
     pub gate: Arc<Gate>,
+    /// Who may start sandboxes.
+    pub admissions: Arc<Admissions>,
     /// Where everything is.
     pub upstreams: Arc<Upstreams>,
     /// Which browsers' origins may ask.
@@ -73,7 +76,7 @@ const REST: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The runtime or a socket could not be set up.
-pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
+pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let tunnels = Tunnels { open: TaskTracker::new(), stop: shared.phases.stop.clone() };
@@ -82,8 +85,13 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
             Arc::clone(&shared.upstreams),
             Arc::clone(&shared.gate.authenticator),
             shared.gate.directory.clone(),
+            Arc::clone(&shared.admissions),
             tunnels.clone(),
         );
+        let census = keeps_census.then(|| {
+            let (admissions, asker) = (Arc::clone(&shared.admissions), forwarder.asker());
+            tokio::spawn(async move { admissions.census.keep(&asker, admissions.cadence).await })
+        });
         let callback = shared.gate.authenticator.callback();
         let line = callback.map(|callback| callback.line()).transpose()?;
         let stack = stack(Arc::clone(&shared.gate), line, Arc::clone(&shared.cors), forwarder);
@@ -99,6 +107,9 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
         tokio::select! {
             () = worker.open.wait() => {}
             () = shared.phases.stop.cancelled() => {}
+        }
+        if let Some(census) = census {
+            census.abort();
         }
         Ok(())
     })

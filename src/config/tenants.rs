@@ -1,5 +1,7 @@
 //! Reads what keeps tenants apart and how much each may use.
 
+use std::fmt;
+
 use super::problem::Spelling;
 use super::reader::Reader;
 use super::table::{
@@ -30,6 +32,16 @@ pub enum ReservedName {
     Exact(Box<str>),
     /// Every key that begins so.
     Prefix(Box<str>),
+}
+
+impl fmt::Display for ReservedName {
+    /// As it was written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Prefix(start) => write!(f, "{start}*"),
+        }
+    }
 }
 
 impl ReservedName {

@@ -225,8 +225,8 @@ fn settings_of_other_versions_stop_the_start() {
         [
             "gateway.toml:2:1: server.ops_listen: is not supported by this version",
             "gateway.toml:3:10: server.tls: is not supported by this version",
-            "gateway.toml:7:2: audit: is not supported by this version",
-            "gateway.toml:9:2: store: is not supported by this version",
+            "gateway.toml:5:2: audit: is not supported by this version",
+            "gateway.toml:7:2: store: is not supported by this version",
         ]
     );
 }

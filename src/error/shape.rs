@@ -50,26 +50,25 @@ impl Dialect {
 /// The answer to a request that spoke `dialect`.
 #[must_use]
 pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
-    let answer = error.answer();
+    let (answer, message) = (error.answer(), error.sentence());
     let mut response = match (error, dialect) {
         // E2B's own proxy answers every protocol in this one way, and SDKs read the words.
         (GatewayError::SandboxGone(id), _) => json(
             answer.status,
-            &serde_json::json!({"sandboxId": id.as_str(), "message": answer.message, "code": 502}),
+            &serde_json::json!({"sandboxId": id.as_str(), "message": message, "code": 502}),
         ),
         (_, Dialect::Rest) => json(
             answer.status,
             &serde_json::json!({
-                "code": answer.status.as_u16(), "message": answer.message, "error_code": answer.code,
+                "code": answer.status.as_u16(), "message": message, "error_code": answer.code,
             }),
         ),
-        (_, Dialect::ConnectUnary) => json(
-            answer.status,
-            &serde_json::json!({"code": answer.rpc.name(), "message": answer.message}),
-        ),
+        (_, Dialect::ConnectUnary) => {
+            json(answer.status, &serde_json::json!({"code": answer.rpc.name(), "message": message}))
+        }
         (_, Dialect::ConnectStream(kind)) => {
             let payload = serde_json::json!({
-                "error": {"code": answer.rpc.name(), "message": answer.message},
+                "error": {"code": answer.rpc.name(), "message": message},
             });
             let mut response = Response::new(end_stream(payload.to_string().as_bytes()));
             response.headers_mut().insert(CONTENT_TYPE, kind.clone());
@@ -80,7 +79,7 @@ pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, kind.clone());
             headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(answer.rpc.number())));
-            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(answer.message));
+            headers.insert(GRPC_MESSAGE, percent(&message));
             response
         }
     };
@@ -101,6 +100,11 @@ pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response
+}
+
+/// A sentence as `grpc-message` carries it. Ours are visible ASCII already, and names in them too.
+fn percent(message: &str) -> HeaderValue {
+    HeaderValue::from_str(message).unwrap_or_else(|_| HeaderValue::from_static("refused"))
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {

@@ -6,6 +6,7 @@
 mod answer;
 mod listing;
 mod repeat;
+mod start;
 
 use std::time::Duration;
 
@@ -30,10 +31,11 @@ use super::v1::Twin;
 use super::{Forwarder, headers, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
-use crate::directory::{Entry, Moment};
+use crate::directory::Moment;
 use crate::error::GatewayError;
 use crate::permit::{Control, Permit, Plan};
 use crate::principal::{Principal, Scope, TenantId};
+use crate::quota::Reservation;
 use crate::request::{
     Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
@@ -55,12 +57,34 @@ impl Forwarder {
     /// The body is not what its route takes, or the upstream fails.
     pub async fn control(
         &self,
-        permit: &Permit,
+        permit: Permit,
+        request: Request<Inbound>,
+        origin: Origin,
+    ) -> Result<Response<Reply>, GatewayError> {
+        let asked = self.inner.directory.now();
+        let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
+        let ask = Ask { forwarder: self, permit: &permit, control, asked };
+        if !ask.may_start() {
+            return ask.forward(request, origin).await;
+        }
+        // Goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and whose that is.
+        let forwarder = self.clone();
+        let task = self.inner.tunnels.open.spawn(async move {
+            let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
+            let ask = Ask { forwarder: &forwarder, permit: &permit, control, asked };
+            ask.forward(request, origin).await
+        });
+        task.await.unwrap_or(Err(GatewayError::Internal))
+    }
+}
+
+impl Ask<'_> {
+    async fn forward(
+        self,
         mut request: Request<Inbound>,
         origin: Origin,
     ) -> Result<Response<Reply>, GatewayError> {
-        let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-        let ask = Ask { forwarder: self, permit, control, asked: self.inner.directory.now() };
+        let (ask, permit, inner) = (self, self.permit, &self.forwarder.inner);
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
         let (mut parts, body) = request.into_parts();
         let coded = parts.headers.contains_key(CONTENT_ENCODING);
@@ -78,34 +102,40 @@ impl Forwarder {
                 None => return Ok(lister.nothing(&method)),
             }
         }
-        let answer = if let Some(editing) = ask.body_edit(&method) {
+        let (answer, held) = if let Some(editing) = ask.body_edit(&method) {
             if coded {
                 return Err(CODED_BODY);
             }
             // Rare and large: kept out of the way of every other request.
             Box::pin(ask.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
         } else {
+            let held = if ask.may_start() {
+                Box::pin(ask.reserve(&parts.headers, &[])).await?
+            } else {
+                None
+            };
             if let Some(switch) = &switch {
                 switch.put_into(&mut parts.headers);
             }
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
             // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
             bounds.sent = sent.filter(|_| !matches!(permit.caller(), Caller::Anonymous));
-            parts.uri = self.inner.upstreams.control.uri(path)?;
+            parts.uri = inner.upstreams.control.uri(path)?;
             let request = Request::from_parts(parts, body);
-            exchange(&self.inner.pool, request, &bounds).await?
+            start::learn(held, exchange(&inner.pool, request, &bounds).await).await?
         };
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
             let principal = permit.caller().principal().cloned();
-            return Ok(self.inner.tunnels.begin(switch, answer, principal));
+            return Ok(inner.tunnels.begin(switch, answer, principal));
         }
         refuse_stray_switch(answer.status(), bounds.creates)?;
+        let held = ask.unless_refused(held, answer.status()).await;
         ask.take_note(answer.status()).await;
         match lister {
             // Rare and large: kept out of the way of every other request.
             Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
-            None => ask.pass(answer, &method, &bounds).await,
+            None => ask.pass(answer, &method, &bounds, held).await,
         }
     }
 }
@@ -207,26 +237,41 @@ impl Ask<'_> {
         body: Inbound,
         editing: Editing,
         bounds: &Bounds,
-    ) -> Result<Response<Incoming>, GatewayError> {
+    ) -> Result<(Response<Incoming>, Option<Reservation>), GatewayError> {
         let late = GatewayError::BodyTimeout;
         let sent = bounds.let_read(Some(SLOWEST_BODY), late, read_body(body)).await??;
-        let dialects = &self.forwarder.inner.upstreams.dialects;
         let tenant = self.maker(editing.payload).await;
-        let edited = |generation| self.edited(&sent, editing, tenant.as_ref(), generation);
+        let as_sent = self.edited(&sent, editing, tenant.as_ref(), Generation::AsSent)?;
+        let held = self.reserve(&parts.headers, &sent).await?;
+        let answer = self.ask_in_turn(parts, path, as_sent, &sent, editing, tenant, bounds).await;
+        start::learn(held, answer).await
+    }
+
+    /// Asks in the generation of the API that the upstream speaks, and finds out which that is.
+    #[expect(clippy::too_many_arguments, reason = "one request, in the pieces that it is sent in")]
+    async fn ask_in_turn(
+        &self,
+        parts: http::request::Parts,
+        path: PathAndQuery,
+        as_sent: Vec<u8>,
+        sent: &[u8],
+        editing: Editing,
+        tenant: Option<TenantId>,
+        bounds: &Bounds,
+    ) -> Result<Response<Incoming>, GatewayError> {
+        let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
-            let body = edited(Generation::AsSent)?;
-            return self.send(parts, path, body, bounds).await;
+            return self.send(parts, path, as_sent, bounds).await;
         };
         if !dialects.only_v1() {
-            let body = edited(Generation::AsSent)?;
-            let answer = self.send(parts.clone(), path.clone(), body, bounds).await?;
+            let answer = self.send(parts.clone(), path.clone(), as_sent, bounds).await?;
             if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
                 return Ok(answer);
             }
         }
         let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
         let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
-        let body = edited(Generation::MappedDown)?;
+        let body = self.edited(sent, editing, tenant.as_ref(), Generation::MappedDown)?;
         let answer = self.send(parts, down, body, bounds).await?;
         dialects.confirm(answer.status());
         Ok(answer)
@@ -265,16 +310,9 @@ impl Ask<'_> {
         }
     }
 
-    /// Whose the sandbox is that the path names, also where the caller did not have to show it.
+    /// Whose the sandbox is that the path names.
     async fn owner_of_named(&self) -> Option<TenantId> {
-        if let Some(sandbox) = &self.control.sandbox {
-            return sandbox.tenant.clone();
-        }
-        let (id, asker) = (self.control.named.as_ref()?, self.forwarder.asker());
-        match self.forwarder.inner.directory.find(id, || asker.ask(id)).await {
-            Ok(Entry::Known(sandbox)) => sandbox.tenant.clone(),
-            Ok(Entry::Absent) | Err(_) => None,
-        }
+        self.named_sandbox().await.ok()??.tenant
     }
 
     async fn send(
@@ -300,10 +338,12 @@ impl Ask<'_> {
         let Some(route) = self.permit.route() else { return };
         let directory = &self.forwarder.inner.directory;
         let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
+        let owner = self.control.sandbox.as_ref().and_then(|sandbox| sandbox.tenant.as_ref());
         let names = || known.into_iter().chain(&self.control.named);
         if route.effect == Effect::End && (status.is_success() || status == StatusCode::NOT_FOUND) {
             for id in names() {
                 Box::pin(directory.forget(id, status.is_success())).await;
+                self.note_end(id, owner).await;
             }
         } else if route.pattern.ends_with("/pause") && status.is_success() {
             for id in names() {

@@ -9,7 +9,7 @@ mod mark;
 pub use self::mark::{Creator, Reserved};
 use self::mark::{mark, mark_nested};
 use crate::error::GatewayError;
-use crate::json::{Document, Edit, Found, Limits, Object, quote};
+use crate::json::{Document, Edit, Found, Kind, Limits, Object, quote};
 use crate::sandbox::MARKER;
 
 /// Longest request body that is read to be changed.
@@ -28,6 +28,9 @@ const BAD_BODY: GatewayError = GatewayError::BadRequest(
 );
 const BAD_METADATA: GatewayError =
     GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
+
+const BAD_COUNT: GatewayError =
+    GatewayError::BadRequest("bad_count", "'count' must be a whole number of forks, at least 1");
 
 /// Which generation of the API a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,23 @@ pub fn connect_v1(body: &[u8]) -> Result<Vec<u8>, GatewayError> {
     let mut edit = Edit::of(&document);
     add(&mut edit, &root, "timeout", V2_TIMEOUT);
     Ok(edit.apply())
+}
+
+/// How many sandboxes a fork's body asks for; one where it does not say.
+///
+/// # Errors
+/// As [`create`]; or the number is none that a fork can have.
+pub fn fork_count(body: &[u8]) -> Result<u32, GatewayError> {
+    if body.is_empty() {
+        return Ok(1);
+    }
+    let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
+    let root = unambiguous(&document)?;
+    match root.get("count").map(|member| member.value) {
+        None => Ok(1),
+        Some(value) if value.kind() == Kind::Null => Ok(1),
+        Some(value) => value.text().parse().ok().filter(|count| *count > 0).ok_or(BAD_COUNT),
+    }
 }
 
 /// The object that a request's body is, which must have one reading.

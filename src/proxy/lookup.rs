@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::header::{ACCEPT, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::Upstreams;
 use super::body::Outgoing;
+use super::census::Page;
 use super::exchange::{Bounds, exchange};
 use super::pool::Pool;
 use crate::credential::X_API_KEY;
@@ -25,6 +26,10 @@ use crate::target::SandboxId;
 
 /// Longest detail answer read.
 const MAX_ANSWER: usize = 1024 * 1024;
+/// Longest page of a listing read.
+const MAX_PAGE: usize = 16 * 1024 * 1024;
+
+const X_NEXT_TOKEN: HeaderName = HeaderName::from_static("x-next-token");
 
 /// Most questions that are open at once for one request.
 const AT_ONCE: usize = 8;
@@ -120,6 +125,32 @@ impl Asker {
         Ok(status == StatusCode::OK && serde_json::from_slice(&body).is_ok_and(nothing))
     }
 
+    /// One page of a listing: the one that `next` leads to, else the first. An upstream that has no paged listing is
+    /// asked for its only one.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with the cause in the log.
+    pub async fn page(&self, filter: &str, next: Option<&str>) -> Result<Page, Unavailable> {
+        let mut query = filter.to_owned();
+        if let Some(next) = next {
+            let joint = if query.is_empty() { "" } else { "&" };
+            query.push_str(&format!("{joint}nextToken={}", escape(next)));
+        }
+        let query = if query.is_empty() { query } else { format!("?{query}") };
+        let answer = self.answer_to(format!("/v2/sandboxes{query}"), MAX_PAGE).await?;
+        let missing = matches!(answer.0, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        let (status, headers, json) = if missing && next.is_none() {
+            self.answer_to(format!("/sandboxes{query}"), MAX_PAGE).await?
+        } else {
+            answer
+        };
+        let next = headers.get(X_NEXT_TOKEN).map(|token| {
+            let token = token.to_str().map(str::to_owned);
+            token.map_err(|_| unavailable("the next page's name is no text"))
+        });
+        Ok(Page { status, json, next: next.transpose()?.filter(|token| !token.is_empty()) })
+    }
+
     async fn fetch(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
         let (status, body) = self.get(format!("/sandboxes/{id}")).await?;
         match status {
@@ -134,8 +165,17 @@ impl Asker {
         }
     }
 
-    /// Asks in the gateway's own name. Only a good answer's body is read.
     async fn get(&self, path: String) -> Result<(StatusCode, Bytes), Unavailable> {
+        let (status, _, body) = self.answer_to(path, MAX_ANSWER).await?;
+        Ok((status, body))
+    }
+
+    /// Asks in the gateway's own name. Only a good answer's body is read.
+    async fn answer_to(
+        &self,
+        path: String,
+        most: usize,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .map_err(|_| unavailable("it makes no path"))?;
         let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
@@ -152,14 +192,15 @@ impl Asker {
             .map_err(|_| unavailable("the upstream could not be asked"))?;
         let status = answer.status();
         if status != StatusCode::OK {
-            return Ok((status, Bytes::new()));
+            return Ok((status, HeaderMap::new(), Bytes::new()));
         }
-        let body = Limited::new(answer.into_body(), MAX_ANSWER)
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, most)
             .collect()
             .await
             .map_err(|_| unavailable("the answer broke off or is too long"))?
             .to_bytes();
-        Ok((status, body))
+        Ok((status, head.headers, body))
     }
 }
 
@@ -188,6 +229,19 @@ pub async fn records(
     found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     found.dedup_by(|a, b| a.id == b.id);
     Ok(found)
+}
+
+/// A text as a query's value carries it.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
 }
 
 fn unavailable(cause: &'static str) -> Unavailable {

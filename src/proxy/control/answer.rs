@@ -17,10 +17,12 @@ use super::super::edit::{self, MAX_ANSWER};
 use super::super::exchange::Bounds;
 use super::super::{headers, lookup};
 use super::Ask;
+use super::start::bind;
 use crate::caller::Caller;
 use crate::error::GatewayError;
 use crate::ownership::Keeping;
 use crate::principal::{Principal, TenantId};
+use crate::quota::Reservation;
 use crate::route::{BodyEdit, Tokens};
 use crate::sandbox::{Marker, Sandbox};
 use crate::target::SandboxId;
@@ -63,6 +65,7 @@ impl Ask<'_> {
         answer: Response<Incoming>,
         method: &Method,
         bounds: &Bounds,
+        held: Option<Reservation>,
     ) -> Result<Response<Reply>, GatewayError> {
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
@@ -73,7 +76,7 @@ impl Ask<'_> {
         }
         // Rare and large: kept out of the way of every other request.
         let unknown_outcome = bounds.creates;
-        let changing = Box::pin(self.changed(edit, &parts.headers, body));
+        let changing = Box::pin(self.changed(edit, &parts.headers, body, held));
         let late = GatewayError::UpstreamTimeout { unknown_outcome };
         let changed = bounds
             .let_read(bounds.head, late, changing)
@@ -82,18 +85,29 @@ impl Ask<'_> {
         Ok(changed_answer(parts, changed))
     }
 
-    async fn changed(&self, edit: AnswerEdit, head: &HeaderMap, body: Incoming) -> Option<Vec<u8>> {
+    async fn changed(
+        &self,
+        edit: AnswerEdit,
+        head: &HeaderMap,
+        body: Incoming,
+        held: Option<Reservation>,
+    ) -> Option<Vec<u8>> {
         let principal =
             self.permit.caller().principal().filter(|_| !head.contains_key(CONTENT_ENCODING))?;
         let json = read(body).await?;
         match edit {
-            AnswerEdit::Sandbox => self.exchange_one(&json, principal).await,
-            AnswerEdit::Forks => self.exchange_each(&json, principal).await,
+            AnswerEdit::Sandbox => self.exchange_one(&json, principal, held).await,
+            AnswerEdit::Forks => self.exchange_each(&json, principal, held).await,
             AnswerEdit::Listing | AnswerEdit::None => None,
         }
     }
 
-    async fn exchange_one(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+    async fn exchange_one(
+        &self,
+        json: &[u8],
+        principal: &Arc<Principal>,
+        held: Option<Reservation>,
+    ) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
         let told = match self.permit.route().map(|route| route.tokens) {
             Some(Tokens::OneUnlessReadOnly) => lookup::record(json)?,
@@ -101,6 +115,7 @@ impl Ask<'_> {
         };
         let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
         let sandbox = self.with_owner(told, created.then_some(&principal.tenant));
+        bind(held, std::slice::from_ref(&sandbox.id)).await;
         let token = inner.authenticator.mint(principal, &sandbox.id);
         let edited = edit::answer(json, token.as_deref(), self.shows_marker())?;
         let id = sandbox.id.clone();
@@ -111,7 +126,12 @@ impl Ask<'_> {
         Some(edited)
     }
 
-    async fn exchange_each(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+    async fn exchange_each(
+        &self,
+        json: &[u8],
+        principal: &Arc<Principal>,
+        held: Option<Reservation>,
+    ) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
         let owner = self.owner_of_named().await;
         let mut seen = Vec::new();
@@ -122,6 +142,8 @@ impl Ask<'_> {
             token
         };
         let edited = edit::fork_answer(json, mint, self.shows_marker())?;
+        let ids: Vec<SandboxId> = seen.iter().map(|sandbox| sandbox.id.clone()).collect();
+        bind(held, &ids).await;
         for sandbox in seen {
             // Always: an upstream may keep metadata and yet not give a fork its parent's.
             if let Some(owner) = &owner {

@@ -71,7 +71,11 @@ impl Forwarder {
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
         let method = parts.method.clone();
-        let lister = ask.lister(&path)?;
+        let lister = match ask.listed() {
+            // Rare and large, as what follows from it: kept out of the way of every other request.
+            Some(listed) => Some(Box::pin(ask.lister(listed, &path)).await?),
+            None => None,
+        };
         if let Some(lister) = &lister {
             match lister.path()? {
                 Some(narrowed) => path = narrowed,
@@ -103,7 +107,6 @@ impl Forwarder {
         refuse_stray_switch(answer.status(), bounds.creates)?;
         ask.take_note(answer.status()).await;
         match lister {
-            // Rare and large: kept out of the way of every other request.
             Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
             None => ask.pass(answer, &method, &bounds).await,
         }

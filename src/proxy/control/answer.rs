@@ -37,7 +37,7 @@ pub(super) enum AnswerEdit {
     Sandbox,
     /// It is an array of forks.
     Forks,
-    /// Only a part of it is the caller's.
+    /// The caller gets only a part of it.
     Listing,
 }
 
@@ -52,7 +52,7 @@ impl Ask<'_> {
         match route.tokens {
             Tokens::One | Tokens::OneUnlessReadOnly => AnswerEdit::Sandbox,
             Tokens::Each => AnswerEdit::Forks,
-            Tokens::None if self.lists_for().is_some() => AnswerEdit::Listing,
+            Tokens::None if self.listed().is_some() => AnswerEdit::Listing,
             Tokens::None => AnswerEdit::None,
         }
     }
@@ -161,7 +161,7 @@ impl Ask<'_> {
         }
     }
 
-    fn shows_marker(&self) -> bool {
+    pub(super) fn shows_marker(&self) -> bool {
         let shown = self.forwarder.inner.upstreams.marking.shown;
         shown.to(self.permit.caller())
     }

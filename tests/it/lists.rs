@@ -3,6 +3,7 @@
 mod about;
 mod answers;
 mod filters;
+mod scale;
 mod unmarked;
 
 use std::collections::BTreeSet;

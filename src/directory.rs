@@ -4,33 +4,30 @@
 //! sandbox was killed and answered after says nothing any more: every record carries the moment from which it counts,
 //! and a kill outdates all before it. It holds what the upstream and the gateway's own record said, and decides nothing.
 
+mod lifetimes;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderValue;
-use moka::Expiry;
 use moka::future::Cache;
 
-use crate::clock::UnixTime;
-use crate::ownership::Ownership;
+use self::lifetimes::{KNOWN_FOR, Lifetimes};
+use crate::ownership::{Keeping, Ownership};
 use crate::principal::TenantId;
 use crate::sandbox::{Marker, Sandbox, State};
 use crate::target::SandboxId;
 
 /// Records kept. One costs about 500 bytes.
 const CAPACITY: u64 = 100_000;
-/// How long a record is used before the upstream is asked again.
-const KNOWN_FOR: Duration = Duration::from_secs(300);
-/// How long a record is used at least, even where its sandbox should have ended: clocks differ, lives are extended.
-const KNOWN_AT_LEAST: Duration = Duration::from_secs(5);
-/// How long an absent sandbox is taken as absent: long enough to blunt a flood, short enough for one made elsewhere.
-const ABSENT_FOR: Duration = Duration::from_secs(2);
 /// How long a kill is remembered: longer than any record of before it may live.
 const KILLED_FOR: Duration = Duration::from_secs(900);
 /// How long a traffic token is kept that nobody uses. Only creates and connects tell it, and a sandbox lives for days.
 const TOKEN_UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How many sandboxes are asked about at most before a list, to know whether all have their marker.
+const DOUBTS: usize = 8;
 
 /// What is known of an id.
 #[derive(Clone, Debug)]
@@ -96,37 +93,6 @@ enum Failed {
     Unavailable(#[from] Unavailable),
     #[error("the sandbox was killed meanwhile")]
     Outdated,
-}
-
-struct Lifetimes;
-
-impl Expiry<SandboxId, Slot> for Lifetimes {
-    fn expire_after_create(&self, _: &SandboxId, slot: &Slot, _: Instant) -> Option<Duration> {
-        Some(match &slot.entry {
-            Entry::Known(sandbox) => known_for(sandbox, UnixTime::now()),
-            Entry::Absent => ABSENT_FOR,
-        })
-    }
-
-    fn expire_after_update(
-        &self,
-        id: &SandboxId,
-        slot: &Slot,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.expire_after_create(id, slot, now)
-    }
-}
-
-/// A running sandbox is asked about again when its time is over.
-fn known_for(sandbox: &Sandbox, now: UnixTime) -> Duration {
-    match sandbox.ends.filter(|_| sandbox.state == State::Running) {
-        Some(ends) => {
-            Duration::from_secs(ends.0.saturating_sub(now.0)).clamp(KNOWN_AT_LEAST, KNOWN_FOR)
-        }
-        None => KNOWN_FOR,
-    }
 }
 
 impl Default for Directory {
@@ -253,6 +219,36 @@ impl Directory {
         }
     }
 
+    /// Whether each of a tenant's sandboxes that are known to be there is known to have its marker, asking about some
+    /// of those of which that was not told yet. If so, a filter for the marker hides none.
+    pub async fn are_marked<F>(
+        &self,
+        tenant: &TenantId,
+        ask: impl Fn(SandboxId) -> F + Copy,
+    ) -> bool
+    where
+        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    {
+        if self.ownership.keeping() == Keeping::Drops {
+            return false;
+        }
+        for id in self.ownership.doubtful(tenant, DOUBTS) {
+            if let Some(Slot { entry: Entry::Known(known), .. }) = self.recall(&id).await
+                && known.marker == Marker::Untold
+            {
+                self.entries.invalidate(&id).await;
+            }
+            match self.find(&id, || ask(id.clone())).await {
+                Ok(Entry::Known(found)) if found.marker == Marker::Present => {
+                    self.ownership.saw_marker(&id);
+                }
+                Ok(Entry::Absent) => self.ownership.saw_nothing(&id),
+                Ok(Entry::Known(_)) | Err(Unavailable) => return false,
+            }
+        }
+        self.ownership.keeping() != Keeping::Drops && self.ownership.doubtful(tenant, 1).is_empty()
+    }
+
     async fn fill(
         &self,
         id: &SandboxId,
@@ -260,7 +256,10 @@ impl Directory {
     ) -> Result<Entry, Failed> {
         let found = async {
             let since = self.now();
-            let Some(sandbox) = ask.await? else { return Ok(Slot { entry: Entry::Absent, since }) };
+            let Some(sandbox) = ask.await? else {
+                self.ownership.saw_nothing(id);
+                return Ok(Slot { entry: Entry::Absent, since });
+            };
             if !self.is_current(&sandbox.id, since) {
                 return Err(Failed::Outdated);
             }
@@ -379,7 +378,7 @@ impl Directory {
     fn completed(&self, mut sandbox: Sandbox) -> Sandbox {
         sandbox.tenant = self.owner(&sandbox);
         if sandbox.marker == Marker::Present {
-            self.ownership.saw_marker();
+            self.ownership.saw_marker(&sandbox.id);
         }
         match &sandbox.traffic_token {
             Some(token) => self.traffic_tokens.insert(sandbox.id.clone(), token.clone()),

@@ -6,8 +6,8 @@
 
 mod file;
 mod keeping;
+mod records;
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use self::file::{Line, StateFile};
 pub use self::keeping::Keeping;
 use self::keeping::Verdict;
+use self::records::Records;
 use crate::clock::UnixTime;
 use crate::principal::TenantId;
 use crate::target::SandboxId;
@@ -33,43 +34,6 @@ pub struct Ownership {
     looked: AtomicBool,
     /// Whether the log says that the record was needed although the upstream keeps markers.
     needed: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Records {
-    by_id: HashMap<SandboxId, Owned>,
-    /// Ids by their order, oldest first.
-    by_age: BTreeMap<u64, SandboxId>,
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Owned {
-    tenant: TenantId,
-    /// Whether this process made it with a marker.
-    marked: bool,
-    order: u64,
-}
-
-impl Records {
-    fn bind(&mut self, id: SandboxId, tenant: TenantId, marked: bool, capacity: usize) {
-        self.release(&id);
-        while self.by_id.len() >= capacity
-            && let Some((_, oldest)) = self.by_age.pop_first()
-        {
-            self.by_id.remove(&oldest);
-        }
-        let order = self.next;
-        self.next += 1;
-        self.by_age.insert(order, id.clone());
-        self.by_id.insert(id, Owned { tenant, marked, order });
-    }
-
-    fn release(&mut self, id: &SandboxId) -> bool {
-        let Some(owned) = self.by_id.remove(id) else { return false };
-        self.by_age.remove(&owned.order);
-        true
-    }
 }
 
 impl Default for Ownership {
@@ -97,8 +61,8 @@ impl Ownership {
         for (id, tenant) in lines {
             records.bind(id, tenant, false, CAPACITY);
         }
-        if !records.by_id.is_empty() {
-            tracing::info!(sandboxes = records.by_id.len(), "the record of owners was read");
+        if records.len() > 0 {
+            tracing::info!(sandboxes = records.len(), "the record of owners was read");
         }
         Ok(Self { records: Mutex::new(records), file: Some(file), ..Self::default() })
     }
@@ -134,9 +98,9 @@ impl Ownership {
     /// Whose a sandbox is of which the upstream just said that it has no marker.
     #[must_use]
     pub fn owner(&self, id: &SandboxId) -> Option<TenantId> {
-        let records = self.records();
-        let owned = records.by_id.get(id)?;
-        let (owner, marked) = (owned.tenant.clone(), owned.marked);
+        let mut records = self.records();
+        let (owner, marked) = records.owner(id).map(|(owner, marked)| (owner.clone(), marked))?;
+        records.doubt(id);
         drop(records);
         match self.keeping() {
             Keeping::Unknown if marked && self.verdict.drops() => self.say_it_drops(),
@@ -150,9 +114,28 @@ impl Ownership {
         Some(owner)
     }
 
+    /// Whose a sandbox was that the upstream does not have any more.
+    #[must_use]
+    pub fn last_owner(&self, id: &SandboxId) -> Option<TenantId> {
+        self.records().owner(id).map(|(owner, _)| owner.clone())
+    }
+
     /// Takes note of a marker in what the upstream told of a sandbox.
-    pub fn saw_marker(&self) {
+    pub fn saw_marker(&self, id: &SandboxId) {
         self.verdict.keeps();
+        self.records().settle(id);
+    }
+
+    /// Takes note that the upstream said it has no such sandbox. It stays on record: that may be mistaken.
+    pub fn saw_nothing(&self, id: &SandboxId) {
+        self.records().settle(id);
+    }
+
+    /// Some of a tenant's sandboxes on record that a filter for its marker might hide, newest first: the upstream did
+    /// not yet show a marker on them, nor say that they are gone.
+    #[must_use]
+    pub fn doubtful(&self, tenant: &TenantId, most: usize) -> Vec<SandboxId> {
+        self.records().doubtful(tenant, most)
     }
 
     /// Whether somebody should look at a new sandbox, only to find out. True once.

@@ -107,7 +107,7 @@ pub struct Marking {
     pub shown: Shown,
 }
 
-/// Who sees the marker in answers about one sandbox or its forks.
+/// Who sees the marker in answers about one sandbox or its forks, and in lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shown {
     /// Admins, so that everybody else gets back the metadata they sent.

@@ -27,6 +27,7 @@ mod transfer;
 mod view;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -185,6 +186,16 @@ impl Simulator {
     #[must_use]
     pub fn envd_url(&self) -> String {
         format!("http://{}", self.data)
+    }
+
+    /// Starts one sandbox of the base template for each `metadata`, as creates would, but without any request. Their
+    /// ids, in order; they live for an hour.
+    pub fn seed(
+        &self,
+        metadata: impl IntoIterator<Item = BTreeMap<String, String>>,
+    ) -> Vec<String> {
+        let seed = |metadata| self.world.seed(metadata).id.clone();
+        metadata.into_iter().map(seed).collect()
     }
 
     /// The requests seen since the start or the last [`Self::clear_requests`], oldest first.

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::AtomicU32;
 
+use super::lifetimes::known_for;
 use super::*;
+use crate::clock::UnixTime;
 
 fn id(text: &str) -> SandboxId {
     SandboxId::parse(text).unwrap()
@@ -221,6 +223,45 @@ async fn the_own_record_counts_where_there_is_no_marker_and_only_there() {
     assert_eq!(directory.owner(&told(Marker::Absent, None)).as_ref(), Some(&ours));
     directory.forget(&id("i1-client"), true).await;
     assert_eq!(directory.owner(&told(Marker::Absent, None)), None);
+}
+
+#[tokio::test]
+async fn a_filter_for_the_marker_is_good_once_nothing_on_record_lacks_it() {
+    let ours = TenantId::parse("team-a").unwrap();
+    let absent = |text: &str| Sandbox { tenant: None, marker: Marker::Absent, ..sandbox(text) };
+    let asked = AtomicU32::new(0);
+    let count = || asked.fetch_add(1, Ordering::Relaxed);
+    let directory = Directory::default();
+    let marked = async |found: Result<Option<Sandbox>, Unavailable>| {
+        let ask = |_: SandboxId| {
+            count();
+            std::future::ready(found.clone())
+        };
+        let marked = directory.are_marked(&ours, ask).await;
+        (marked, asked.swap(0, Ordering::Relaxed))
+    };
+    assert_eq!(marked(Err(Unavailable)).await, (true, 0), "there is nothing to hide");
+    // A fork, of which its own answer did not tell; nobody is believed who cannot be asked.
+    directory.ownership().bind(&id("i1"), &ours, false);
+    directory.learn(Sandbox { tenant: Some(ours.clone()), ..untold("i1") }, directory.now()).await;
+    assert_eq!(marked(Err(Unavailable)).await, (false, 1));
+    assert_eq!(marked(Ok(Some(absent("i1")))).await, (false, 1));
+    assert_eq!(marked(Ok(Some(sandbox("i1")))).await, (false, 0), "remembered");
+    directory.learn(sandbox("i1"), directory.now()).await;
+    assert_eq!(marked(Err(Unavailable)).await, (true, 0), "its marker was seen by the way");
+    directory.ownership().bind(&id("i2"), &ours, false);
+    assert_eq!(marked(Ok(None)).await, (true, 1), "it is gone");
+    directory.learn(absent("i2"), directory.now()).await;
+    assert_eq!(marked(Err(Unavailable)).await, (false, 0), "it is there after all");
+    let theirs = TenantId::parse("team-b").unwrap();
+    let nobody = |_: SandboxId| std::future::ready(Err(Unavailable));
+    assert!(directory.are_marked(&theirs, nobody).await, "another's forks hide nothing of theirs");
+
+    // Where markers are dropped no list can be filtered by them, and nothing needs to be asked for that.
+    let dropping = Directory::default();
+    dropping.ownership().bind(&id("i1"), &ours, true);
+    dropping.learn(absent("i1"), dropping.now()).await;
+    assert!(!dropping.are_marked(&theirs, nobody).await);
 }
 
 #[test]

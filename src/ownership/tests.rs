@@ -87,10 +87,10 @@ fn the_oldest_go_first() {
     for name in ["i1", "i2", "i3", "i1", "i4"] {
         records.bind(id(name), tenant("team-a"), true, 3);
     }
-    let mut left: Vec<_> = records.by_id.keys().map(|id| id.as_str().to_owned()).collect();
+    let mut left: Vec<_> = records.iter().map(|(id, _)| id.as_str().to_owned()).collect();
     left.sort();
     assert_eq!(left, ["i1", "i3", "i4"], "i1 was bound anew");
-    assert_eq!(records.by_age.len(), 3);
+    assert_eq!(records.doubtful(&tenant("team-a"), 9), [id("i4"), id("i1"), id("i3")]);
 }
 
 #[test]
@@ -104,10 +104,46 @@ fn a_marker_settles_it_and_so_does_one_that_is_missed() {
     assert_eq!(ownership.keeping(), Keeping::Unknown, "neither was made with a marker");
     assert_eq!(ownership.owner(&id("i1")), Some(tenant("team-a")));
     assert_eq!(ownership.keeping(), Keeping::Drops);
-    ownership.saw_marker();
+    ownership.saw_marker(&id("i1"));
     assert_eq!(ownership.keeping(), Keeping::Keeps);
     assert_eq!(ownership.owner(&id("i1")), Some(tenant("team-a")), "on record all the same");
     assert_eq!(ownership.keeping(), Keeping::Keeps);
+}
+
+#[test]
+fn a_sandbox_is_doubtful_until_its_marker_is_seen_or_it_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(&directory);
+    for name in ["i1", "i2", "i3", "i4"] {
+        first.bind(&id(name), &tenant("team-a"), true);
+    }
+    first.bind(&id("other"), &tenant("team-b"), true);
+    for ownership in [first, open(&directory)] {
+        let doubtful = |most: usize| {
+            let ids = ownership.doubtful(&tenant("team-a"), most);
+            ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(doubtful(9), ["i4", "i3", "i2", "i1"]);
+        assert_eq!(doubtful(2), ["i4", "i3"]);
+        ownership.saw_marker(&id("i4"));
+        ownership.saw_nothing(&id("i3"));
+        assert_eq!(doubtful(9), ["i2", "i1"]);
+        // It is there after all, and unmarked; of one that is gone it is still known whose it was.
+        assert_eq!(ownership.last_owner(&id("i3")), Some(tenant("team-a")));
+        assert_eq!(doubtful(9), ["i2", "i1"]);
+        assert_eq!(ownership.owner(&id("i3")), Some(tenant("team-a")));
+        assert_eq!(doubtful(9), ["i3", "i2", "i1"]);
+        for name in ["i1", "i2", "i3"] {
+            ownership.saw_marker(&id(name));
+        }
+        assert!(doubtful(9).is_empty());
+        assert_eq!(ownership.doubtful(&tenant("team-b"), 9), [id("other")]);
+    }
+    let last = open(&directory);
+    for name in ["i1", "i2", "i3", "i4"] {
+        last.release(&id(name));
+    }
+    assert!(last.doubtful(&tenant("team-a"), 9).is_empty());
 }
 
 proptest! {
@@ -122,8 +158,8 @@ proptest! {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..cut.min(bytes.len())]).unwrap();
         let again = open(&directory);
-        for (id, owned) in &again.records().by_id {
-            prop_assert_eq!(owned.tenant.as_str(), format!("team-{id}"));
+        for (id, owner) in again.records().iter() {
+            prop_assert_eq!(owner.as_str(), format!("team-{id}"));
         }
     }
 }

@@ -95,7 +95,11 @@ impl Ask<'_> {
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
         let method = parts.method.clone();
-        let lister = ask.lister(&path)?;
+        let lister = match ask.listed() {
+            // Rare and large, as what follows from it: kept out of the way of every other request.
+            Some(listed) => Some(Box::pin(ask.lister(listed, &path)).await?),
+            None => None,
+        };
         if let Some(lister) = &lister {
             match lister.path()? {
                 Some(narrowed) => path = narrowed,
@@ -133,7 +137,6 @@ impl Ask<'_> {
         let held = ask.unless_refused(held, answer.status()).await;
         ask.take_note(answer.status()).await;
         match lister {
-            // Rare and large: kept out of the way of every other request.
             Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
             None => ask.pass(answer, &method, &bounds, held).await,
         }

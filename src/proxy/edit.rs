@@ -147,10 +147,10 @@ pub fn fork_answer(
     Some(edit.apply())
 }
 
-/// Takes out of a listed sandbox what no list shows: its marker, and tokens, which no upstream puts there; should one,
-/// they would be the real ones.
-pub fn listed<'a>(edit: &mut Edit<'a>, entry: &Object<'a>) {
-    sandbox(edit, entry, None, false);
+/// Takes out of a listed sandbox the tokens, which no upstream puts there; should one, they would be the real ones. And
+/// the marker, unless `show_marker`.
+pub fn listed<'a>(edit: &mut Edit<'a>, entry: &Object<'a>, show_marker: bool) {
+    sandbox(edit, entry, None, show_marker);
 }
 
 fn sandbox<'a>(edit: &mut Edit<'a>, object: &Object<'a>, token: Option<&str>, show_marker: bool) {

@@ -32,6 +32,9 @@ pub(super) const ENVD_VERSION: &str = "0.6.13";
 /// How often sandboxes past their time are looked for, as at E2B.
 const EXPIRY_TICK: Duration = Duration::from_millis(50);
 
+const SEED_TEMPLATE: &str = "base";
+const SEED_LIFETIME: u32 = 3600;
+
 /// Everything the two planes share.
 pub(super) struct World {
     pub(super) options: Options,
@@ -48,7 +51,7 @@ pub(super) struct World {
 }
 
 /// What a create request asks for, as far as it matters here.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewSandbox {
     #[serde(rename = "templateID")]
@@ -174,6 +177,19 @@ impl World {
         locked(&self.sandboxes).insert(id, Arc::clone(&sandbox));
         self.events.note(&sandbox, "created");
         sandbox
+    }
+
+    /// Starts a sandbox of the base template that nobody asked for.
+    pub(super) fn seed(&self, metadata: BTreeMap<String, String>) -> Arc<Sandbox> {
+        let spec = NewSandbox {
+            template: SEED_TEMPLATE.to_owned(),
+            secure: Some(true),
+            metadata,
+            ..NewSandbox::default()
+        };
+        // It is one of those that are always there.
+        let (template, alias) = locked(&self.templates).resolve(SEED_TEMPLATE).unwrap_or_default();
+        self.create(spec, template, Some(alias), SEED_LIFETIME, Files::new())
     }
 
     /// What `create` makes, or what it made for the same idempotency key while that sandbox lives.

@@ -3,12 +3,16 @@
 mod about;
 mod answers;
 mod filters;
+mod scale;
+mod unmarked;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use coppice_gateway::simulator::{Options, RecordedRequest};
 
 use crate::support::client::{clients, program, succeed};
+use crate::support::world::key;
 use crate::support::{Answer, Ask, World};
 
 /// What no answer to one tenant may hold of another: names in metadata.
@@ -62,11 +66,16 @@ fn forwarded(world: &World) -> Vec<RecordedRequest> {
 
 /// Follows the paginator's rule: goes on while the header says that there is more.
 fn walk(world: &World, role: &str, query: &str) -> Vec<Answer> {
+    walk_from(world.control(), role, query)
+}
+
+fn walk_from(gateway: SocketAddr, role: &str, query: &str) -> Vec<Answer> {
     let mut pages = Vec::new();
     let mut next = None;
     loop {
         let token = next.map(|token: String| format!("&nextToken={token}")).unwrap_or_default();
-        let page = world.ask(role, Ask::get(&format!("/v2/sandboxes?{query}{token}")));
+        let page = Ask::get(&format!("/v2/sandboxes?{query}{token}"));
+        let page = page.key(&key(role)).send(gateway);
         assert_eq!(page.status, 200, "{}", page.text());
         next = page.header("x-next-token").map(str::to_owned);
         pages.push(page);

@@ -39,7 +39,7 @@ pub(super) enum AnswerEdit {
     Sandbox,
     /// It is an array of forks.
     Forks,
-    /// Only a part of it is the caller's.
+    /// The caller gets only a part of it.
     Listing,
 }
 
@@ -54,7 +54,7 @@ impl Ask<'_> {
         match route.tokens {
             Tokens::One | Tokens::OneUnlessReadOnly => AnswerEdit::Sandbox,
             Tokens::Each => AnswerEdit::Forks,
-            Tokens::None if self.lists_for().is_some() => AnswerEdit::Listing,
+            Tokens::None if self.listed().is_some() => AnswerEdit::Listing,
             Tokens::None => AnswerEdit::None,
         }
     }
@@ -183,7 +183,7 @@ impl Ask<'_> {
         }
     }
 
-    fn shows_marker(&self) -> bool {
+    pub(super) fn shows_marker(&self) -> bool {
         let shown = self.forwarder.inner.upstreams.marking.shown;
         shown.to(self.permit.caller())
     }

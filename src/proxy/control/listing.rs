@@ -1,7 +1,8 @@
 //! Listings for callers who may see only their own tenant's part: asks for that, and passes nothing else on.
 //!
 //! Whose an entry is, the marker says; where there is none, the sandbox that the entry is about, which the upstream is
-//! asked for if need be. What an upstream says about the whole list is believed only if it was seen to filter.
+//! asked for if need be, or else the gateway's own record. What an upstream says about the whole list is believed only
+//! if it was seen to filter.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,19 +22,26 @@ use super::Ask;
 use super::answer::{changed_answer, read, unreadable};
 use crate::directory::Unavailable;
 use crate::error::GatewayError;
-use crate::principal::Principal;
+use crate::principal::{Principal, TenantId};
 use crate::route::Listing;
-use crate::sandbox::Sandbox;
 use crate::target::SandboxId;
 
 /// A sandbox that no upstream has.
 const NO_SANDBOX: &str = "i0000000000000000000";
 
+/// What is listed, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Listed<'a> {
+    listing: Listing,
+    principal: &'a Arc<Principal>,
+    /// Whether that is everything, but for the markers.
+    all: bool,
+}
+
 /// One listing on its way.
 pub(super) struct Lister<'a> {
     ask: Ask<'a>,
-    listing: Listing,
-    principal: &'a Arc<Principal>,
+    listed: Listed<'a>,
     /// What the client asked.
     asked: PathAndQuery,
     question: Question,
@@ -52,30 +60,42 @@ enum Question {
 }
 
 impl<'a> Ask<'a> {
-    /// What is listed, and for whom, if it must be filtered.
-    pub(super) fn lists_for(self) -> Option<(Listing, &'a Arc<Principal>)> {
+    /// What is listed, and for whom, if it must be changed.
+    pub(super) fn listed(self) -> Option<Listed<'a>> {
         let caller = self.permit.caller();
-        let listing = self.permit.route()?.listing?;
-        caller.principal().filter(|_| !caller.sees_all_tenants()).map(|caller| (listing, caller))
+        let (listing, principal) = (self.permit.route()?.listing?, caller.principal()?);
+        let all = caller.sees_all_tenants();
+        let passes = all && (listing == Listing::Metrics || self.shows_marker());
+        (!passes).then_some(Listed { listing, principal, all })
     }
 
-    /// Takes a listing in hand that must be filtered.
+    /// Takes a listing in hand.
     ///
     /// # Errors
     /// The query can be read in two ways.
-    pub(super) fn lister(self, asked: &PathAndQuery) -> Result<Option<Lister<'a>>, GatewayError> {
-        let Some((listing, principal)) = self.lists_for() else { return Ok(None) };
+    pub(super) async fn lister(
+        self,
+        listed: Listed<'a>,
+        asked: &PathAndQuery,
+    ) -> Result<Lister<'a>, GatewayError> {
         let selected = self.control.selected.as_deref();
-        let question = match (listing, selected) {
-            (Listing::Sandboxes, _) => match query::narrow(asked.query(), &principal.tenant)? {
-                Narrowed::To { query, is_sure } => {
-                    Question::Query { query: Some(query).filter(|q| !q.is_empty()), is_sure }
+        let tenant = &listed.principal.tenant;
+        let question = match (listed.listing, selected) {
+            _ if listed.all => {
+                Question::Query { query: asked.query().map(str::to_owned), is_sure: false }
+            }
+            (Listing::Sandboxes, _) => {
+                let filter = self.hides_none_of(tenant).await.then_some(tenant);
+                match query::narrow(asked.query(), filter)? {
+                    Narrowed::To { query, is_sure } => {
+                        Question::Query { query: Some(query).filter(|q| !q.is_empty()), is_sure }
+                    }
+                    Narrowed::ToNothing => Question::Nothing,
                 }
-                Narrowed::ToNothing => Question::Nothing,
-            },
+            }
             (_, Some([])) => Question::Nothing,
             (_, Some(own)) => {
-                let name = listing.names_sandboxes_by().unwrap_or_default();
+                let name = listed.listing.names_sandboxes_by().unwrap_or_default();
                 let ids = own.iter().map(|sandbox| &sandbox.id);
                 Question::Query {
                     query: Some(query::naming(asked.query(), name, ids)?),
@@ -86,7 +106,14 @@ impl<'a> Ask<'a> {
                 Question::Query { query: asked.query().map(str::to_owned), is_sure: false }
             }
         };
-        Ok(Some(Lister { ask: self, listing, principal, asked: asked.clone(), question }))
+        Ok(Lister { ask: self, listed, asked: asked.clone(), question })
+    }
+
+    /// Whether an upstream that filters by a tenant's marker would list all its sandboxes.
+    async fn hides_none_of(&self, tenant: &TenantId) -> bool {
+        let asker = &self.forwarder.asker();
+        let ask = |id: SandboxId| async move { asker.ask(&id).await };
+        self.forwarder.inner.directory.are_marked(tenant, ask).await
     }
 }
 
@@ -108,7 +135,7 @@ impl Lister<'_> {
 
     /// The answer that lists nothing.
     pub(super) fn nothing(&self, method: &Method) -> Response<Reply> {
-        let text = match self.listing {
+        let text = match self.listed.listing {
             Listing::Metrics => r#"{"sandboxes":{}}"#,
             Listing::Sandboxes | Listing::Events | Listing::Snapshots => "[]",
         };
@@ -136,12 +163,12 @@ impl Lister<'_> {
     ) -> Result<Response<Reply>, GatewayError> {
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
-        let counted = head::hush(&mut parts.headers);
+        let counted = if self.listed.all { None } else { head::hush(&mut parts.headers) };
         if *method == Method::HEAD || !parts.status.is_success() {
             if *method == Method::HEAD {
                 parts.headers.remove(CONTENT_LENGTH);
             }
-            let body = Reply::upstream(body, Some(Arc::clone(self.principal)));
+            let body = Reply::upstream(body, Some(Arc::clone(self.listed.principal)));
             return Ok(Response::from_parts(parts, body));
         }
         if parts.headers.contains_key(CONTENT_ENCODING) || parts.status == StatusCode::NO_CONTENT {
@@ -150,7 +177,11 @@ impl Lister<'_> {
         let late = GatewayError::UpstreamTimeout { unknown_outcome: false };
         let filtering = async {
             let json = read(body).await.ok_or_else(|| unreadable(false))?;
-            match self.listing {
+            match self.listed.listing {
+                _ if self.listed.all => {
+                    let page = Page::read(&json, self.listed.listing);
+                    page.map(|page| page.unmark()).ok_or_else(|| unreadable(false))
+                }
                 Listing::Metrics => self.metrics(&json).await,
                 Listing::Sandboxes | Listing::Events | Listing::Snapshots => {
                     self.entries(&json, counted, &mut parts.headers).await
@@ -175,15 +206,26 @@ impl Lister<'_> {
         counted: Option<HeaderValue>,
         parts: &mut HeaderMap,
     ) -> Result<Vec<u8>, GatewayError> {
-        let page = Page::read(json, self.listing).ok_or_else(|| unreadable(false))?;
-        let tenant = &self.principal.tenant;
+        let listing = self.listed.listing;
+        let page = Page::read(json, listing).ok_or_else(|| unreadable(false))?;
+        let tenant = &self.listed.principal.tenant;
+        let directory = &self.ask.forwarder.inner.directory;
         for id in page.marked(tenant) {
-            self.ask.forwarder.inner.directory.learn_owner(id, tenant, self.ask.asked);
+            directory.learn_owner(id, tenant, self.ask.asked);
+            // An event shows what was asked for once, not what the upstream keeps.
+            if listing == Listing::Sandboxes {
+                directory.ownership().saw_marker(id);
+            }
         }
         let selected = self.selected();
         let narrowed = selected.is_some();
         let own = match selected {
             Some(own) => own,
+            None if listing == Listing::Sandboxes => {
+                let on_record =
+                    |id: &&SandboxId| directory.ownership().owner(id).as_ref() == Some(tenant);
+                page.unmarked().filter(on_record).cloned().collect()
+            }
             None => {
                 // What one entry says of its sandbox holds for the others.
                 let mut own: HashSet<SandboxId> = page.marked(tenant).cloned().collect();
@@ -194,7 +236,7 @@ impl Lister<'_> {
             }
         };
         let unsaid = narrowed && page.leaves_unsaid() && self.is_filtered_by_sandbox().await;
-        let kept = page.keep(tenant, &own, unsaid);
+        let kept = page.keep(tenant, &own, unsaid, self.ask.shows_marker());
         if let Some(counted) = counted
             && let Some(total) = self.total(&kept, page.is_empty(), counted, parts).await
         {
@@ -222,9 +264,16 @@ impl Lister<'_> {
         let found = lookup::records(&inner.directory, &self.ask.forwarder.asker(), &ids)
             .await
             .map_err(|Unavailable| GatewayError::OwnershipUnknown)?;
-        let is_own =
-            |sandbox: &&Arc<Sandbox>| sandbox.tenant.as_ref() == Some(&self.principal.tenant);
-        Ok(found.iter().filter(is_own).map(|sandbox| sandbox.id.clone()).collect())
+        let tenant = Some(&self.listed.principal.tenant);
+        let mut own: HashSet<SandboxId> = found
+            .iter()
+            .filter(|sandbox| sandbox.tenant.as_ref() == tenant)
+            .map(|sandbox| sandbox.id.clone())
+            .collect();
+        ids.retain(|id| found.binary_search_by(|sandbox| sandbox.id.cmp(id)).is_err());
+        let ownership = inner.directory.ownership();
+        own.extend(ids.into_iter().filter(|id| ownership.last_owner(id).as_ref() == tenant));
+        Ok(own)
     }
 
     /// How many of the caller's sandboxes run, on all pages, if that is sure.
@@ -236,13 +285,13 @@ impl Lister<'_> {
         head: &HeaderMap,
     ) -> Option<HeaderValue> {
         let proof = &self.ask.forwarder.inner.proofs.metadata;
-        if kept.left_out > 0 {
+        let is_sure = matches!(self.question, Question::Query { is_sure: true, .. });
+        if is_sure && kept.left_out > 0 {
             proof.note(false);
         }
         if query::is_first_page(self.asked.query()) && !head::goes_on(head) {
             return Some(HeaderValue::from(kept.running));
         }
-        let is_sure = matches!(self.question, Question::Query { is_sure: true, .. });
         if !is_sure || was_empty || kept.left_out > 0 {
             return None;
         }
@@ -251,7 +300,7 @@ impl Lister<'_> {
 
     /// Whether the upstream lists only snapshots of the sandbox that was asked for.
     async fn is_filtered_by_sandbox(&self) -> bool {
-        let name = self.listing.names_sandboxes_by().unwrap_or_default();
+        let name = self.listed.listing.names_sandboxes_by().unwrap_or_default();
         let nobodys = format!("{name}={NO_SANDBOX}&limit=1");
         self.holds(&self.ask.forwarder.inner.proofs.sandbox, &nobodys).await
     }

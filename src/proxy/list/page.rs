@@ -86,42 +86,71 @@ impl<'a> Page<'a> {
         ids
     }
 
+    /// The listed sandboxes that have no marker.
+    pub fn unmarked(&self) -> impl Iterator<Item = &SandboxId> {
+        let unmarked = self.entries.iter().filter(|entry| entry.owner == Owner::Unsaid);
+        unmarked.filter_map(|entry| entry.sandbox.as_ref())
+    }
+
     /// Whether there are entries that do not say whose they are.
     #[must_use]
     pub fn leaves_unsaid(&self) -> bool {
         self.entries.iter().any(|entry| entry.owner == Owner::Unsaid)
     }
 
-    /// Only what is `tenant`'s: by its marker, or because its sandbox is among `own`, or, if `unsaid` is, without
-    /// saying so.
+    /// Everything, without any marker.
     #[must_use]
-    pub fn keep(&self, tenant: &TenantId, own: &HashSet<SandboxId>, unsaid: bool) -> Kept {
+    pub fn unmark(&self) -> Vec<u8> {
+        let mut edit = Edit::of(&self.document);
+        for entry in &self.entries {
+            entry.show(&mut edit, false);
+        }
+        edit.apply()
+    }
+
+    /// Only what is `tenant`'s: by its marker; where it has none, because its sandbox is among `own`; or, if `unsaid`
+    /// is, without naming any.
+    #[must_use]
+    pub fn keep(
+        &self,
+        tenant: &TenantId,
+        own: &HashSet<SandboxId>,
+        unsaid: bool,
+        show_marker: bool,
+    ) -> Kept {
         let mut edit = Edit::of(&self.document);
         let (mut left_out, mut running) = (0, 0);
         for entry in &self.entries {
+            let of_own = || entry.sandbox.as_ref().map(|id| own.contains(id));
             let is_own = match &entry.owner {
                 Owner::Tenant(name) => name == tenant.as_str(),
-                Owner::Sandbox => entry.sandbox.as_ref().is_some_and(|id| own.contains(id)),
-                Owner::Unsaid => unsaid,
+                Owner::Sandbox => of_own() == Some(true),
+                Owner::Unsaid => of_own().unwrap_or(unsaid),
                 Owner::Unclear => false,
             };
-            match entry.value.as_object().filter(|_| is_own) {
-                Some(object) => {
-                    running += usize::from(entry.is_running);
-                    edit::listed(&mut edit, &object);
-                    for holder in &entry.marked {
-                        edit::unmark(&mut edit, holder);
-                    }
-                }
-                None => {
-                    left_out += 1;
-                    if let Some(array) = self.document.root().as_array() {
-                        edit.remove_element(&array, &entry.value);
-                    }
+            if is_own {
+                running += usize::from(entry.is_running);
+                entry.show(&mut edit, show_marker);
+            } else {
+                left_out += 1;
+                if let Some(array) = self.document.root().as_array() {
+                    edit.remove_element(&array, &entry.value);
                 }
             }
         }
         Kept { json: edit.apply(), left_out, running }
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Takes out what callers do not see of it.
+    fn show(&self, edit: &mut Edit<'a>, show_marker: bool) {
+        if let Some(object) = self.value.as_object() {
+            edit::listed(edit, &object, show_marker);
+        }
+        for holder in self.marked.iter().filter(|_| !show_marker) {
+            edit::unmark(edit, holder);
+        }
     }
 }
 
@@ -151,7 +180,7 @@ fn entry(value: Value<'_>, listing: Listing) -> Entry<'_> {
     let owner = match (said.is_unclear, said.marker, &sandbox) {
         (true, ..) | (_, _, Some(Err(_))) => Owner::Unclear,
         (_, Some(tenant), _) => Owner::Tenant(tenant),
-        // In a list of sandboxes the marker alone counts: without one a sandbox is nobody's.
+        // A list of sandboxes shows their metadata: one without a marker has none, so the upstream cannot say more.
         (_, None, Some(Ok(_))) if listing != Listing::Sandboxes => Owner::Sandbox,
         (_, None, _) => Owner::Unsaid,
     };

@@ -31,13 +31,13 @@ pub enum Narrowed {
     ToNothing,
 }
 
-/// Adds the tenant's marker to the filter of a query.
+/// Adds the tenant's marker to the filter of a query. Without one the filter is only checked.
 ///
 /// # Errors
 /// The query has a filter that two readers could read differently.
-pub fn narrow(query: Option<&str>, tenant: &TenantId) -> Result<Narrowed, GatewayError> {
+pub fn narrow(query: Option<&str>, tenant: Option<&TenantId>) -> Result<Narrowed, GatewayError> {
     let query = query.unwrap_or_default();
-    let own = marker_filter(tenant);
+    let own = tenant.and_then(marker_filter);
     let mut is_sure = own.is_some();
     let own = own.unwrap_or_default();
     let mut narrowed = String::with_capacity(query.len() + own.len() + 16);

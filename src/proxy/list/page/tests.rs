@@ -17,12 +17,12 @@ fn id(text: &str) -> SandboxId {
 
 fn kept(json: &str, listing: Listing, own: &[&str], unsaid: bool) -> (String, usize) {
     let own = own.iter().map(|text| id(text)).collect();
-    let kept = Page::read(json.as_bytes(), listing).unwrap().keep(&tenant(), &own, unsaid);
+    let kept = Page::read(json.as_bytes(), listing).unwrap().keep(&tenant(), &own, unsaid, false);
     (String::from_utf8(kept.json).unwrap(), kept.left_out)
 }
 
 fn sandboxes(json: &str) -> String {
-    kept(json, Listing::Sandboxes, &["i1"], false).0
+    kept(json, Listing::Sandboxes, &[], false).0
 }
 
 #[test]
@@ -74,6 +74,34 @@ fn what_is_not_clearly_ones_own_goes() {
 }
 
 #[test]
+fn where_there_is_no_marker_the_record_counts_and_only_there() {
+    let json = r#"[{"sandboxID":"i1"},{"sandboxID":"i2","metadata":{}},{"sandboxID":"i3","metadata":null},{"n":1},
+        {"sandboxID":"i4","metadata":{"coppice_tenant_id":"team-b"}},{"sandboxID":"i5","metadata":"?"},
+        {"sandboxID":"i6","sandboxID":"i1"},{"sandboxID":"i7"}]"#;
+    let page = Page::read(json.as_bytes(), Listing::Sandboxes).unwrap();
+    let unmarked: Vec<_> = page.unmarked().map(SandboxId::as_str).collect();
+    assert_eq!(unmarked, ["i1", "i2", "i3", "i7"]);
+    assert!(page.unknown().is_empty(), "the upstream has said it");
+    let own = ["i1", "i2", "i3", "i4", "i5", "i6"];
+    let (text, left_out) = kept(json, Listing::Sandboxes, &own, false);
+    let expected = r#"[{"sandboxID":"i1"},{"sandboxID":"i2","metadata":{}},{"sandboxID":"i3","metadata":null}]"#;
+    assert_eq!((text.as_str(), left_out), (expected, 5));
+}
+
+#[test]
+fn the_marker_is_shown_to_whom_it_may_be() {
+    let json = r#"[{"sandboxID":"i1","envdAccessToken":"real","metadata":{"coppice_tenant_id":"team-a"}},
+        {"sandboxID":"i2","metadata":{"k":"v","coppice_tenant_id":"team-b"}},{"sandboxID":"i3"},7]"#;
+    let page = Page::read(json.as_bytes(), Listing::Sandboxes).unwrap();
+    let shown = page.keep(&tenant(), &HashSet::new(), false, true).json;
+    let expected = r#"[{"sandboxID":"i1","metadata":{"coppice_tenant_id":"team-a"}}]"#;
+    assert_eq!(String::from_utf8(shown).unwrap(), expected);
+    let all = r#"[{"sandboxID":"i1","metadata":{}},
+        {"sandboxID":"i2","metadata":{"k":"v"}},{"sandboxID":"i3"},7]"#;
+    assert_eq!(String::from_utf8(page.unmark()).unwrap(), all);
+}
+
+#[test]
 fn what_is_no_array_is_no_listing() {
     for json in ["", "{}", "null", r#"{"sandboxes":[]}"#, "[", "[{}", "[1,]", "[] []", "\u{feff}[]"]
     {
@@ -95,6 +123,7 @@ fn running_ones_are_counted() {
     let kept = Page::read(json.as_bytes(), Listing::Sandboxes).unwrap().keep(
         &tenant(),
         &HashSet::new(),
+        false,
         false,
     );
     assert_eq!((kept.running, kept.left_out), (2, 1));
@@ -185,7 +214,7 @@ proptest! {
             json[place] = byte;
         }
         if let Some(page) = Page::read(&json, Listing::Sandboxes) {
-            let kept = page.keep(&tenant(), &HashSet::new(), false);
+            let kept = page.keep(&tenant(), &HashSet::new(), false, false);
             // The oracle wants numbers to fit; the grammar does not.
             let Ok(before) = serde_json::from_slice::<Vec<serde_json::Value>>(&json) else {
                 return Ok(());

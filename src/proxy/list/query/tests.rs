@@ -11,7 +11,7 @@ fn tenant(name: &str) -> TenantId {
 }
 
 fn to_a(query: &str) -> Result<Narrowed, GatewayError> {
-    narrow(Some(query).filter(|query| !query.is_empty()), &tenant("team-a"))
+    narrow(Some(query).filter(|query| !query.is_empty()), Some(&tenant("team-a")))
 }
 
 fn to(query: &str, is_sure: bool) -> Result<Narrowed, GatewayError> {
@@ -41,6 +41,16 @@ fn the_marker_joins_the_callers_own_filter() {
     ] {
         assert_eq!(to_a(asked), to(narrowed, is_sure), "{asked}");
     }
+}
+
+#[test]
+fn without_a_marker_a_filter_is_checked_all_the_same() {
+    for query in ["", "limit=2", "metadata=a%3Db&limit=2"] {
+        assert_eq!(narrow(Some(query), None), to(query, false), "{query}");
+    }
+    let by_marker = "metadata=coppice_tenant_id%3Dteam-b";
+    assert_eq!(narrow(Some(by_marker), None), Ok(Narrowed::ToNothing));
+    assert_eq!(narrow(Some("metadata=a&metadata=b"), None), Err(BAD_FILTER));
 }
 
 #[test]
@@ -88,12 +98,12 @@ fn what_two_readers_could_read_differently_is_refused() {
 #[test]
 fn a_name_that_decoding_could_change_is_not_asked_for() {
     for name in ["a%b", "a+b", "a&b", "a;b"] {
-        let narrowed = narrow(Some("limit=2"), &tenant(name));
+        let narrowed = narrow(Some("limit=2"), Some(&tenant(name)));
         assert_eq!(narrowed, to("limit=2", false), "{name}");
-        let filtered = narrow(Some("metadata=a%3Db"), &tenant(name));
+        let filtered = narrow(Some("metadata=a%3Db"), Some(&tenant(name)));
         assert_eq!(filtered, to("metadata=a%3Db", false), "{name}");
     }
-    let odd = narrow(None, &tenant("a/b@c#\"d"));
+    let odd = narrow(None, Some(&tenant("a/b@c#\"d")));
     assert_eq!(odd, to("metadata=coppice_tenant_id%3Da%2Fb%40c%23%22d", true));
 }
 

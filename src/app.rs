@@ -24,6 +24,7 @@ use crate::lifecycle::Phases;
 use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
 use crate::ownership::Ownership;
+use crate::permit::Isolation;
 use crate::proxy::admission::Admissions;
 use crate::proxy::census::Census;
 use crate::proxy::edit::Reserved;
@@ -176,6 +177,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
             authenticator: Arc::new(authenticator),
             directory,
             router: Router::new(),
+            isolation: if settings.tenants.isolation { Isolation::On } else { Isolation::Off },
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
         }),

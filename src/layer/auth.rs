@@ -23,7 +23,7 @@ use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::directory::{Directory, Entry, Unavailable};
 use crate::error::GatewayError;
-use crate::permit::{self, Cleared, Control, Data, Denial, Passing, Permit, Permitted};
+use crate::permit::{self, Cleared, Control, Data, Denial, Isolation, Passing, Permit, Permitted};
 use crate::proxy::body::Reply;
 use crate::proxy::list;
 use crate::proxy::lookup::{self, Asker};
@@ -42,6 +42,8 @@ pub struct Gate {
     pub directory: Directory,
     /// What is where.
     pub router: Router,
+    /// Whether tenants are kept apart.
+    pub isolation: Isolation,
     /// The domain under which sandboxes have host names.
     pub domain: Option<Domain>,
     /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked
@@ -175,7 +177,7 @@ async fn decide<B>(
     if let Some(allowed) = subject.matched.method_not_allowed {
         return Err(refuse(GatewayError::MethodNotAllowed(allowed)));
     }
-    let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade)
+    let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade, gate.isolation)
         .map_err(|denial| refuse(denied(denial)))?;
     let place = Placing { gate, asker, caller: &caller, subject: &subject, query, passing };
     match &subject.aim {

@@ -14,7 +14,6 @@ use super::list::query::{Narrowed, narrow};
 use super::lookup::{Asker, record};
 use crate::clock;
 use crate::directory::{Directory, Unavailable};
-use crate::ownership::Keeping;
 use crate::principal::TenantId;
 use crate::quota::{Cadence, Ledger};
 use crate::target::SandboxId;
@@ -113,9 +112,13 @@ impl Census {
         asker: &Asker,
         tenant: &TenantId,
     ) -> Result<HashSet<SandboxId>, Unavailable> {
-        // Where the upstream keeps no marker, a filter for it would hide everything.
-        let keeps = self.directory.ownership().keeping() != Keeping::Drops;
-        let filter = match narrow(None, tenant) {
+        // Where some have no marker, a filter for it would hide them.
+        let ask = |id: SandboxId| {
+            let asker = asker.clone();
+            async move { asker.ask(&id).await }
+        };
+        let keeps = self.directory.are_marked(tenant, ask).await;
+        let filter = match narrow(None, Some(tenant)) {
             Ok(Narrowed::To { query, .. }) if keeps => query,
             _ => String::new(),
         };

@@ -64,7 +64,7 @@ impl<'a> Ask<'a> {
     pub(super) fn listed(self) -> Option<Listed<'a>> {
         let caller = self.permit.caller();
         let (listing, principal) = (self.permit.route()?.listing?, caller.principal()?);
-        let all = caller.sees_all_tenants();
+        let all = self.permit.sees_all_tenants();
         let passes = all && (listing == Listing::Metrics || self.shows_marker());
         (!passes).then_some(Listed { listing, principal, all })
     }

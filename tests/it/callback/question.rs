@@ -42,7 +42,8 @@ fn names(call: &Call) -> BTreeSet<String> {
 fn asked_of(world: &World, service: &Scripted, ask: Ask) -> (Call, String) {
     let before = service.count();
     let answer = ask.send(world.control());
-    assert_eq!(answer.status, 200, "{ask:?}: {}", answer.text());
+    // The upstream may not know the place.
+    assert!(matches!(answer.status, 200 | 404), "{ask:?}: {}", answer.text());
     let calls = service.calls();
     assert_eq!(calls.len(), before + 1, "{ask:?}");
     (calls[before].clone(), answer.header("x-request-id").unwrap().to_owned())

@@ -149,15 +149,6 @@ fn a_connection_that_the_service_closed_is_not_used_again() {
 }
 
 #[test]
-fn nor_is_one_that_closes_under_the_question_the_clients_trouble() {
-    let service = Scripted::always(Reply::StatusAndClose(200));
-    let world = world_with(&service, one_worker);
-    let statuses = super::at_once(&world, &super::credentials("key", 2000));
-    let failed = statuses.iter().filter(|status| **status != 200).count();
-    assert_eq!(failed, 0);
-}
-
-#[test]
 fn connections_are_kept() {
     let service = Scripted::always(Reply::allow());
     let world = world_with(&service, one_worker);

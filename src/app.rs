@@ -11,8 +11,9 @@ use std::thread::JoinHandle;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use crate::authn::{Authenticator, KeyRing, Scheme};
-use crate::config::{Authentication, Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
+use crate::authn::{Authenticator, KeyRing};
+use crate::callback::Callback;
+use crate::config::{Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
 use crate::directory::Directory;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
@@ -31,6 +32,8 @@ use crate::worker::{self, Kind, Shared, Socket};
 pub struct App {
     /// The static keys in force, for reloads.
     pub keys: Arc<KeyRing>,
+    /// Who is who, for reloads.
+    pub authenticator: Arc<Authenticator>,
     /// The steps of stopping.
     pub phases: Phases,
     /// Where it listens, and what for; free ports are known by now.
@@ -52,6 +55,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error("cannot keep the signing secret in the state directory: {0}")]
     State(io::Error),
+    /// The auth callback cannot be set up.
+    #[error("cannot set the auth callback up: {0}")]
+    Callback(io::Error),
     /// A thread could not be started.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -77,11 +83,15 @@ impl App {
             let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
             let worker = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || worker::run(shared, sockets))
+                .spawn(move || {
+                    worker::run(shared, sockets)
+                        .inspect_err(|cause| tracing::error!(%cause, "a worker cannot go on"))
+                })
                 .map_err(StartError::Worker)?;
             workers.push(worker);
         }
-        Ok(Self { keys, phases, listening, workers })
+        let authenticator = Arc::clone(&shared.gate.authenticator);
+        Ok(Self { keys, authenticator, phases, listening, workers })
     }
 
     /// Whether every worker has ended.
@@ -143,12 +153,12 @@ fn bind_all(settings: &Settings, workers: usize) -> Result<Sockets, StartError> 
 }
 
 fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shared, StartError> {
-    let schemes = match settings.auth.authentication {
-        Authentication::Open => Vec::new(),
-        Authentication::Keys => vec![Scheme::StaticKeys(Arc::clone(&keys))],
-    };
+    let auth = &settings.auth;
+    let keys = (!auth.is_open()).then_some(keys);
+    let callback = auth.callback.clone().map(Callback::new).transpose();
+    let callback = callback.map_err(StartError::Callback)?.map(Arc::new);
     let sealer = sealer(settings).map_err(StartError::State)?;
-    let authenticator = Authenticator::new(schemes, keys, sealer, settings.auth.precedence);
+    let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
     let server = &settings.server;
     let origins = server.cors_origins.iter();
     let origins =
@@ -176,7 +186,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
             },
             max_streams: server.max_streams,
         },
-        trusted_proxies: server.trusted_proxies.clone(),
+        trusted_proxies: server.trusted_proxies.as_slice().into(),
         places: Arc::new(Semaphore::new(server.max_connections.get())),
         phases,
     })

@@ -1,7 +1,7 @@
 //! Authentication: from what a client presented to who it is.
 //!
 //! An ordered list of schemes; the first that knows a credential decides, and none is tried after one that refused.
-//! Sandbox tokens and signed URLs stand for a key and are looked up in the same set, so they can never outlive it.
+//! Sandbox tokens and signed URLs stand for a key and are looked up where it is known, so they can never outlive it.
 //! Nothing here knows routes or scopes.
 
 mod ring;
@@ -12,9 +12,10 @@ use moka::sync::Cache;
 
 pub use ring::KeyRing;
 
+use crate::callback::{Callback, Line, Question, Refusal, Verdict};
 use crate::clock::UnixTime;
 use crate::credential::{Credential, Precedence};
-use crate::principal::{KeyId, Principal, Scope};
+use crate::principal::{Principal, Scope};
 use crate::sandbox::Sandbox;
 use crate::target::SandboxId;
 use crate::token::signature::{Operation, SignedQuery};
@@ -28,6 +29,10 @@ pub enum Authentication {
     Known(Arc<Principal>),
     /// It is nobody's, or may not be used now. The client is not told which; the log is.
     Refused(Reason),
+    /// The auth callback was asked, and the request goes no further.
+    Declined(Refusal),
+    /// Only the auth callback can tell, and it has to be asked: [`Authenticator::ask`].
+    Unsettled,
 }
 
 /// Why a credential was refused, for the log.
@@ -46,13 +51,39 @@ pub enum Reason {
 pub enum Scheme {
     /// The static keys of settings and keys file.
     StaticKeys(Arc<KeyRing>),
+    /// The operator's own service. It knows every credential, if only to refuse it: the last of a list.
+    Callback(Arc<Callback>),
 }
 
 impl Scheme {
-    fn judge(&self, credential: &Credential<'_>) -> Option<Arc<Principal>> {
+    /// What this scheme says without asking anybody; `None` when it does not know the credential.
+    fn judge(&self, question: &Question<'_>, now: UnixTime) -> Option<Authentication> {
         match self {
-            Self::StaticKeys(ring) => ring.find(credential),
+            Self::StaticKeys(ring) => ring.find(&question.credential).map(|principal| {
+                if principal.is_valid_at(now) {
+                    Authentication::Known(principal)
+                } else {
+                    Authentication::Refused(Reason::NotValidNow)
+                }
+            }),
+            Self::Callback(callback) => {
+                Some(callback.remembered(question, now).map_or(Authentication::Unsettled, settled))
+            }
         }
+    }
+
+    fn knows(&self, credential: &Credential<'_>) -> bool {
+        match self {
+            Self::StaticKeys(ring) => ring.find(credential).is_some(),
+            Self::Callback(callback) => callback.has_admitted(credential),
+        }
+    }
+}
+
+fn settled(verdict: Verdict) -> Authentication {
+    match verdict {
+        Verdict::Known(principal) => Authentication::Known(principal),
+        Verdict::Refused(refusal) => Authentication::Declined(refusal),
     }
 }
 
@@ -61,22 +92,27 @@ impl Scheme {
 pub struct Authenticator {
     schemes: Vec<Scheme>,
     keys: Arc<KeyRing>,
+    callback: Option<Arc<Callback>>,
     sealer: Sealer,
     precedence: Precedence,
-    /// Which key last got a token for a sandbox: the likely signer of its URLs.
-    signers: Cache<SandboxId, KeyId>,
+    /// Who last got a token for a sandbox: the likely signer of its URLs.
+    signers: Cache<SandboxId, Arc<Principal>>,
 }
 
 impl Authenticator {
-    /// An authenticator that asks `schemes` in order. Without schemes the gateway is open.
+    /// An authenticator that looks at `keys`, unless there are none to look at, and then asks the callback. With
+    /// neither the gateway is open.
     #[must_use]
     pub fn new(
-        schemes: Vec<Scheme>,
-        keys: Arc<KeyRing>,
+        keys: Option<Arc<KeyRing>>,
+        callback: Option<Arc<Callback>>,
         sealer: Sealer,
         precedence: Precedence,
     ) -> Self {
-        Self { schemes, keys, sealer, precedence, signers: Cache::new(100_000) }
+        let schemes = keys.clone().map(Scheme::StaticKeys).into_iter();
+        let schemes = schemes.chain(callback.clone().map(Scheme::Callback)).collect();
+        let signers = Cache::new(100_000);
+        Self { schemes, keys: keys.unwrap_or_default(), callback, sealer, precedence, signers }
     }
 
     /// Whether nobody is asked for anything.
@@ -91,28 +127,52 @@ impl Authenticator {
         self.precedence
     }
 
-    /// Judges one credential.
-    pub fn authenticate(&self, credential: &Credential<'_>, now: UnixTime) -> Authentication {
-        match self.schemes.iter().find_map(|scheme| scheme.judge(credential)) {
-            Some(principal) if principal.is_valid_at(now) => Authentication::Known(principal),
-            Some(_) => Authentication::Refused(Reason::NotValidNow),
-            None => Authentication::Refused(Reason::Unknown),
+    /// The auth callback, where there is one.
+    #[must_use]
+    pub const fn callback(&self) -> Option<&Arc<Callback>> {
+        self.callback.as_ref()
+    }
+
+    /// Judges the credential of one request by what is known here and now.
+    pub fn authenticate(&self, question: &Question<'_>, now: UnixTime) -> Authentication {
+        self.schemes
+            .iter()
+            .find_map(|scheme| scheme.judge(question, now))
+            .unwrap_or(Authentication::Refused(Reason::Unknown))
+    }
+
+    /// Asks the auth callback, after [`Self::authenticate`] left it open, over a worker's own connections.
+    pub async fn ask(&self, line: Option<&Line>, question: &Question<'_>) -> Authentication {
+        match (&self.callback, line) {
+            (Some(callback), Some(line)) => settled(callback.ask(line, question).await),
+            _ => Authentication::Refused(Reason::Unknown),
         }
     }
 
-    /// Whether some scheme knows this text, valid or not: it must not reach a sandbox.
+    /// Whether some scheme knows this text, valid or not: it must not reach a sandbox. Of the callback's credentials
+    /// those that it let in lately; it is not asked about what may be an application's own.
     #[must_use]
     pub fn is_ours(&self, credential: &Credential<'_>) -> bool {
         Claims::parse(credential.expose()).is_some()
-            || self.schemes.iter().any(|scheme| scheme.judge(credential).is_some())
+            || self.schemes.iter().any(|scheme| scheme.knows(credential))
     }
 
     /// The principal a sandbox token stands for.
     pub fn open(&self, claims: &Claims, now: UnixTime) -> Authentication {
-        match self.keys.by_id(&claims.key) {
-            Some(principal) if !self.sealer.verifies(claims, &principal) => {
-                Authentication::Refused(Reason::BadToken)
+        let holder = match &claims.named {
+            // Sealed first: what is not ours must not be looked up.
+            Some(named) if self.sealer.verifies(claims, &named.tenant) => {
+                self.callback.as_ref().and_then(|callback| {
+                    callback.holder(&named.tenant, &named.name, &claims.key, named.scopes())
+                })
             }
+            Some(_) => None,
+            None => self
+                .keys
+                .by_id(&claims.key)
+                .filter(|principal| self.sealer.verifies(claims, &principal.tenant)),
+        };
+        match holder {
             Some(principal) if principal.is_valid_at(now) => Authentication::Known(principal),
             Some(_) => Authentication::Refused(Reason::NotValidNow),
             None => Authentication::Refused(Reason::BadToken),
@@ -121,19 +181,20 @@ impl Authenticator {
 
     /// The token of `principal` for `sandbox`. `None` when the principal may not operate sandboxes.
     #[must_use]
-    pub fn mint(&self, principal: &Principal, sandbox: &SandboxId) -> Option<String> {
+    pub fn mint(&self, principal: &Arc<Principal>, sandbox: &SandboxId) -> Option<String> {
         let token =
             principal.scopes.allows(Scope::Exec).then(|| self.sealer.mint(principal, sandbox));
         let token = token.flatten()?;
-        self.signers.insert(sandbox.clone(), principal.key.clone());
+        self.signers.insert(sandbox.clone(), Arc::clone(principal));
         Some(token)
     }
 
     /// Whose token signed a file URL of `sandbox`.
     ///
-    /// The URL names no key. The last one that got a token is tried first; then every key that could have: those of the
-    /// sandbox's tenant and the admins', which bounds the work by one tenant's keys and only for signatures that are
-    /// wrong or from a second key.
+    /// The URL names no key. The last one that got a token is tried first; then every static key that could have: those
+    /// of the sandbox's tenant and the admins', which bounds the work by one tenant's keys and only for signatures that
+    /// are wrong or from a second key. Those whom the auth callback vouches for cannot be listed: theirs verify where
+    /// their token was handed out last.
     #[must_use]
     pub fn signer(
         &self,
@@ -150,14 +211,14 @@ impl Authenticator {
                     .every(principal, &sandbox.id)
                     .any(|token| query.is_signed_with(&token, operation))
         };
-        let last = self.signers.get(&sandbox.id).and_then(|key| self.keys.by_id(&key));
+        let last = self.signers.get(&sandbox.id);
         if let Some(principal) = last.filter(signed) {
             return Some(principal);
         }
         let keys = self.keys.snapshot();
         let tenants = sandbox.tenant.as_ref().map_or(&[][..], |tenant| keys.of_tenant(tenant));
         let signer = tenants.iter().chain(keys.admins()).find(|principal| signed(principal))?;
-        self.signers.insert(sandbox.id.clone(), signer.key.clone());
+        self.signers.insert(sandbox.id.clone(), Arc::clone(signer));
         Some(Arc::clone(signer))
     }
 }

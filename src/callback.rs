@@ -3,19 +3,42 @@
 //! What is remembered of its answers is who a credential belongs to, never what that one may do: scopes, ownership and
 //! quotas are judged anew at every request. Nothing here keeps a credential; whatever goes wrong is a refusal.
 
+mod answer;
+mod asking;
+mod breaker;
+mod budget;
+mod call;
+mod flight;
+mod freshness;
+mod identity;
+mod key;
+mod ledger;
+mod memory;
+mod principals;
+mod purged;
 mod question;
 mod settings;
+mod sync;
 mod url;
 
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+pub use call::{Failure, Line};
 pub use question::Question;
 pub use settings::{BadPem, CacheBy, DefaultIdentity, Passed, Settings, Tls, WhenUnavailable};
 pub use url::{BadUrl, CallbackUrl};
 
-use crate::principal::Principal;
+use self::asking::Desk;
+use self::call::Ask;
+use crate::clock::UnixTime;
+use crate::credential::Credential;
+use crate::principal::{KeyId, Principal, Scopes, TenantId};
 
 /// What the service says of a credential, or what its silence means.
 #[derive(Clone, Debug)]
@@ -40,4 +63,119 @@ pub enum Refusal {
     TooManyAttempts,
     /// It did not answer in time or not soundly. The cause is in the log.
     Unavailable(WhenUnavailable),
+}
+
+/// The service as all workers share it: what is remembered of its answers, the calls under way, and their bounds.
+pub struct Callback {
+    desk: Arc<Desk>,
+    drains: Arc<Semaphore>,
+}
+
+impl Callback {
+    /// A service that was not asked yet.
+    ///
+    /// # Errors
+    /// The system gives no random bytes, or the record of purged principals cannot be read.
+    pub fn new(settings: Settings) -> io::Result<Self> {
+        let desk = Arc::new(Desk {
+            keys: key::Keys::random(settings.cache_by)?,
+            memory: memory::Memory::new(settings.cache_ttl, settings.stale_if_error),
+            principals: principals::Principals::new(settings.state_dir.clone())?,
+            flights: Arc::new(flight::Flights::new()),
+            budgets: budget::Budgets::new(settings.client_budget, settings.max_calls),
+            breaker: breaker::Breaker::new(settings.breaker_failures, settings.breaker_pause),
+            settings,
+        });
+        Ok(Self { desk, drains: Arc::new(Semaphore::new(call::DRAINS)) })
+    }
+
+    /// One worker's own connections. For `http://` that takes no time to speak of.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn line(&self) -> io::Result<Line> {
+        Line::new(&self.desk.settings, &self.drains)
+    }
+
+    /// The verdict that is remembered. `None`: the service must be asked.
+    ///
+    /// On the way of every request: one hash and one look-up, or two for refusals. It waits for no lock and allocates
+    /// nothing, but for what the cache's own bookkeeping takes once in a hundred look-ups (`tests/allocations.rs`).
+    #[must_use]
+    pub fn remembered(&self, question: &Question<'_>, now: UnixTime) -> Option<Verdict> {
+        self.desk.remembered(&self.desk.keys.answer(question), now)
+    }
+
+    /// Asks the service, or waits with others who ask the same. Takes at most as long as the settings allow one call.
+    /// Dropped, it calls off what nobody else waits for.
+    pub async fn ask(&self, line: &Line, question: &Question<'_>) -> Verdict {
+        // Rare and large: kept out of every request's own state.
+        Box::pin(self.desk.ask(line, question)).await
+    }
+
+    /// Whether a credential with this text, of either kind, was good within the last hour. Such a text must never reach
+    /// a sandbox.
+    #[must_use]
+    pub fn has_admitted(&self, credential: &Credential<'_>) -> bool {
+        self.desk.memory.has_admitted(&self.desk.keys.text(credential))
+    }
+
+    /// The principal that a sandbox token of a callback identity names, with the scopes that the token stands for.
+    /// `None` when `key` is not that identity's, or was purged.
+    #[must_use]
+    pub fn holder(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        key: &KeyId,
+        scopes: Scopes,
+    ) -> Option<Arc<Principal>> {
+        self.desk.principals.holder(tenant, name, key, scopes)
+    }
+
+    /// Whether an id has the form of those that callback principals have.
+    #[must_use]
+    pub fn is_principal(key: &KeyId) -> bool {
+        principals::is_callback_id(key.as_str())
+    }
+
+    /// Forgets every answer, those of calls under way included. Sandbox tokens and open streams stay.
+    pub fn flush(&self) {
+        self.desk.principals.flush();
+    }
+
+    /// Ends one principal: its open streams, its sandbox tokens, what is remembered of it, and what calls under way
+    /// bring. Its id never comes back; the same identity goes on under another one. Whether it was live.
+    ///
+    /// Writes a file where there is a state directory; without one a purge lasts as long as the process. An id that is
+    /// not of a callback principal's form is not recorded.
+    ///
+    /// # Errors
+    /// The file could not be written. Until this process ends it is purged nevertheless.
+    pub fn purge(&self, key: &KeyId) -> io::Result<bool> {
+        self.desk.principals.purge(key)
+    }
+
+    /// Makes one call, without memory and bounds, for whoever tries the settings out. The status of its answer: only
+    /// with 200 may somebody be let in.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn probe(&self, line: &Line, question: &Question<'_>) -> Result<StatusCode, Failure> {
+        let limit = self.settings().timeout;
+        let called = timeout(limit, line.call(call::headers(question)?)).await;
+        Ok(called.map_err(|_| Failure::Timeout)??.status)
+    }
+
+    /// What was set.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.desk.settings
+    }
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Callback({})", self.desk.settings.url)
+    }
 }

@@ -72,7 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match verb {
         Verb::Serve => serve::run(sources),
-        Verb::Check => Ok(check::run(&sources)),
+        Verb::Check { live } => Ok(check::run(&sources, live)),
         Verb::Demo(options) => demo::run(&options, &sources),
         Verb::Routes { json } => Ok(routes::run(json)),
         Verb::Explain(options) => explain::run(&options, &sources),

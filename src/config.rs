@@ -5,6 +5,7 @@
 //! value came from. Only `sources` reads the environment and files.
 
 mod auth;
+mod callback;
 mod document;
 mod listen;
 mod nearest;
@@ -17,7 +18,7 @@ mod table;
 mod upstream;
 mod value;
 
-pub use auth::{AuthSettings, Authentication};
+pub use auth::AuthSettings;
 pub use listen::{DataListen, Listen};
 pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
@@ -35,7 +36,7 @@ use reader::Reader;
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// The static keys; empty in open mode.
+    /// The static keys; there may be none.
     pub keys: KeySet,
     /// What is not wrong, but should be looked at; a line each.
     pub warnings: Vec<String>,
@@ -51,8 +52,9 @@ impl Settings {
     pub fn load(sources: &Sources, previous: Option<&KeySet>) -> Result<Loaded, Problems> {
         let mut reader = Reader::new(sources);
         reader.check_variables();
-        let (auth, keys) = auth::read(&mut reader, previous);
-        let settings = settings::read(&mut reader, auth);
+        let state_dir = reader.optional(table::STATE_DIR, value::path);
+        let (auth, keys) = auth::read(&mut reader, previous, state_dir.clone());
+        let settings = settings::read(&mut reader, auth, state_dir);
         if let Some(settings) = &settings {
             remarks(&mut reader, settings);
         }
@@ -67,7 +69,7 @@ impl Settings {
 /// Every problem with them, and with the syntax of the settings file.
 pub fn load_keys(sources: &Sources, previous: &KeySet) -> Result<KeySet, Problems> {
     let mut reader = Reader::new(sources);
-    let (_, _, keys) = auth::read_keys(&mut reader, Some(previous));
+    let (_, keys) = auth::read_keys(&mut reader, Some(previous));
     reader.finish(Some(keys)).map(|(keys, _)| keys)
 }
 
@@ -78,10 +80,12 @@ pub struct Decisive {
     pub domain: Option<Domain>,
     /// Whether control-plane listeners recognise data-plane requests by their headers.
     pub one_port: bool,
-    /// How requests are authenticated; none when nothing says that there is a gateway: neither keys nor an upstream.
-    pub authentication: Option<Authentication>,
-    /// The static keys.
+    /// Whether there is a gateway, as an upstream says, and it asks nobody for a credential.
+    pub is_open: bool,
+    /// The static keys; there may be none.
     pub keys: KeySet,
+    /// The service that is asked about credentials that no key knows.
+    pub callback: Option<crate::callback::Settings>,
 }
 
 impl Decisive {
@@ -92,14 +96,16 @@ impl Decisive {
     pub fn load(sources: &Sources) -> Result<(Self, Vec<String>), Problems> {
         let mut reader = Reader::new(sources);
         reader.check_variables();
-        let (authentication, _, keys) = auth::read_keys(&mut reader, None);
+        let (_, keys) = auth::read_keys(&mut reader, None);
+        let state_dir = reader.optional(table::STATE_DIR, value::path);
+        let callback = callback::read(&mut reader, state_dir);
         let upstream = reader.optional(table::UPSTREAM, |raw| UpstreamUrl::parse(raw.text()?));
-        let is_gateway = upstream.is_some() || authentication == Authentication::Keys;
         let decisive = Self {
             domain: reader.optional(table::DOMAIN, settings::domain),
             one_port: reader.value(table::ONE_PORT, value::switch),
-            authentication: is_gateway.then_some(authentication),
+            is_open: upstream.is_some() && auth::is_open(&reader),
             keys,
+            callback,
         };
         reader.finish(Some(decisive))
     }
@@ -107,7 +113,7 @@ impl Decisive {
 
 /// Warns of combinations that work, but hardly as meant.
 fn remarks(reader: &mut Reader<'_>, settings: &Settings) {
-    if settings.auth.authentication == Authentication::Open {
+    if settings.auth.is_open() {
         reader.warn(
             "no keys are set: the gateway is open, and every request passes unchecked".to_owned(),
         );

@@ -159,19 +159,27 @@ fn reload_keys(app: &App, sources: &Sources) {
     }
 }
 
-/// Keys take effect at once; other settings are checked, and take effect with a restart.
+/// Keys take effect at once and what the auth callback said is forgotten; other settings are checked, and take effect
+/// with a restart.
 fn reload_all(app: &App, sources: &Sources) {
+    let callback = app.authenticator.callback();
     let old = app.keys.snapshot();
     match Settings::load(sources, Some(&old)) {
         // Whether anybody is asked for a key is decided at the start.
-        Ok(loaded) if old.is_empty() && !loaded.keys.is_empty() => {
+        Ok(loaded) if app.authenticator.is_open() && !loaded.settings.auth.is_open() => {
             tracing::error!(
-                "not reloaded; the gateway started open and stays so: restart it to have the keys checked"
+                "not reloaded; the gateway started open and stays so: restart it to have credentials checked"
             );
+        }
+        Ok(loaded) if callback.is_some() != loaded.settings.auth.callback.is_some() => {
+            tracing::error!("not reloaded; an auth callback comes or goes with a restart");
         }
         Ok(loaded) => {
             let count = loaded.keys.len();
             let revoked = app.keys.install(loaded.keys);
+            if let Some(callback) = callback {
+                callback.flush();
+            }
             tracing::info!(
                 keys = count,
                 revoked,

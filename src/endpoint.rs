@@ -3,18 +3,21 @@
 //! Handlers find out who calls through [`Who`], which only the service of permitted requests puts there; a request that
 //! came another way is answered 500 and never runs one.
 
+mod callback;
 mod whoami;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{delete, get};
 use http::request::Parts;
 use http::{Request, Response};
 use tower::{Service, ServiceExt};
 
+use crate::authn::Authenticator;
 use crate::caller::Caller;
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
@@ -29,19 +32,22 @@ pub struct Endpoints {
     router: Router,
 }
 
-impl Default for Endpoints {
-    fn default() -> Self {
+impl Endpoints {
+    /// The routes, over what decides who calls.
+    #[must_use]
+    pub fn new(authenticator: Arc<Authenticator>) -> Self {
         let router = Router::new()
             .route("/auth/whoami", get(whoami::whoami))
+            .route("/auth/callback/cache", delete(callback::flush))
+            .route("/auth/callback/principals/{key}", delete(callback::purge))
+            .with_state(authenticator)
             .fallback(async || OwnError(GatewayError::NotFound))
             .method_not_allowed_fallback(async || {
                 OwnError(GatewayError::MethodNotAllowed(Methods::NONE))
             });
         Self { router }
     }
-}
 
-impl Endpoints {
     /// Answers one permitted request.
     ///
     /// # Errors

@@ -10,7 +10,7 @@
 
 pub mod shape;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use crate::principal::Scope;
 use crate::route::Methods;
@@ -37,6 +37,18 @@ pub enum GatewayError {
     BadToken,
     /// A signed URL whose signature is wrong or has expired.
     BadSignature,
+    /// The operator's own auth service refused the credential.
+    CallbackRejected,
+    /// It said 403, which the settings let through.
+    CallbackForbidden,
+    /// It said 429, which the settings let through, with its `Retry-After`.
+    CallbackRateLimited(Option<HeaderValue>),
+    /// It was not asked: too much from this client's address was refused before.
+    TooManyAttempts,
+    /// It could not be asked: 500, as Cube says it.
+    CallbackFailed,
+    /// The same as 503, where the settings want that.
+    CallbackUnavailable,
     /// The principal lacks the scope its route needs.
     MissingScope(Scope),
     /// No such route or sandbox for this caller.
@@ -137,6 +149,9 @@ impl RpcCode {
 /// The 401 sentence for a missing credential: both ways to send one, and the variables that make clients send them.
 const NO_CREDENTIAL: &str = "Missing authentication: send 'X-API-Key: <key>' (E2B_API_KEY) or \
     'Authorization: Bearer <token>' (E2B_ACCESS_TOKEN, COPPICE_TOKEN)";
+/// Said with 500 or 503; names neither the service nor what went wrong.
+const CALLBACK_UNAVAILABLE: &str =
+    "The authentication service could not be asked; try again shortly";
 const BAD_CREDENTIAL: &str = "Invalid credential: the key sent as 'X-API-Key' (E2B_API_KEY) or \
     'Authorization: Bearer' (E2B_ACCESS_TOKEN, COPPICE_TOKEN) is not known or not valid now";
 
@@ -196,6 +211,42 @@ impl GatewayError {
                 "bad_signature",
                 RpcCode::Unauthenticated,
                 "The URL's signature is not valid or has expired; ask the SDK for a new one",
+            ),
+            Self::CallbackRejected => (
+                StatusCode::UNAUTHORIZED,
+                "callback_rejected",
+                RpcCode::Unauthenticated,
+                "Authentication rejected by callback",
+            ),
+            Self::CallbackForbidden => (
+                StatusCode::FORBIDDEN,
+                "callback_forbidden",
+                RpcCode::PermissionDenied,
+                "The authentication service does not allow this credential to do this",
+            ),
+            Self::CallbackRateLimited(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "callback_rate_limited",
+                RpcCode::ResourceExhausted,
+                "The authentication service limits the rate of this credential; try again later",
+            ),
+            Self::TooManyAttempts => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_attempts",
+                RpcCode::ResourceExhausted,
+                "Too many credentials from this address were refused; try again shortly",
+            ),
+            Self::CallbackFailed => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "callback_unavailable",
+                RpcCode::Internal,
+                CALLBACK_UNAVAILABLE,
+            ),
+            Self::CallbackUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "callback_unavailable",
+                RpcCode::Unavailable,
+                CALLBACK_UNAVAILABLE,
             ),
             Self::MissingScope(scope) => (
                 StatusCode::FORBIDDEN,
@@ -273,6 +324,17 @@ impl GatewayError {
             ),
         };
         Answer { status, code, rpc, message }
+    }
+
+    /// When a client may try again, for refusals that will pass.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<HeaderValue> {
+        if let Self::CallbackRateLimited(after) = self {
+            return after.clone();
+        }
+        let soon = self.answer().status == StatusCode::SERVICE_UNAVAILABLE
+            || *self == Self::TooManyAttempts;
+        soon.then(|| HeaderValue::from_static("1"))
     }
 
     /// Whether a client that repeats the request may do it twice.

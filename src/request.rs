@@ -6,9 +6,11 @@
 pub mod upgrade;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::route::Listener;
@@ -33,18 +35,45 @@ pub struct Conn {
     pub peer_value: HeaderValue,
     /// Whether the peer is a configured proxy, whose forwarded headers count.
     pub trusted_proxy: bool,
+    proxies: Arc<[IpNet]>,
 }
 
 impl Conn {
-    /// A connection from `peer`.
+    /// A connection from `peer`, where the forwarded headers of `proxies` count.
     #[must_use]
-    pub fn new(listener: Listener, peer: Option<IpAddr>, trusted_proxy: bool) -> Self {
+    pub fn new(listener: Listener, peer: Option<IpAddr>, proxies: Arc<[IpNet]>) -> Self {
         let peer = peer.map(|address| address.to_canonical());
+        let trusted_proxy = peer.is_some_and(|peer| is_among(&proxies, peer));
         let text = peer.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let peer_value =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { listener, peer, peer_value, trusted_proxy }
+        Self { listener, peer, peer_value, trusted_proxy, proxies }
     }
+
+    /// The client's address: the peer's, or the last one that trusted proxies reported and that is none of theirs. What
+    /// stands left of it, the client may have written itself. None on a unix socket.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        if !self.trusted_proxy {
+            return self.peer;
+        }
+        let mut nearest = self.peer;
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        for entry in lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
+            let text = std::str::from_utf8(entry.trim_ascii()).unwrap_or_default();
+            let Ok(address) = text.parse::<IpAddr>() else { break };
+            let address = address.to_canonical();
+            nearest = Some(address);
+            if !is_among(&self.proxies, address) {
+                break;
+            }
+        }
+        nearest
+    }
+}
+
+fn is_among(proxies: &[IpNet], address: IpAddr) -> bool {
+    proxies.iter().any(|network| network.contains(&address))
 }
 
 /// What the forwarder may tell the upstream of where a request came from.
@@ -91,6 +120,33 @@ fn started(trace_id: &[u8]) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_client_is_whom_the_last_trusted_proxy_saw() {
+        let proxies: Arc<[IpNet]> =
+            ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into();
+        let client = |peer: &str, lines: &[&str]| {
+            let listener = Listener::Control { one_port: true };
+            let conn = Conn::new(listener, Some(peer.parse().unwrap()), proxies.clone());
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(X_FORWARDED_FOR, line.parse().unwrap());
+            }
+            conn.client(&headers).unwrap().to_string()
+        };
+        for (peer, lines, expected) in [
+            ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
+            ("10.0.0.1", &["forged, 203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+            ("10.0.0.1", &["198.51.100.1", "203.0.113.9"], "203.0.113.9"),
+            ("10.0.0.1", &["203.0.113.9, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["10.0.0.3,10.0.0.2"], "10.0.0.3"),
+            ("::ffff:10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
+        ] {
+            assert_eq!(client(peer, lines), expected, "{peer} {lines:?}");
+        }
+    }
 
     #[test]
     fn a_trace_starts_with_the_request_id() {

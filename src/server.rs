@@ -24,9 +24,10 @@ use std::task::{Context, Poll};
 use http::Response;
 use tower::{Service, ServiceBuilder};
 
+use crate::callback::Line;
 use crate::endpoint::Endpoints;
 use crate::error::GatewayError;
-use crate::layer::auth::{Auth, AuthLayer, Gate};
+use crate::layer::auth::{Auth, AuthLayer, Desk, Gate};
 use crate::layer::cors::Cors;
 use crate::layer::observe::{Observe, ObserveLayer};
 use crate::permit::{Permitted, Plan};
@@ -39,13 +40,15 @@ pub type Stack = Observe<Auth<Dispatch>>;
 
 /// Builds a worker's service.
 #[must_use]
-pub fn stack(gate: Arc<Gate>, cors: Arc<Cors>, forwarder: Forwarder) -> Stack {
+pub fn stack(gate: Arc<Gate>, line: Option<Line>, cors: Arc<Cors>, forwarder: Forwarder) -> Stack {
+    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator));
+    let desk = Arc::new(Desk { gate, asker: forwarder.asker(), line });
     ServiceBuilder::new()
         // Outermost: every request gets an id and a line in the log, refused ones too.
         .layer(ObserveLayer { cors })
         // From here on, only what is permitted.
-        .layer(AuthLayer { gate, asker: forwarder.asker() })
-        .service(Dispatch { endpoints: Endpoints::default(), forwarder })
+        .layer(AuthLayer { desk })
+        .service(Dispatch { endpoints, forwarder })
 }
 
 /// Sends a permitted request where its permit says.

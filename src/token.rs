@@ -8,13 +8,14 @@
 pub mod signature;
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::principal::{KeyId, Principal};
+use crate::principal::{KeyId, Principal, Scope, Scopes, Source, TenantId};
 use crate::secret::Secret;
 use crate::target::SandboxId;
 
@@ -22,8 +23,14 @@ use crate::target::SandboxId;
 pub const PREFIX: &str = "cgt1_";
 /// Bytes of the seal: HMAC-SHA256 cut to 128 bits (RFC 2104 5 allows half).
 const SEAL: usize = 16;
-/// Longest token text: prefix and base64 of seal, key id with its length, sandbox id.
-const MAX_TEXT: usize = 512;
+/// Longest token text: prefix and base64 of seal, sandbox id, and key id, tenant and name with their lengths.
+const MAX_TEXT: usize = 1024;
+/// Flags in the byte that holds the key id's length: the token names its holder, who may see every tenant.
+const NAMED: u8 = 0x80;
+const ALL_TENANTS: u8 = 0x40;
+/// What a seal is over, besides the fields: the same secret must never make one thing look like another.
+const DOMAIN: &str = "coppice-gateway sandbox token 1";
+const NAMED_DOMAIN: &str = "coppice-gateway named sandbox token 1";
 
 /// What a token says of itself, not yet verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +39,37 @@ pub struct Claims {
     pub sandbox: SandboxId,
     /// The key it stands for.
     pub key: KeyId,
+    /// Whom that key belongs to, where no key set knows: the auth callback vouched for it.
+    pub named: Option<Named>,
     seal: [u8; SEAL],
+}
+
+/// The holder of a token that no key set can be asked about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The name.
+    pub name: Arc<str>,
+    /// Whether it saw every tenant's sandboxes when the token was made.
+    pub all_tenants: bool,
+}
+
+impl Named {
+    /// What the token's holder may do with it at most, and see.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes {
+        let scopes = Scopes::default().with(Scope::Exec);
+        if self.all_tenants { scopes.with(Scope::Admin) } else { scopes }
+    }
+
+    fn of(principal: &Principal) -> Option<Self> {
+        (principal.source == Source::Callback).then(|| Self {
+            tenant: principal.tenant.clone(),
+            name: principal.name.clone().unwrap_or_default(),
+            all_tenants: principal.scopes.allows(Scope::Admin),
+        })
+    }
 }
 
 impl Claims {
@@ -42,12 +79,30 @@ impl Claims {
         let body = text.strip_prefix(PREFIX).filter(|_| text.len() <= MAX_TEXT)?;
         let bytes = URL_SAFE_NO_PAD.decode(body).ok()?;
         let (seal, rest) = bytes.split_first_chunk::<SEAL>()?;
-        let (length, rest) = rest.split_first()?;
-        let (key, sandbox) = rest.split_at_checked(usize::from(*length))?;
+        let (flags, rest) = rest.split_first()?;
+        let is_named = flags & NAMED != 0;
+        let length = if is_named { flags & !(NAMED | ALL_TENANTS) } else { *flags };
+        let (key, rest) = rest.split_at_checked(usize::from(length))?;
         let key = std::str::from_utf8(key).ok().filter(|key| !key.is_empty())?;
+        let (named, sandbox) = if is_named {
+            let (tenant, rest) = counted(rest)?;
+            let (name, rest) = counted(rest)?;
+            let tenant = TenantId::parse(tenant).ok()?;
+            let all_tenants = flags & ALL_TENANTS != 0;
+            (Some(Named { tenant, name: name.into(), all_tenants }), rest)
+        } else {
+            (None, rest)
+        };
         let sandbox = SandboxId::parse(std::str::from_utf8(sandbox).ok()?).ok()?;
-        Some(Self { sandbox, key: KeyId::new(key), seal: *seal })
+        Some(Self { sandbox, key: KeyId::new(key), named, seal: *seal })
     }
+}
+
+/// A text behind a byte with its length, and what follows.
+fn counted(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (text, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((std::str::from_utf8(text).ok()?, rest))
 }
 
 /// The secrets that seal tokens: the newest mints, each of them verifies.
@@ -75,7 +130,7 @@ impl Sealer {
     /// The token of `principal` for `sandbox`: the same text each time. `None` without a secret.
     #[must_use]
     pub fn mint(&self, principal: &Principal, sandbox: &SandboxId) -> Option<String> {
-        Some(encode(&seal(self.keyed.first()?, principal, sandbox), principal, sandbox))
+        Some(made(self.keyed.first()?, principal, sandbox))
     }
 
     /// The texts that [`Self::mint`] gives or gave for `principal` and `sandbox`, newest secret first.
@@ -84,27 +139,44 @@ impl Sealer {
         principal: &Principal,
         sandbox: &SandboxId,
     ) -> impl Iterator<Item = String> {
-        self.keyed.iter().map(|keyed| encode(&seal(keyed, principal, sandbox), principal, sandbox))
+        self.keyed.iter().map(|keyed| made(keyed, principal, sandbox))
     }
 
-    /// Whether `claims` were sealed here for `principal`, who must be the one they name.
+    /// Whether `claims` were sealed here for a key of `tenant`.
     #[must_use]
-    pub fn verifies(&self, claims: &Claims, principal: &Principal) -> bool {
-        claims.key == principal.key
-            && self.keyed.iter().any(|keyed| {
-                let expected = seal(keyed, principal, &claims.sandbox);
-                bool::from(subtle::ConstantTimeEq::ct_eq(&expected[..], &claims.seal[..]))
-            })
+    pub fn verifies(&self, claims: &Claims, tenant: &TenantId) -> bool {
+        let Claims { key, named, sandbox, .. } = claims;
+        self.keyed.iter().any(|keyed| {
+            let expected = seal(keyed, tenant, key, named.as_ref(), sandbox);
+            bool::from(subtle::ConstantTimeEq::ct_eq(&expected[..], &claims.seal[..]))
+        })
     }
 }
 
-/// Every field is preceded by its length, so that no two triples share a message.
-fn seal(keyed: &Hmac<Sha256>, principal: &Principal, sandbox: &SandboxId) -> [u8; SEAL] {
+fn made(keyed: &Hmac<Sha256>, principal: &Principal, sandbox: &SandboxId) -> String {
+    let named = Named::of(principal);
+    let seal = seal(keyed, &principal.tenant, &principal.key, named.as_ref(), sandbox);
+    encode(&seal, &principal.key, named.as_ref(), sandbox)
+}
+
+/// Every field is preceded by its length, so that no two sets of fields share a message.
+fn seal(
+    keyed: &Hmac<Sha256>,
+    tenant: &TenantId,
+    key: &KeyId,
+    named: Option<&Named>,
+    sandbox: &SandboxId,
+) -> [u8; SEAL] {
     let mut mac = keyed.clone();
-    mac.update(b"coppice-gateway sandbox token 1");
-    for field in [principal.tenant.as_str(), principal.key.as_str(), sandbox.as_str()] {
-        mac.update(&(field.len() as u64).to_be_bytes());
-        mac.update(field.as_bytes());
+    let mut field = |text: &str| {
+        mac.update(&(text.len() as u64).to_be_bytes());
+        mac.update(text.as_bytes());
+    };
+    field(if named.is_some() { NAMED_DOMAIN } else { DOMAIN });
+    [tenant.as_str(), key.as_str(), sandbox.as_str()].into_iter().for_each(&mut field);
+    if let Some(Named { name, all_tenants, .. }) = named {
+        field(name);
+        field(if *all_tenants { "all tenants" } else { "own tenant" });
     }
     let full = mac.finalize().into_bytes();
     let mut cut = [0; SEAL];
@@ -112,12 +184,24 @@ fn seal(keyed: &Hmac<Sha256>, principal: &Principal, sandbox: &SandboxId) -> [u8
     cut
 }
 
-fn encode(seal: &[u8; SEAL], principal: &Principal, sandbox: &SandboxId) -> String {
-    let key = principal.key.as_str().as_bytes();
-    let mut bytes = Vec::with_capacity(SEAL + 1 + key.len() + sandbox.as_str().len());
+fn encode(seal: &[u8; SEAL], key: &KeyId, named: Option<&Named>, sandbox: &SandboxId) -> String {
+    // Key ids have some twenty bytes, tenants and names at most 128.
+    let length = |text: &str| u8::try_from(text.len()).unwrap_or(u8::MAX);
+    let mut bytes = Vec::with_capacity(128);
     bytes.extend_from_slice(seal);
-    bytes.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
-    bytes.extend_from_slice(key);
+    let flags = match named {
+        Some(Named { all_tenants: true, .. }) => NAMED | ALL_TENANTS,
+        Some(Named { all_tenants: false, .. }) => NAMED,
+        None => 0,
+    };
+    bytes.push(length(key.as_str()) | flags);
+    bytes.extend_from_slice(key.as_str().as_bytes());
+    if let Some(Named { tenant, name, .. }) = named {
+        for text in [tenant.as_str(), name] {
+            bytes.push(length(text));
+            bytes.extend_from_slice(text.as_bytes());
+        }
+    }
     bytes.extend_from_slice(sandbox.as_str().as_bytes());
     let mut text = String::with_capacity(PREFIX.len() + bytes.len() * 4 / 3 + 3);
     text.push_str(PREFIX);
@@ -128,9 +212,7 @@ fn encode(seal: &[u8; SEAL], principal: &Principal, sandbox: &SandboxId) -> Stri
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use std::sync::Arc;
-
-    use crate::principal::{Scopes, Source, TenantId, Vouched};
+    use crate::principal::Vouched;
 
     pub(crate) fn principal(tenant: &str, key: &str) -> Principal {
         let (tenant, key) = (TenantId::parse(tenant).unwrap(), KeyId::new(key));
@@ -161,7 +243,36 @@ pub(crate) mod tests {
         assert_eq!(Some(&token), sealer.mint(&ada, &sandbox).as_ref());
         let claims = Claims::parse(&token).unwrap();
         assert_eq!((claims.sandbox.as_str(), claims.key.as_str()), ("i123", "k1"));
-        assert!(sealer.verifies(&claims, &ada));
+        assert_eq!(claims.named, None);
+        assert!(sealer.verifies(&claims, &ada.tenant));
+    }
+
+    #[test]
+    fn a_token_of_the_callbacks_names_its_holder() {
+        let sealer = sealer(&["one"]);
+        let sandbox = SandboxId::parse("i123").unwrap();
+        let name: Arc<str> = "Ada L.".into();
+        let ada = Principal {
+            name: Some(Arc::clone(&name)),
+            source: Source::Callback,
+            ..principal("team-a", "cb1")
+        };
+        let claims = Claims::parse(&sealer.mint(&ada, &sandbox).unwrap()).unwrap();
+        let named = Named { tenant: ada.tenant.clone(), name, all_tenants: true };
+        assert_eq!(claims.named, Some(named.clone()));
+        assert!(sealer.verifies(&claims, &ada.tenant));
+        let forgeries = [
+            None,
+            Some(Named { name: "Eve".into(), ..named.clone() }),
+            Some(Named { all_tenants: false, ..named }),
+        ];
+        for named in forgeries {
+            let forged = Claims { named, ..claims.clone() };
+            assert!(!sealer.verifies(&forged, &ada.tenant), "{forged:?}");
+        }
+        let reader = Principal { scopes: Scopes::default().with(Scope::Exec), ..ada };
+        let claims = Claims::parse(&sealer.mint(&reader, &sandbox).unwrap()).unwrap();
+        assert!(!claims.named.unwrap().all_tenants);
     }
 
     #[test]
@@ -170,13 +281,12 @@ pub(crate) mod tests {
         let ada = principal("team-a", "k1");
         let sandbox = SandboxId::parse("i123").unwrap();
         let claims = Claims::parse(&ours.mint(&ada, &sandbox).unwrap()).unwrap();
-        assert!(!ours.verifies(&claims, &principal("team-b", "k1")));
-        assert!(!ours.verifies(&claims, &principal("team-a", "k2")));
-        assert!(!sealer(&["two"]).verifies(&claims, &ada));
+        assert!(!ours.verifies(&claims, &principal("team-b", "k1").tenant));
+        assert!(!sealer(&["two"]).verifies(&claims, &ada.tenant));
         let other = Claims { sandbox: SandboxId::parse("i124").unwrap(), ..claims.clone() };
-        assert!(!ours.verifies(&other, &ada));
+        assert!(!ours.verifies(&other, &ada.tenant));
         let renamed = Claims { key: KeyId::new("k2"), ..claims };
-        assert!(!ours.verifies(&renamed, &principal("team-a", "k2")));
+        assert!(!ours.verifies(&renamed, &ada.tenant));
     }
 
     #[test]
@@ -184,9 +294,9 @@ pub(crate) mod tests {
         let ada = principal("team-a", "k1");
         let sandbox = SandboxId::parse("i123").unwrap();
         let old = Claims::parse(&sealer(&["old"]).mint(&ada, &sandbox).unwrap()).unwrap();
-        assert!(sealer(&["new", "old"]).verifies(&old, &ada));
-        assert!(!sealer(&["new"]).verifies(&old, &ada));
-        assert!(!sealer(&[]).verifies(&old, &ada));
+        assert!(sealer(&["new", "old"]).verifies(&old, &ada.tenant));
+        assert!(!sealer(&["new"]).verifies(&old, &ada.tenant));
+        assert!(!sealer(&[]).verifies(&old, &ada.tenant));
     }
 
     #[test]
@@ -198,7 +308,7 @@ pub(crate) mod tests {
                 let mut changed = token.clone();
                 changed.replace_range(at..=at, replacement);
                 let opens = Claims::parse(&changed).is_some_and(|claims| {
-                    claims.sandbox.as_str() == "i123" && sealer.verifies(&claims, &ada)
+                    claims.sandbox.as_str() == "i123" && sealer.verifies(&claims, &ada.tenant)
                 });
                 assert!(changed == token || !opens, "{changed}");
             }

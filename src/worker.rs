@@ -38,7 +38,7 @@ pub struct Shared {
     /// What connections may take.
     pub connections: connection::Settings,
     /// Whose forwarded headers are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Arc<[IpNet]>,
     /// Places for open connections.
     pub places: Arc<Semaphore>,
     /// The steps of stopping.
@@ -84,7 +84,9 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
             shared.gate.directory.clone(),
             tunnels.clone(),
         );
-        let stack = stack(Arc::clone(&shared.gate), Arc::clone(&shared.cors), forwarder);
+        let callback = shared.gate.authenticator.callback();
+        let line = callback.map(|callback| callback.line()).transpose()?;
+        let stack = stack(Arc::clone(&shared.gate), line, Arc::clone(&shared.cors), forwarder);
         let connections = Connections::new(&shared.connections, stack);
         let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
         let accepting = TaskTracker::new();
@@ -189,10 +191,8 @@ impl Accept {
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let trusted = peer.map(|peer| peer.to_canonical()).is_some_and(|peer| {
-            self.shared.trusted_proxies.iter().any(|network| network.contains(&peer))
-        });
-        let conn = Arc::new(Conn::new(self.listener, peer, trusted));
+        let conn = Conn::new(self.listener, peer, Arc::clone(&self.shared.trusted_proxies));
+        let conn = Arc::new(conn);
         let (connections, phases) = (self.connections.clone(), self.shared.phases.clone());
         self.open.spawn(async move {
             connections.serve(stream, conn, &phases).await;

@@ -17,7 +17,7 @@ pub struct Question<'r> {
     /// `X-Request-Path`: the path as sent, without its query.
     pub path: &'r str,
     /// `X-Request-Host`: `Host`, or `:authority`, as sent.
-    pub host: Option<&'r HeaderValue>,
+    pub host: Option<&'r str>,
     /// `X-Request-Id`: for the service's log only, and therefore no part of what an answer is remembered under.
     pub request_id: &'r HeaderValue,
     /// `X-Request-Ip`: the client's address, behind trusted proxies the one that they report.

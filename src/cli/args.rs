@@ -29,7 +29,10 @@ pub(super) enum Verb {
     /// Run the daemon.
     Serve,
     /// Load the settings and say what is wrong with them.
-    Check,
+    Check {
+        /// Whether the services that the settings name are asked too.
+        live: bool,
+    },
     /// Run the gateway and a simulated sandbox API.
     Demo(DemoOptions),
     /// Print the route table.
@@ -97,7 +100,7 @@ impl Invocation {
         let mut flags = setting_flags(&matches);
         let (name, inner) = matches.subcommand().unwrap_or(("serve", &matches));
         let verb = match name {
-            "check" => Verb::Check,
+            "check" => Verb::Check { live: inner.get_flag("live") },
             "demo" => {
                 Verb::Demo(DemoOptions { local_processes: inner.get_flag("allow-local-processes") })
             }
@@ -115,7 +118,7 @@ impl Invocation {
         };
         flags.extend(setting_flags(inner));
         let takes = |flag: &str| match &verb {
-            Verb::Serve | Verb::Check | Verb::Explain(_) => true,
+            Verb::Serve | Verb::Check { .. } | Verb::Explain(_) => true,
             Verb::Demo(_) => DEMO_FLAGS.contains(&flag),
             Verb::Routes { .. }
             | Verb::HashKey
@@ -146,7 +149,13 @@ pub fn command() -> Command {
         .subcommand(with_settings(Command::new("serve").about("Run the gateway; the default")))
         .subcommand(with_settings(
             Command::new("check")
-                .about("Load every setting and file, print all problems, start nothing"),
+                .about("Load every setting and file, print all problems, start nothing")
+                .arg(
+                    Arg::new("live")
+                        .long("live")
+                        .action(ArgAction::SetTrue)
+                        .help("Also ask the auth callback once, with a credential made up for it"),
+                ),
         ))
         .subcommand(demo())
         .subcommand(

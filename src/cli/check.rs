@@ -1,19 +1,30 @@
 //! `check`: loads every setting and file and says what is wrong with them. Starts nothing.
 
+mod live;
+
 use std::collections::BTreeSet;
 
 use super::Exit;
 use super::output::{complain, print, rows};
-use crate::config::{Authentication, Loaded, Settings, Sources};
+use crate::callback;
+use crate::config::{Loaded, Settings, Sources};
 
-/// Prints a summary, or every problem.
-pub(super) fn run(sources: &Sources) -> Exit {
+/// Prints a summary, or every problem. With `live`, the services that the settings name are asked too.
+pub(super) fn run(sources: &Sources, live: bool) -> Exit {
     match Settings::load(sources, None) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));
             }
-            print(&summary(&loaded))
+            let printed = print(&summary(&loaded));
+            match loaded.settings.auth.callback.as_ref().filter(|_| live).map(live::callback) {
+                Some(Ok(line)) => print(&rows(&[("auth callback, live", line)])),
+                Some(Err(problem)) => {
+                    complain(&problem);
+                    Exit::Failed
+                }
+                None => printed,
+            }
         }
         Err(problems) => {
             complain(&problems.to_string());
@@ -41,13 +52,31 @@ fn summary(loaded: &Loaded) -> String {
     }
     lines.push((
         "keys",
-        match settings.auth.authentication {
-            Authentication::Open => "none: the gateway is open".to_owned(),
-            Authentication::Keys => {
-                let tenants: BTreeSet<_> = keys.iter().map(|principal| &principal.tenant).collect();
-                format!("{} of {} tenants", keys.len(), tenants.len())
-            }
+        if settings.auth.is_open() {
+            "none: the gateway is open".to_owned()
+        } else if settings.auth.has_keys {
+            let tenants: BTreeSet<_> = keys.iter().map(|principal| &principal.tenant).collect();
+            format!("{} of {} tenants", keys.len(), tenants.len())
+        } else {
+            "none".to_owned()
         },
     ));
+    if let Some(callback) = &settings.auth.callback {
+        lines.push(("auth callback", brief(callback)));
+    }
     format!("the settings are sound\n{}", rows(&lines))
+}
+
+/// An auth callback in a line, without what its query may hold.
+fn brief(callback: &callback::Settings) -> String {
+    let callback::Settings { url, timeout, connect_timeout, cache_ttl, stale_if_error, .. } =
+        callback;
+    let redacted = if url.expose().query().is_some() { " (query redacted)" } else { "" };
+    let cache = match (cache_ttl.is_zero(), stale_if_error.is_zero()) {
+        (true, true) => "as answers say".to_owned(),
+        (false, true) => format!("{cache_ttl:?}"),
+        (true, false) => format!("as answers say, stale {stale_if_error:?}"),
+        (false, false) => format!("{cache_ttl:?}, stale {stale_if_error:?}"),
+    };
+    format!("{url}{redacted}; timeout {timeout:?}, connect {connect_timeout:?}; cache {cache}")
 }

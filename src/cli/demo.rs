@@ -131,7 +131,10 @@ fn start(loaded: Loaded) -> Result<App, Failure> {
             StartError::Listen { cause, .. } if cause.kind() == ErrorKind::AddrInUse => {
                 "; choose another address with --listen, where port 0 takes any free port"
             }
-            StartError::Listen { .. } | StartError::State(_) | StartError::Worker(_) => "",
+            StartError::Listen { .. }
+            | StartError::State(_)
+            | StartError::Callback(_)
+            | StartError::Worker(_) => "",
         };
         Failure::new(Exit::Failed, format!("{why}{advice}"))
     })

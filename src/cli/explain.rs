@@ -10,6 +10,7 @@ use std::fmt;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
+use crate::callback::CallbackUrl;
 use crate::policy::{Requirement, Verdict};
 use crate::principal::{Scope, Scopes, TenantId};
 use crate::route::target::{Aim, SandboxToken};
@@ -52,6 +53,8 @@ pub(super) enum Caller<'a> {
         /// What it may do.
         scopes: Scopes,
     },
+    /// The holder of a credential that no key knows: the auth callback would be asked who that is.
+    Unknown(&'a CallbackUrl),
 }
 
 /// Which rule decides, and how.
@@ -73,7 +76,9 @@ pub(super) struct Explanation {
     pub(super) class: Option<&'static str>,
     /// The scope that the class demands.
     pub(super) scope: Option<&'static str>,
-    /// `allowed` or `refused`.
+    /// The auth callback that would be asked who the caller is, without its query; none if it would not be.
+    pub(super) callback: Option<String>,
+    /// `allowed`, `refused`, or `undecided` where that depends on the auth callback.
     pub(super) verdict: &'static str,
     /// The status of the refusal.
     pub(super) status: Option<u16>,
@@ -82,10 +87,10 @@ pub(super) struct Explanation {
 }
 
 impl Explanation {
-    /// Whether the gateway would forward or answer the request.
+    /// Whether the gateway would certainly forward or answer the request.
     #[must_use]
     pub(super) fn is_allowed(&self) -> bool {
-        self.status.is_none()
+        self.verdict == Ending::ALLOWED
     }
 
     /// One JSON object.
@@ -111,6 +116,7 @@ impl fmt::Display for Explanation {
             ("rule", self.rule.as_deref()),
             ("class", self.class),
             ("scope", self.scope),
+            ("callback", self.callback.as_deref()),
             ("verdict", Some(&verdict)),
             ("why", Some(&self.why)),
         ] {
@@ -128,15 +134,26 @@ enum Place {
     Port { sandbox: Option<String>, port: u16 },
 }
 
-/// Why a request is refused before it has a class.
-struct Refusal {
-    status: u16,
+/// How a request ends, and why.
+struct Ending {
+    verdict: &'static str,
+    status: Option<u16>,
     why: String,
 }
 
-impl Refusal {
-    fn bad_request(why: impl fmt::Display) -> Self {
-        Self { status: 400, why: why.to_string() }
+impl Ending {
+    const ALLOWED: &'static str = "allowed";
+
+    fn allowed(why: String) -> Self {
+        Self { verdict: Self::ALLOWED, status: None, why }
+    }
+
+    fn refused(status: u16, why: impl fmt::Display) -> Self {
+        Self { verdict: "refused", status: Some(status), why: why.to_string() }
+    }
+
+    fn undecided(why: String) -> Self {
+        Self { verdict: "undecided", status: None, why }
     }
 }
 
@@ -153,7 +170,8 @@ pub(super) fn explain(router: &Router, question: &Question<'_>) -> Explanation {
         rule: None,
         class: None,
         scope: None,
-        verdict: "allowed",
+        callback: None,
+        verdict: Ending::ALLOWED,
         status: None,
         why: String::new(),
     };
@@ -161,8 +179,8 @@ pub(super) fn explain(router: &Router, question: &Question<'_>) -> Explanation {
         let found = find(router, question.method, path, &place)?;
         Ok((place, found))
     });
-    let (status, why) = match outcome {
-        Err(refusal) => (Some(refusal.status), refusal.why),
+    let Ending { verdict, status, why } = match outcome {
+        Err(refusal) => refusal,
         Ok((place, found)) => {
             explanation.surface = Some(found.surface.name());
             explanation.sandbox = found.sandbox.map(str::to_owned);
@@ -173,25 +191,26 @@ pub(super) fn explain(router: &Router, question: &Question<'_>) -> Explanation {
             explanation.rule = Some(rule(&found));
             explanation.class = Some(found.class.name());
             explanation.scope = needed(found.class).map(Scope::name);
+            if let Caller::Unknown(callback) = question.caller
+                && found.class != Class::Public
+            {
+                explanation.callback = Some(callback.to_string());
+            }
             judge(&found, question.caller)
         }
     };
-    if status.is_some() {
-        explanation.verdict = "refused";
-    }
-    Explanation { status, why, ..explanation }
+    Explanation { verdict, status, why, ..explanation }
 }
 
-fn place(router: &Router, question: &Question<'_>, path: &str) -> Result<Place, Refusal> {
+fn place(router: &Router, question: &Question<'_>, path: &str) -> Result<Place, Ending> {
     if matches!(*question.method, Method::TRACE | Method::CONNECT) {
-        let why = format!("{} is accepted nowhere", question.method);
-        return Err(Refusal { status: 405, why });
+        return Err(Ending::refused(405, format!("{} is accepted nowhere", question.method)));
     }
     let host = match question.host {
         None => crate::route::HostKind::Other,
         Some(host) => Authority::parse(host)
             .and_then(|host| host.classify(question.domain))
-            .map_err(Refusal::bad_request)?,
+            .map_err(|why| Ending::refused(400, why))?,
     };
     let headers = HeaderMap::new();
     let (listener, token) = (question.listener, SandboxToken::Absent);
@@ -206,7 +225,7 @@ fn place(router: &Router, question: &Question<'_>, path: &str) -> Result<Place, 
         (Err(BadTarget::NoSandbox), Listener::Data(PortLabel::Port(port))) => {
             Ok(Place::Port { sandbox: None, port })
         }
-        (Err(why), _) => Err(Refusal::bad_request(why)),
+        (Err(why), _) => Err(Ending::refused(400, why)),
     }
 }
 
@@ -215,14 +234,14 @@ fn find<'p>(
     method: &Method,
     path: &'p str,
     place: &Place,
-) -> Result<Match<'p>, Refusal> {
+) -> Result<Match<'p>, Ending> {
     match place {
         Place::Control => {
             CanonicalPath::parse(path).and_then(|path| router.find_control(method, &path))
         }
         Place::Port { port, .. } => router.find_data(*port, method, path),
     }
-    .map_err(Refusal::bad_request)
+    .map_err(|why| Ending::refused(400, why))
 }
 
 fn rule(found: &Match<'_>) -> String {
@@ -240,42 +259,57 @@ fn needed(class: Class) -> Option<Scope> {
     }
 }
 
-/// The status of the refusal, if it is one, and the reason.
-fn judge(found: &Match<'_>, caller: Caller<'_>) -> (Option<u16>, String) {
+fn judge(found: &Match<'_>, caller: Caller<'_>) -> Ending {
     let requirement = Requirement::of(found.class, false);
-    let refused = |status, why: String| (Some(status), why);
     let (tenant, scopes) = match caller {
         Caller::Nobody if requirement == Requirement::Nothing => (None, Scopes::default()),
-        Caller::Nobody => return refused(401, "a credential is needed".to_owned()),
-        Caller::Open => (None, Scopes::ALL),
+        Caller::Nobody => return Ending::refused(401, "a credential is needed"),
+        // Whatever the callback says, nobody can do more than this.
+        Caller::Open | Caller::Unknown(_) => (None, Scopes::ALL),
         Caller::Key { tenant, scopes } => (tenant, scopes),
     };
     if let Some(allow) = found.method_not_allowed {
         let allow = allow.names().collect::<Vec<_>>().join(", ");
-        return refused(405, format!("the method must be one of {allow}"));
+        return Ending::refused(405, format!("the method must be one of {allow}"));
     }
     match requirement.verdict(scopes) {
-        Verdict::Hidden => refused(404, "the gateway shows this route to nobody".to_owned()),
+        Verdict::Hidden => Ending::refused(404, "the gateway shows this route to nobody"),
         Verdict::MissingScope(scope) => {
-            refused(403, format!("API key lacks required scope: {}", scope.name()))
+            Ending::refused(403, format!("API key lacks required scope: {}", scope.name()))
         }
-        Verdict::Public => (None, "the route is public".to_owned()),
-        Verdict::Allowed => {
-            let base = match (caller, needed(found.class)) {
-                (Caller::Open, _) => "no authenticator is configured".to_owned(),
-                (_, None) => "any valid key will do".to_owned(),
-                (_, Some(scope)) => format!("the key has the scope {}", scope.name()),
-            };
-            let about_a_sandbox = found.surface.is_data_plane()
-                || found.has(Notes::OWN)
-                || found.has(Notes::OWN_QUERY);
-            if !about_a_sandbox || scopes.allows(Scope::Admin) {
-                return (None, base);
+        Verdict::Public => Ending::allowed("the route is public".to_owned()),
+        Verdict::Allowed => match (caller, needed(found.class)) {
+            (Caller::Unknown(_), scope) => Ending::undecided(up_to_the_callback(scope)),
+            (Caller::Open, _) => Ending::allowed("no authenticator is configured".to_owned()),
+            (Caller::Nobody | Caller::Key { .. }, scope) => {
+                let base = match scope {
+                    None => "any valid key will do".to_owned(),
+                    Some(scope) => format!("the key has the scope {}", scope.name()),
+                };
+                Ending::allowed(base + &ownership(found, tenant, scopes))
             }
-            let owner = tenant.map_or("the caller's tenant".to_owned(), |t| format!("tenant {t}"));
-            (None, format!("{base}; the sandbox must belong to {owner}, else 404"))
-        }
+        },
     }
+}
+
+fn up_to_the_callback(needed: Option<Scope>) -> String {
+    let needs = needed.map_or("any credential that it knows will do".to_owned(), |scope| {
+        format!("the route needs the scope {}", scope.name())
+    });
+    format!(
+        "the token is none of the configured keys; the auth callback, which was not asked, decides whose it is: {needs}"
+    )
+}
+
+/// What must hold of the sandbox that a request is about; nothing where it is about none, or an admin asks.
+fn ownership(found: &Match<'_>, tenant: Option<&TenantId>, scopes: Scopes) -> String {
+    let about_a_sandbox =
+        found.surface.is_data_plane() || found.has(Notes::OWN) || found.has(Notes::OWN_QUERY);
+    if !about_a_sandbox || scopes.allows(Scope::Admin) {
+        return String::new();
+    }
+    let owner = tenant.map_or("the caller's tenant".to_owned(), |t| format!("tenant {t}"));
+    format!("; the sandbox must belong to {owner}, else 404")
 }
 
 #[cfg(test)]

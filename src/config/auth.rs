@@ -1,12 +1,13 @@
-//! Reads who may come in: static keys from settings and file, and the secrets that sign sandbox tokens.
+//! Reads who may come in: static keys from settings and file, the auth callback, and the secrets that sign sandbox
+//! tokens.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::problem::Spelling;
 use super::reader::Reader;
-use super::sources::read_file;
-use super::table::{API_KEYS, API_KEYS_FILE, PRECEDENCE, SECRET};
-use super::value::{Raw, path};
+use super::table::{API_KEYS, API_KEYS_FILE, CALLBACK_URL, PRECEDENCE, SECRET};
+use super::value::Raw;
+use crate::callback;
 use crate::credential::Precedence;
 use crate::keys::{KeySet, parse_file, parse_list};
 use crate::secret::Secret;
@@ -14,20 +15,13 @@ use crate::secret::Secret;
 /// Shortest signing secret, in bytes.
 const MIN_SECRET: usize = 32;
 
-/// How requests are authenticated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Authentication {
-    /// Not at all: every request passes with its headers as sent.
-    Open,
-    /// By static keys.
-    Keys,
-}
-
 /// Settings about credentials.
 #[derive(Debug)]
 pub struct AuthSettings {
-    /// Whether anything is checked.
-    pub authentication: Authentication,
+    /// Whether there are static keys.
+    pub has_keys: bool,
+    /// The service that is asked about credentials that no key knows.
+    pub callback: Option<callback::Settings>,
     /// The keys file, to be watched.
     pub keys_file: Option<PathBuf>,
     /// Which credential counts.
@@ -36,16 +30,39 @@ pub struct AuthSettings {
     pub secrets: Vec<Secret>,
 }
 
-/// Reads all of it.
-pub(super) fn read(reader: &mut Reader<'_>, previous: Option<&KeySet>) -> (AuthSettings, KeySet) {
-    let (authentication, keys_file, keys) = read_keys(reader, previous);
+impl AuthSettings {
+    /// Whether nobody is asked for a credential: every request passes with its headers as sent.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        !self.has_keys && self.callback.is_none()
+    }
+}
+
+/// Whether nothing says who may come in. What is there but broken says so too: it is a problem, not an open gateway.
+pub(super) fn is_open(reader: &Reader<'_>) -> bool {
+    !has_keys(reader) && reader.given(CALLBACK_URL).is_none()
+}
+
+fn has_keys(reader: &Reader<'_>) -> bool {
+    [API_KEYS, API_KEYS_FILE].iter().any(|setting| reader.given(setting).is_some())
+}
+
+/// Reads all of it. The callback keeps what must outlive a restart in `state_dir`.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    previous: Option<&KeySet>,
+    state_dir: Option<PathBuf>,
+) -> (AuthSettings, KeySet) {
+    let (keys_file, keys) = read_keys(reader, previous);
+    let callback = super::callback::read(reader, state_dir);
     let precedence = reader.value(PRECEDENCE, |raw| match raw.text()? {
         "bearer" => Ok(Precedence::Bearer),
         "api-key" => Ok(Precedence::ApiKey),
         other => Err(format!("'{other}' is neither bearer nor api-key")),
     });
     let secrets = reader.optional(SECRET, |raw| raw.list(secret)).unwrap_or_default();
-    (AuthSettings { authentication, keys_file, precedence, secrets }, keys)
+    let has_keys = has_keys(reader);
+    (AuthSettings { has_keys, callback, keys_file, precedence, secrets }, keys)
 }
 
 fn secret(text: &str) -> Result<Secret, String> {
@@ -59,18 +76,22 @@ fn secret(text: &str) -> Result<Secret, String> {
 pub(super) fn read_keys(
     reader: &mut Reader<'_>,
     previous: Option<&KeySet>,
-) -> (Authentication, Option<PathBuf>, KeySet) {
+) -> (Option<PathBuf>, KeySet) {
     let list = reader.optional(API_KEYS, |raw| match raw {
         Raw::Text(text) => Ok(text.clone()),
         Raw::Items(items) => Ok(items.join("\n")),
     });
-    let file = reader.optional(API_KEYS_FILE, path);
+    let file = reader.named_file(API_KEYS_FILE);
     let mut lists = Vec::new();
     if let Some(text) = &list {
         lists.push(parse_list(&reader.origin(API_KEYS).to_string(), text));
     }
-    if let Some(path) = &file {
-        lists.extend(read_keys_file(reader, path));
+    if let Some((path, file)) = &file {
+        let name = path.display().to_string();
+        if file.is_public {
+            reader.warn(format!("{name}: holds keys and every user can read it"));
+        }
+        lists.push(parse_file(&name, &file.text));
     }
     let mut entries = Vec::new();
     let mut sound = true;
@@ -88,31 +109,10 @@ pub(super) fn read_keys(
         reader.key_problems(problems);
         KeySet::default()
     });
-    let is_open = list.is_none() && file.is_none();
-    if is_open && previous.is_some_and(|keys| !keys.is_empty()) {
+    if is_open(reader) && previous.is_some_and(|keys| !keys.is_empty()) {
         // Taking the last key out of a running gateway must not open it to everybody.
         let message = "a reload cannot take away the last keys and leave the gateway open";
         reader.problem(Spelling::Key(API_KEYS.key), message.to_owned());
     }
-    (if is_open { Authentication::Open } else { Authentication::Keys }, file, keys)
-}
-
-type Entries = Result<Vec<crate::keys::KeyEntry>, Vec<crate::keys::KeyProblem>>;
-
-fn read_keys_file(reader: &mut Reader<'_>, path: &Path) -> Option<Entries> {
-    let name = path.display().to_string();
-    match read_file(path) {
-        Ok(file) => {
-            if file.is_public {
-                reader.warn(format!("{name}: holds keys and every user can read it"));
-            }
-            Some(parse_file(&name, &file.text))
-        }
-        Err(why) => {
-            let spelling = reader.origin(API_KEYS_FILE);
-            // Without the path, which may be a list of keys in the wrong variable.
-            reader.problem(spelling, format!("the file {why}"));
-            None
-        }
-    }
+    (file.map(|(path, _)| path), keys)
 }

@@ -94,10 +94,19 @@ fn raw(value: &DeValue<'_>) -> Result<Raw, String> {
     match value {
         DeValue::Array(items) => items
             .iter()
-            .map(|item| item.get_ref().as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .map(Raw::Items)
-            .ok_or_else(|| "must be an array of strings".to_owned()),
+            .map(|item| match item.get_ref() {
+                DeValue::String(text) => Ok(text.to_string()),
+                DeValue::Integer(number) => Ok(number.to_string()),
+                DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_)
+                | DeValue::Table(_) => {
+                    Err("must be an array of strings or whole numbers".to_owned())
+                }
+            })
+            .collect::<Result<_, _>>()
+            .map(Raw::Items),
         DeValue::String(text) => Ok(Raw::Text(text.to_string())),
         DeValue::Integer(number) => Ok(Raw::Text(number.to_string())),
         DeValue::Float(number) => Ok(Raw::Text(number.to_string())),

@@ -1,16 +1,26 @@
 //! Suggests the name that was probably meant.
 
-/// The candidate that differs least from `name`, if it differs by no more than a third.
+/// The first candidate of which `name` leaves out some words, else the one that differs least from it, by no more than
+/// a third.
 pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate))
+        .map(|candidate| {
+            (if shortens(name, candidate) { 0 } else { distance(name, candidate) }, candidate)
+        })
         .filter(|(distance, _)| *distance <= name.chars().count() / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Whether the words of `name` are those of `candidate`, in order, with some left out. Two words say too little.
+fn shortens(name: &str, candidate: &str) -> bool {
+    let words = |text| str::split(text, ['.', '_']);
+    let mut rest = words(candidate);
+    words(name).count() > 2 && words(name).all(|word| rest.any(|other| other == word))
 }
 
 /// How many characters to insert, delete or replace (Levenshtein).
@@ -51,5 +61,9 @@ mod tests {
         assert_eq!(nearest("worker", names), Some("workers"));
         assert_eq!(nearest("frobnicate", names), None);
         assert_eq!(nearest("", names), None);
+        let names = ["auth.callback.url", "auth.callback.cache_ttl", "server.one_port"];
+        assert_eq!(nearest("auth.callback.ttl", names), Some("auth.callback.cache_ttl"));
+        assert_eq!(nearest("auth.callback.ulr", names), Some("auth.callback.url"));
+        assert_eq!(nearest("server.port", names), None);
     }
 }

@@ -4,15 +4,17 @@
 //! silence.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::document::Document;
 use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
-use super::sources::{Sources, read_file};
-use super::table::{OTHER_VARIABLES, SETTINGS, Setting, is_unsupported_variable};
-use super::value::Raw;
+use super::sources::{FileText, Sources, read_file};
+use super::table::{
+    OTHER_VARIABLES, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
+};
+use super::value::{self, Raw};
 
 /// Reads settings and collects what is wrong.
 pub(super) struct Reader<'a> {
@@ -107,7 +109,7 @@ impl<'a> Reader<'a> {
         setting: &'static Setting,
         parse: impl Fn(&Raw) -> Result<T, String>,
     ) -> Option<T> {
-        if self.spellings(setting).is_empty() {
+        if self.given(setting).is_none() {
             let flag = setting.flag.map(|flag| format!("--{flag}, ")).unwrap_or_default();
             let message = format!("is required; set {flag}{} or this key of the file", setting.env);
             self.problem(Spelling::Key(setting.key), message);
@@ -122,6 +124,33 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
         self.optional(setting, |raw| raw.list(&parse)).unwrap_or_default()
+    }
+
+    /// The file whose path a setting holds, with that path. No problem quotes the path: it may be a secret, put where
+    /// the path belongs.
+    pub(super) fn named_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, FileText)> {
+        let path = self.optional(setting, value::path)?;
+        match read_file(&path) {
+            Ok(file) => Some((path, file)),
+            Err(why) => {
+                self.problem(self.origin(setting), format!("the file {why}"));
+                None
+            }
+        }
+    }
+
+    /// In which spelling a setting is present, sound or not; the one that counts.
+    pub(super) fn given(&self, setting: &Setting) -> Option<Spelling> {
+        let form = setting.file_form();
+        let found = setting
+            .flag
+            .and_then(|flag| self.flag(flag))
+            .or_else(|| self.flag(form?.flag))
+            .or_else(|| self.variable(setting.env))
+            .or_else(|| self.variable(form?.env))
+            .or_else(|| self.document.get(setting.key).cloned())
+            .or_else(|| self.document.get(form?.key).cloned());
+        found.map(|(spelling, _)| spelling)
     }
 
     /// How a setting was given; its key when it was not.
@@ -144,7 +173,7 @@ impl<'a> Reader<'a> {
         }
         let entry = self.document.get(setting.key).cloned();
         let file_entry = form.and_then(|form| self.document.get(form.key).cloned());
-        if let (Some((spelling, _)), Some(form)) = (&flag, form) {
+        if let (Some((spelling, _)), Some(form), true) = (&flag, form, setting.is_secret()) {
             let message =
                 format!("{spelling}: shows in the list of processes; use --{} instead", form.flag);
             self.warn(message);
@@ -203,9 +232,18 @@ impl<'a> Reader<'a> {
                 let spelling = Spelling::Variable(name.clone());
                 let message = "is not supported by this version".to_owned();
                 self.problems.push(Problem::Setting(spelling, message));
-            } else if name.starts_with("COPPICE_") && !known().any(|known| known == name) {
-                let hint = nearest(name, known()).map(|near| format!("; did you mean {near}?"));
-                let hint = hint.unwrap_or_default();
+                continue;
+            }
+            let is_ours = name.starts_with("COPPICE_") || is_about_callback(name);
+            if !is_ours || known().any(|known| known == name) {
+                continue;
+            }
+            let hint = nearest(name, known()).map(|near| format!("; did you mean {near}?"));
+            let hint = hint.unwrap_or_default();
+            if is_about_callback(name) {
+                let spelling = Spelling::Variable(name.clone());
+                self.problems.push(Problem::Setting(spelling, format!("no such setting{hint}")));
+            } else {
                 self.warnings.push(format!("{name}: no such setting, ignored{hint}"));
             }
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::auth::{AuthSettings, Authentication};
+use super::auth::{AuthSettings, is_open};
 use super::listen::{DataListen, Listen};
 use super::network::{Origin, proxy};
 use super::reader::Reader;
 use super::table::{self, Setting};
 use super::upstream::{DataUpstreams, UpstreamUrl};
-use super::value::{Raw, count, duration, number, path, switch};
+use super::value::{Raw, count, duration, number, switch};
 use crate::route::Domain;
 use crate::secret::Secret;
 
@@ -122,12 +122,15 @@ pub enum LogFormat {
     Auto,
 }
 
-/// Reads everything but `auth`. None when a required setting is missing.
-pub(super) fn read(reader: &mut Reader<'_>, auth: AuthSettings) -> Option<Settings> {
+/// Reads everything else. None when a required setting is missing.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    auth: AuthSettings,
+    state_dir: Option<PathBuf>,
+) -> Option<Settings> {
     let server = read_server(reader);
-    check_listeners(reader, &server, auth.authentication);
+    check_listeners(reader, &server);
     let upstream = read_upstream(reader);
-    let state_dir = reader.optional(table::STATE_DIR, path);
     let log = LogSettings {
         filter: reader.value(table::LOG_FILTER, log_filter),
         format: reader.value(table::LOG_FORMAT, log_format),
@@ -178,7 +181,8 @@ fn read_upstream(reader: &mut Reader<'_>) -> Option<UpstreamSettings> {
 }
 
 /// Refuses listeners that exclude each other, and open ones that strangers can reach.
-fn check_listeners(reader: &mut Reader<'_>, server: &ServerSettings, mode: Authentication) {
+fn check_listeners(reader: &mut Reader<'_>, server: &ServerSettings) {
+    let must_be_local = is_open(reader) && !server.allow_open;
     let control = server.listen.iter().map(|at| (table::LISTEN, at));
     let data = server.envd_listen.iter().map(|listen| (table::ENVD_LISTEN, &listen.at));
     let all: Vec<_> = control.chain(data).collect();
@@ -186,10 +190,10 @@ fn check_listeners(reader: &mut Reader<'_>, server: &ServerSettings, mode: Authe
         if all.iter().take(index).any(|(_, earlier)| at.collides(earlier)) {
             reader.problem(reader.origin(setting), format!("{at} is listened on twice"));
         }
-        if mode == Authentication::Open && !server.allow_open && !at.is_local() {
+        if must_be_local && !at.is_local() {
             let message = format!(
                 "{at} is reachable from elsewhere and no keys are set, so that everybody could do everything; \
-                 set COPPICE_API_KEYS or --api-keys-file, or say --allow-open"
+                 set COPPICE_API_KEYS, --api-keys-file or --auth-callback-url, or say --allow-open"
             );
             reader.problem(reader.origin(setting), message);
         }

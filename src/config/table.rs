@@ -47,14 +47,14 @@ impl Setting {
         matches!(self.shape, Shape::Secret | Shape::SecretList)
     }
 
-    /// The names under which a file with the secret is given, for secrets that have such a form.
+    /// The names under which a file with the value is given, where there is such a form.
     #[must_use]
     pub const fn file_form(&self) -> Option<&FileForm> {
         self.file.as_ref()
     }
 }
 
-/// The second form of a secret: the path of a file that holds it.
+/// The second form of a value that may be secret: the path of a file that holds it.
 #[derive(Debug)]
 pub struct FileForm {
     /// The dotted key of the TOML file.
@@ -104,7 +104,7 @@ settings! {
     ONE_PORT: Switch "server.one_port", Some("one-port"), "COPPICE_ONE_PORT", "on|off" = Some("on");
         "Whether data-plane requests are recognised on the control-plane listeners too when Host is an IP address or localhost.";
     ALLOW_OPEN: Switch "server.allow_open", Some("allow-open"), "COPPICE_ALLOW_OPEN", "on|off" = Some("off");
-        "Lets a gateway without any keys listen beyond loopback.";
+        "Lets a gateway with neither keys nor an auth callback listen beyond loopback.";
     TRUSTED_PROXIES: List "server.trusted_proxies", Some("trusted-proxies"), "COPPICE_TRUSTED_PROXIES", "CIDR,…" = None;
         "Proxies in front of the gateway whose forwarded headers are believed.";
     CORS_ORIGINS: List "server.cors_origins", Some("cors-origins"), "COPPICE_CORS_ORIGINS", "ORIGIN,…" = None;
@@ -150,6 +150,43 @@ settings! {
     SECRET: Secret "auth.secret", None, "COPPICE_SECRET", "TEXT,…" = None;
         "Signs sandbox tokens: texts of 32 bytes or more, the newest first while rotating. Without it one is made, and kept in state.dir if that is set." @ "secret-file";
 
+    CALLBACK_URL: Text "auth.callback.url", Some("auth-callback-url"), "AUTH_CALLBACK_URL", "URL" = None;
+        "The service that is asked who a credential belongs to when no key knows it. Every other setting of the callback needs this one." @ "auth-callback-url-file";
+    CALLBACK_TIMEOUT: Text "auth.callback.timeout", Some("auth-callback-timeout"), "AUTH_CALLBACK_TIMEOUT", "TIME" = Some("5s");
+        "How long the service may take to begin its answer, waiting for a place and connecting included.";
+    CALLBACK_CONNECT_TIMEOUT: Text "auth.callback.connect_timeout", Some("auth-callback-connect-timeout"), "AUTH_CALLBACK_CONNECT_TIMEOUT", "TIME" = Some("1s");
+        "How long a connection to the service may take.";
+    CALLBACK_PASS_STATUS: List "auth.callback.pass_status", Some("auth-callback-pass-status"), "AUTH_CALLBACK_PASS_STATUS", "STATUS,…" = None;
+        "Which of the service's refusals, 403 and 429, a client sees as they are; all others are 401.";
+    CALLBACK_UNAVAILABLE_STATUS: Text "auth.callback.unavailable_status", Some("auth-callback-unavailable-status"), "AUTH_CALLBACK_UNAVAILABLE_STATUS", "500|503" = Some("500");
+        "What a client gets when the service cannot be asked.";
+    CALLBACK_CACHE_TTL: Text "auth.callback.cache_ttl", Some("auth-callback-cache-ttl"), "AUTH_CALLBACK_CACHE_TTL", "TIME" = Some("0s");
+        "How long an identity is remembered when the answer's Cache-Control does not say; at most 60s.";
+    CALLBACK_CACHE_BY: Text "auth.callback.cache_by", Some("auth-callback-cache-by"), "AUTH_CALLBACK_CACHE_BY", "request|credential" = Some("request");
+        "Which requests share a remembered identity: those alike in all that the service is told, or all with the same credential.";
+    CALLBACK_STALE_IF_ERROR: Text "auth.callback.stale_if_error", Some("auth-callback-stale-if-error"), "AUTH_CALLBACK_STALE_IF_ERROR", "TIME" = Some("0s");
+        "How much longer a remembered identity is used while the service cannot be asked; at most 24h.";
+    CALLBACK_MAX_CALLS: Text "auth.callback.max_calls", Some("auth-callback-max-calls"), "AUTH_CALLBACK_MAX_CALLS", "N" = Some("64");
+        "Calls under way at once; more wait.";
+    CALLBACK_CLIENT_BUDGET: Text "auth.callback.client_budget", Some("auth-callback-client-budget"), "AUTH_CALLBACK_CLIENT_BUDGET", "N" = Some("100");
+        "Refused or abandoned calls that one client address may cause at once; they come back over ten seconds.";
+    CALLBACK_BREAKER_FAILURES: Text "auth.callback.breaker_failures", Some("auth-callback-breaker-failures"), "AUTH_CALLBACK_BREAKER_FAILURES", "N" = Some("5");
+        "Failures in a row after which the service is left alone for a while.";
+    CALLBACK_BREAKER_PAUSE: Text "auth.callback.breaker_pause", Some("auth-callback-breaker-pause"), "AUTH_CALLBACK_BREAKER_PAUSE", "TIME" = Some("1s");
+        "How long it is left alone before one call probes it.";
+    CALLBACK_DEFAULT_TENANT: Text "auth.callback.default_tenant", Some("auth-callback-default-tenant"), "AUTH_CALLBACK_DEFAULT_TENANT", "TENANT" = Some("callback");
+        "Whose credential it is when the answer does not say.";
+    CALLBACK_DEFAULT_NAME: Text "auth.callback.default_name", Some("auth-callback-default-name"), "AUTH_CALLBACK_DEFAULT_NAME", "NAME" = Some("callback");
+        "What its holder is called when the answer does not say.";
+    CALLBACK_DEFAULT_SCOPES: List "auth.callback.default_scopes", Some("auth-callback-default-scopes"), "AUTH_CALLBACK_DEFAULT_SCOPES", "SCOPE|SCOPE" = Some("admin|exec|owner|read");
+        "What it may do when the answer does not say.";
+    CALLBACK_CA: Text "auth.callback.ca", Some("auth-callback-ca"), "AUTH_CALLBACK_CA", "PATH" = None;
+        "A PEM file of authorities to trust besides the system's.";
+    CALLBACK_CLIENT_CERT: Text "auth.callback.client_cert", Some("auth-callback-client-cert"), "AUTH_CALLBACK_CLIENT_CERT", "PATH" = None;
+        "A PEM file with the certificate that the gateway shows to the service. It needs client_key.";
+    CALLBACK_CLIENT_KEY: Text "auth.callback.client_key", Some("auth-callback-client-key"), "AUTH_CALLBACK_CLIENT_KEY", "PATH" = None;
+        "A PEM file with the key of that certificate.";
+
     STATE_DIR: Text "state.dir", Some("state-dir"), "COPPICE_STATE_DIR", "PATH" = None;
         "A directory for what must outlive a restart.";
 
@@ -164,8 +201,7 @@ pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN"
 
 /// Variables that would change who gets in or what is enforced, and that this version does not know. Starting without
 /// what they ask for could leave a gateway open, so their mere presence stops the start.
-const UNSUPPORTED_VARIABLES: [&str; 8] = [
-    "AUTH_CALLBACK_*",
+const UNSUPPORTED_VARIABLES: [&str; 7] = [
     "COPPICE_AUDIT_*",
     "COPPICE_OPS_LISTEN",
     "COPPICE_QUOTA_STATUS",
@@ -176,9 +212,8 @@ const UNSUPPORTED_VARIABLES: [&str; 8] = [
 ];
 
 /// As [`UNSUPPORTED_VARIABLES`], in the TOML file. A name stands for everything below it too.
-const UNSUPPORTED_KEYS: [&str; 9] = [
+const UNSUPPORTED_KEYS: [&str; 8] = [
     "audit",
-    "auth.callback",
     "metadata_reserved",
     "quota",
     "server.ops_listen",
@@ -195,6 +230,13 @@ pub(super) fn is_unsupported_variable(name: &str) -> bool {
         Some(start) => name.starts_with(start),
         None => name == *known,
     })
+}
+
+/// Whether a variable means the auth callback, which decides who gets in: if it is misspelt, nothing may start without
+/// what it asks for. `COPPICE_` before it is such a slip too.
+#[must_use]
+pub(super) fn is_about_callback(variable: &str) -> bool {
+    variable.strip_prefix("COPPICE_").unwrap_or(variable).starts_with("AUTH_CALLBACK")
 }
 
 /// Whether a flag, given without its dashes, asks for something that this version does not do.

@@ -1,5 +1,6 @@
 //! What counts as a setting, which spelling wins, and what a broken one says.
 
+mod callback;
 mod credentials;
 mod example;
 
@@ -90,10 +91,7 @@ fn defaults() {
     assert_eq!(upstream.url.to_string(), "http://up:1");
     assert_eq!(upstream.create_timeout, Duration::from_secs(180));
     assert!(upstream.envd.is_empty() && upstream.api_key.is_none() && !upstream.http2);
-    assert_eq!(
-        (auth.authentication, auth.precedence),
-        (Authentication::Open, crate::credential::Precedence::Bearer)
-    );
+    assert_eq!((auth.is_open(), auth.precedence), (true, crate::credential::Precedence::Bearer));
     assert!(auth.secrets.is_empty() && auth.keys_file.is_none() && state_dir.is_none());
     assert_eq!((log.filter.as_str(), log.format), ("info", LogFormat::Auto));
     assert!(loaded.keys.is_empty());
@@ -149,21 +147,37 @@ fn every_problem_is_told_at_once_under_the_spelling_used() {
 fn present_but_empty_is_a_problem_and_never_off() {
     let empty = "is empty; remove it or give it a value";
     for setting in SETTINGS {
+        let beside = beside(setting);
         for value in ["", " \n"] {
-            let variable = given(&[(setting.env, value)]);
+            let variable = given(&[beside, &[(setting.env, value)]].concat());
             assert_eq!(variable.problems(), [format!("{}: {empty}", setting.env)]);
             if let Some(flag) = setting.flag {
-                let given = given(&[]).flag(flag, value);
+                let given = given(beside).flag(flag, value);
                 assert_eq!(given.problems(), [format!("--{flag}: {empty}")]);
             }
         }
         let (table, key) = setting.key.split_once('.').unwrap();
-        let given = given(&[]).toml(&format!("[{table}]\n{key} = ''\n"));
+        let given = given(beside).toml(&format!("[{table}]\n{key} = ''\n"));
         let column = key.len() + 4;
         assert_eq!(
             given.problems(),
             [format!("gateway.toml:2:{column}: {}: {empty}", setting.key)]
         );
+    }
+}
+
+/// The variables that a setting needs beside it.
+fn beside(setting: &Setting) -> &'static [(&'static str, &'static str)] {
+    match setting.key {
+        "auth.callback.url" => &[],
+        "auth.callback.client_cert" => {
+            &[("AUTH_CALLBACK_URL", "http://[::1]/"), ("AUTH_CALLBACK_CLIENT_KEY", "/dev/null")]
+        }
+        "auth.callback.client_key" => {
+            &[("AUTH_CALLBACK_URL", "http://[::1]/"), ("AUTH_CALLBACK_CLIENT_CERT", "/dev/null")]
+        }
+        key if key.starts_with("auth.callback.") => &[("AUTH_CALLBACK_URL", "http://[::1]/")],
+        _ => &[],
     }
 }
 
@@ -184,8 +198,6 @@ fn the_upstream_is_required() {
 #[test]
 fn settings_of_other_versions_stop_the_start() {
     for name in [
-        "AUTH_CALLBACK_URL",
-        "AUTH_CALLBACK_CACHE_TTL",
         "COPPICE_STORE",
         "COPPICE_TENANT_ISOLATION",
         "COPPICE_TENANT_MAX_SANDBOXES",
@@ -202,18 +214,17 @@ fn settings_of_other_versions_stop_the_start() {
         }
     }
     let file = given(&[]).toml(
-        "[auth.callback]\nurl = 'http://x'\n[server]\nops_listen = '127.0.0.1:1'\n[[server.tls]]\ncert = 'x'\n\
+        "[server]\nops_listen = '127.0.0.1:1'\n[[server.tls]]\ncert = 'x'\n\
          [tenants]\nisolation = true\n[audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
-            "gateway.toml:1:7: auth.callback: is not supported by this version",
-            "gateway.toml:4:1: server.ops_listen: is not supported by this version",
-            "gateway.toml:5:10: server.tls: is not supported by this version",
-            "gateway.toml:7:2: tenants: is not supported by this version",
-            "gateway.toml:9:2: audit: is not supported by this version",
-            "gateway.toml:11:2: store: is not supported by this version",
+            "gateway.toml:2:1: server.ops_listen: is not supported by this version",
+            "gateway.toml:3:10: server.tls: is not supported by this version",
+            "gateway.toml:5:2: tenants: is not supported by this version",
+            "gateway.toml:7:2: audit: is not supported by this version",
+            "gateway.toml:9:2: store: is not supported by this version",
         ]
     );
 }
@@ -246,7 +257,10 @@ fn malformed_files() {
         ("[server]\nlisten = canary", "gateway.toml:2:10: not valid TOML: "),
         ("server = 1", "gateway.toml:1:1: server: must be a table"),
         ("[server.listen]\na = 1", "gateway.toml:1:1: server.listen: must be a string"),
-        ("[server]\nlisten = [1]", "gateway.toml:2:10: server.listen: must be an array of strings"),
+        (
+            "[server]\nlisten = [true]",
+            "gateway.toml:2:10: server.listen: must be an array of strings or whole numbers",
+        ),
         ("[server]\nworkers = ['1']", "gateway.toml:2:11: server.workers: takes one value"),
     ] {
         let problems = given(&[]).toml(text).problems();
@@ -271,7 +285,7 @@ fn strangers_may_not_reach_an_open_gateway() {
 
     assert!(given(&open).flag("allow-open", "on").loads().settings.server.allow_open);
     let keyed = given(&[open[0], ("COPPICE_API_KEYS", "a:k:read")]).loads();
-    assert_eq!(keyed.settings.auth.authentication, Authentication::Keys);
+    assert!(keyed.settings.auth.has_keys && !keyed.settings.auth.is_open());
     assert!(!keyed.warnings.iter().any(|warning| warning.contains("open")));
     given(&[("COPPICE_LISTEN", "unix:/run/x,[::1]:3000")]).loads();
 }
@@ -298,13 +312,14 @@ fn the_log_filter_may_come_from_rust_log() {
 fn names_follow_one_rule() {
     let explicit = ["upstream.url", "upstream.envd", "log.filter", "auth.precedence"];
     for setting in SETTINGS {
-        let (table, name) = setting.key.split_once('.').unwrap();
-        let name = match table {
-            "server" | "auth" => name.to_owned(),
-            _ => format!("{table}_{name}"),
+        let (table, name) = setting.key.rsplit_once('.').unwrap();
+        let (start, name) = match table {
+            "server" | "auth" => ("COPPICE_", name.to_owned()),
+            "auth.callback" => ("", format!("auth_callback_{name}")),
+            _ => ("COPPICE_", format!("{table}_{name}")),
         };
         if !explicit.contains(&setting.key) {
-            assert_eq!(setting.env, format!("COPPICE_{}", name.to_uppercase()));
+            assert_eq!(setting.env, format!("{start}{}", name.to_uppercase()));
             assert!(
                 setting.flag.is_none_or(|flag| flag == name.replace('_', "-")),
                 "{}",

@@ -29,13 +29,21 @@ struct Key {
     source: &'static str,
     credential: Option<&'static str>,
     expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    max_sandboxes: u32,
 }
 
 pub(super) async fn whoami(Who(caller): Who) -> Json<WhoAmI> {
     Json(match &caller {
         Caller::Open | Caller::Anonymous => nobody(&caller),
         Caller::Key(principal, kind) => {
-            somebody(principal, caller.scopes(), Source::Static, Some(kind.name()))
+            somebody(principal, caller.scopes(), principal.source, Some(kind.name()))
         }
         Caller::Token(principal, _) | Caller::Signature(principal, _) => {
             somebody(principal, caller.scopes(), Source::SandboxToken, None)
@@ -68,6 +76,7 @@ fn somebody(
             source: source.name(),
             credential,
             expires_at: principal.expires.map(|at| at.to_string()),
+            limits: principal.max_sandboxes.map(|max_sandboxes| Limits { max_sandboxes }),
         }),
         scopes: scopes.names().collect(),
         effective_scopes: scopes.effective().names().collect(),

@@ -88,8 +88,8 @@ pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
     if answer.status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(after) = error.retry_after() {
+        headers.insert(RETRY_AFTER, after);
     }
     if let GatewayError::MethodNotAllowed(allowed) = error
         && *allowed != Methods::NONE

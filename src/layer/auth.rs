@@ -13,18 +13,20 @@ use http::{Request, Response};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::identify::{Identified, Reading, identify};
+use super::identify::{self, Asked, Circumstances, Identified, Reading, identify};
 use super::observe::{Answered, Arrival};
 use super::subject::{NO_SANDBOX, Place, Subject, dialect};
 use crate::authn::Authenticator;
+use crate::callback::Line;
 use crate::caller::Caller;
 use crate::clock::UnixTime;
+use crate::credential::Credential;
 use crate::directory::{Directory, Entry, Unavailable};
 use crate::error::GatewayError;
 use crate::permit::{self, Cleared, Control, Data, Denial, Passing, Permit, Permitted};
 use crate::proxy::body::Reply;
 use crate::proxy::lookup::Asker;
-use crate::request::Conn;
+use crate::request::{Conn, Origin};
 use crate::route::{Domain, Router};
 use crate::sandbox::Sandbox;
 use crate::target::{SandboxId, Target};
@@ -51,28 +53,36 @@ impl Gate {
     pub const STRANGERS: usize = 32;
 }
 
+/// What decides, and how one worker asks what it needs to know for that.
+#[derive(Debug)]
+pub struct Desk {
+    /// What decides.
+    pub gate: Arc<Gate>,
+    /// Asks the upstream.
+    pub asker: Asker,
+    /// Reaches the auth callback, where there is one.
+    pub line: Option<Line>,
+}
+
 /// Puts [`Auth`] in front of a service of permitted requests.
 #[derive(Clone, Debug)]
 pub struct AuthLayer {
     /// What decides.
-    pub gate: Arc<Gate>,
-    /// How this worker asks the upstream.
-    pub asker: Asker,
+    pub desk: Arc<Desk>,
 }
 
 impl<S> Layer<S> for AuthLayer {
     type Service = Auth<S>;
 
     fn layer(&self, inner: S) -> Auth<S> {
-        Auth { gate: Arc::clone(&self.gate), asker: self.asker.clone(), inner }
+        Auth { desk: Arc::clone(&self.desk), inner }
     }
 }
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Auth<S> {
-    gate: Arc<Gate>,
-    asker: Asker,
+    desk: Arc<Desk>,
     inner: S,
 }
 
@@ -94,11 +104,11 @@ where
     }
 
     fn call(&mut self, arrival: Arrival<B>) -> Self::Future {
-        let Self { gate, asker, mut inner } = self.clone();
+        let Self { desk, mut inner } = self.clone();
         Box::pin(async move {
             let Arrival { request, conn, origin } = arrival;
             let dialect = dialect(&request);
-            let decided = match decide(&gate, &asker, &request, &conn).await {
+            let decided = match decide(&desk, &request, &conn, &origin).await {
                 Ok(permit) => {
                     let outcome = Answered::permitted(&permit);
                     let permitted = Permitted { permit, request, origin };
@@ -127,11 +137,12 @@ impl From<GatewayError> for Refused {
 }
 
 async fn decide<B>(
-    gate: &Gate,
-    asker: &Asker,
+    desk: &Desk,
     request: &Request<B>,
     conn: &Conn,
+    origin: &Origin,
 ) -> Result<Permit, Refused> {
+    let Desk { gate, asker, .. } = desk;
     let subject = Subject::read(request, conn, &gate.router, gate.domain.as_ref())?;
     let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
     let now = UnixTime::now();
@@ -141,8 +152,13 @@ async fn decide<B>(
         let passing = Passing { authorization: true, access_token: true };
         Identified { caller: Caller::Open, passing }
     } else {
-        match identify(&gate.authenticator, &subject, headers, query, now)? {
+        let circumstances = Circumstances::of(request, conn, origin);
+        match identify(&gate.authenticator, &subject, &circumstances, headers, query, now)? {
             Reading::Caller(identified) => identified,
+            Reading::Ask(asked) => {
+                let caller = Box::pin(ask(desk, &circumstances, &asked)).await?;
+                Identified { caller, passing: asked.passing }
+            }
             Reading::Signed => {
                 let Place::Sandbox(target) = &subject.aim else { return Err(NO_SANDBOX.into()) };
                 let (caller, sandbox) =
@@ -169,6 +185,17 @@ async fn decide<B>(
         }
         Place::Nowhere => Err(refuse(NO_SANDBOX)),
     }
+}
+
+/// Has the auth callback say whose a credential is.
+async fn ask(
+    desk: &Desk,
+    circumstances: &Circumstances<'_>,
+    asked: &Asked,
+) -> Result<Caller, GatewayError> {
+    let question = circumstances.question(Credential::new(asked.kind, asked.credential.expose()));
+    let authentication = desk.gate.authenticator.ask(desk.line.as_ref(), &question).await;
+    identify::caller(authentication, asked.kind)
 }
 
 struct Placing<'a> {

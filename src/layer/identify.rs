@@ -3,11 +3,15 @@
 //! Also says which credential-like headers belong to the application behind the gateway and pass, because that follows
 //! from the same reading.
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, HOST};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::subject::{Subject, bad_presentation};
 use crate::authn::{Authentication, Authenticator, Reason};
+use crate::callback::{Question, Refusal, WhenUnavailable};
 use crate::caller::Caller;
 use crate::clock::UnixTime;
 use crate::credential::{
@@ -15,7 +19,9 @@ use crate::credential::{
 };
 use crate::error::GatewayError;
 use crate::permit::{Passing, Upgrade};
+use crate::request::{Conn, Origin};
 use crate::route::{Class, Notes, Surface};
+use crate::secret::Secret;
 use crate::token::{Claims, signature};
 
 /// Who calls, and what passes beside it.
@@ -32,25 +38,77 @@ pub struct Identified {
 pub enum Reading {
     /// It is clear who calls.
     Caller(Identified),
+    /// Only the auth callback can tell whose this credential is.
+    Ask(Asked),
     /// The query claims to be signed; only the sandbox's record can tell by whom.
     Signed,
 }
 
-/// Judges the credential of a request.
+/// What the auth callback has to be asked.
+#[derive(Debug)]
+pub struct Asked {
+    /// How the credential came.
+    pub kind: Kind,
+    /// The credential.
+    pub credential: Secret,
+    /// Headers that are the application's own.
+    pub passing: Passing,
+}
+
+/// A request as the auth callback is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'r> {
+    /// Its method.
+    pub method: &'r Method,
+    /// Its path as sent, without the query.
+    pub path: &'r str,
+    /// The host it names.
+    pub host: Option<&'r str>,
+    /// Its id.
+    pub request_id: &'r HeaderValue,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+}
+
+impl<'r> Circumstances<'r> {
+    /// Reads them off a request.
+    #[must_use]
+    pub fn of<B>(request: &'r Request<B>, conn: &Conn, origin: &'r Origin) -> Self {
+        let headers = request.headers();
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        Self {
+            method: request.method(),
+            path: request.uri().path(),
+            host: host.or_else(|| request.uri().authority().map(Authority::as_str)),
+            request_id: &origin.request_id,
+            client: conn.client(headers),
+        }
+    }
+
+    /// The question whether this credential may do this.
+    #[must_use]
+    pub const fn question(&self, credential: Credential<'r>) -> Question<'r> {
+        let Self { method, path, host, request_id, client } = *self;
+        Question { credential, method, path, host, request_id, client }
+    }
+}
+
+/// Judges the credential of a request, by what is known here and now.
 ///
 /// # Errors
 /// There is none, it is ambiguous, or it is good for nothing.
 pub fn identify(
     authenticator: &Authenticator,
     subject: &Subject<'_>,
+    circumstances: &Circumstances<'_>,
     headers: &HeaderMap,
     query: &str,
     now: UnixTime,
 ) -> Result<Reading, GatewayError> {
-    let judge = Judge { authenticator, now };
+    let judge = Judge { authenticator, circumstances, now };
     let surface = subject.matched.surface;
     if surface == Surface::Port {
-        return judge.on_user_port(subject, headers).map(Reading::Caller);
+        return judge.on_user_port(subject, headers);
     }
     if surface.is_data_plane() {
         return judge.in_sandbox(subject, headers, query);
@@ -59,11 +117,12 @@ pub fn identify(
         let passing = Passing::default();
         return Ok(Reading::Caller(Identified { caller: Caller::Anonymous, passing }));
     }
-    judge.on_control(subject, headers).map(Reading::Caller)
+    judge.on_control(subject, headers)
 }
 
 struct Judge<'a> {
     authenticator: &'a Authenticator,
+    circumstances: &'a Circumstances<'a>,
     now: UnixTime,
 }
 
@@ -72,7 +131,7 @@ impl Judge<'_> {
         &self,
         subject: &Subject<'_>,
         headers: &HeaderMap,
-    ) -> Result<Identified, GatewayError> {
+    ) -> Result<Reading, GatewayError> {
         let presented = Presented::from_headers(headers).map_err(bad_presentation)?;
         let foreign_bearer = subject.matched.has(Notes::FOREIGN_BEARER);
         let judged = if foreign_bearer {
@@ -87,12 +146,11 @@ impl Judge<'_> {
             (None, Some(key)) => Credential::new(Kind::ApiKey, key.expose()),
             (None, None) => return Err(GatewayError::NoCredential),
         };
-        let caller = self.key(&credential)?;
         // Where a Bearer belongs to somebody else it passes, but never one that opens this gateway.
         let foreign = foreign_bearer
             && !presented.bearer().is_some_and(|bearer| self.authenticator.is_ours(&bearer));
         let authorization = from_registry_client.is_none() && (foreign || !holds_bearer(headers));
-        Ok(Identified { caller, passing: Passing { authorization, access_token: false } })
+        self.key(credential, Passing { authorization, access_token: false })
     }
 
     /// On envd and the interpreter every credential header is the gateway's, save `Basic`, which is envd's user name.
@@ -104,24 +162,22 @@ impl Judge<'_> {
     ) -> Result<Reading, GatewayError> {
         let presented = Presented::from_headers(headers).map_err(bad_presentation)?;
         let judged = presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
-        let caller = match (judged, &subject.claims) {
-            (Some(credential), _) => self.key(&credential)?,
-            (None, Some(claims)) => self.token(claims)?,
+        let passing = Passing { authorization: !holds_bearer(headers), access_token: false };
+        match (judged, &subject.claims) {
+            (Some(credential), _) => self.key(credential, passing),
+            (None, Some(claims)) => self.token(claims, passing),
             (None, None)
                 if [X_ACCESS_TOKEN, TRAFFIC_TOKEN]
                     .iter()
                     .any(|name| headers.contains_key(name)) =>
             {
-                return Err(refuse(Reason::BadToken, GatewayError::BadToken));
+                Err(refuse(Reason::BadToken, GatewayError::BadToken))
             }
             (None, None) if subject.matched.has(Notes::SIGNED) && signature::is_signed(query) => {
-                return Ok(Reading::Signed);
+                Ok(Reading::Signed)
             }
-            (None, None) => return Err(GatewayError::NoCredential),
-        };
-        let authorization = !holds_bearer(headers);
-        let passing = Passing { authorization, access_token: false };
-        Ok(Reading::Caller(Identified { caller, passing }))
+            (None, None) => Err(GatewayError::NoCredential),
+        }
     }
 
     /// On user ports the application may use these headers itself, beside a sandbox token.
@@ -129,7 +185,7 @@ impl Judge<'_> {
         &self,
         subject: &Subject<'_>,
         headers: &HeaderMap,
-    ) -> Result<Identified, GatewayError> {
+    ) -> Result<Reading, GatewayError> {
         let presented = Presented::from_headers(headers).map_err(bad_presentation)?;
         let access_token = headers.get(X_ACCESS_TOKEN).is_some_and(|value| {
             !value.to_str().is_ok_and(|text| Claims::parse(text.trim()).is_some())
@@ -137,31 +193,62 @@ impl Judge<'_> {
         let Some(claims) = &subject.claims else {
             let judged =
                 presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
-            let caller = self.key(&judged.ok_or(GatewayError::NoCredential)?)?;
             let authorization = !holds_bearer(headers);
-            return Ok(Identified { caller, passing: Passing { authorization, access_token } });
+            let credential = judged.ok_or(GatewayError::NoCredential)?;
+            return self.key(credential, Passing { authorization, access_token });
         };
-        let caller = self.token(claims)?;
         let authorization = match presented.bearer() {
             Some(bearer) => !self.authenticator.is_ours(&bearer),
             None => true,
         };
-        Ok(Identified { caller, passing: Passing { authorization, access_token } })
+        self.token(claims, Passing { authorization, access_token })
     }
 
-    fn key(&self, credential: &Credential<'_>) -> Result<Caller, GatewayError> {
-        match self.authenticator.authenticate(credential, self.now) {
-            Authentication::Known(principal) => Ok(Caller::Key(principal, credential.kind)),
-            Authentication::Refused(reason) => Err(refuse(reason, GatewayError::BadCredential)),
+    fn key(&self, credential: Credential<'_>, passing: Passing) -> Result<Reading, GatewayError> {
+        let question = self.circumstances.question(credential);
+        let authentication = self.authenticator.authenticate(&question, self.now);
+        if matches!(authentication, Authentication::Unsettled) {
+            let text = Secret::new(credential.expose().to_owned());
+            return Ok(Reading::Ask(Asked { kind: credential.kind, credential: text, passing }));
         }
+        let caller = caller(authentication, credential.kind)?;
+        Ok(Reading::Caller(Identified { caller, passing }))
     }
 
-    fn token(&self, claims: &Claims) -> Result<Caller, GatewayError> {
+    fn token(&self, claims: &Claims, passing: Passing) -> Result<Reading, GatewayError> {
         match self.authenticator.open(claims, self.now) {
             Authentication::Known(principal) => {
-                Ok(Caller::Token(principal, claims.sandbox.clone()))
+                let caller = Caller::Token(principal, claims.sandbox.clone());
+                Ok(Reading::Caller(Identified { caller, passing }))
             }
             Authentication::Refused(reason) => Err(refuse(reason, GatewayError::BadToken)),
+            Authentication::Declined(_) | Authentication::Unsettled => Err(GatewayError::BadToken),
+        }
+    }
+}
+
+/// Who calls with a key, by what was found out about it.
+///
+/// # Errors
+/// It opens nothing.
+pub fn caller(authentication: Authentication, kind: Kind) -> Result<Caller, GatewayError> {
+    match authentication {
+        Authentication::Known(principal) => Ok(Caller::Key(principal, kind)),
+        Authentication::Refused(reason) => Err(refuse(reason, GatewayError::BadCredential)),
+        Authentication::Declined(refusal) => Err(declined(refusal)),
+        Authentication::Unsettled => Err(GatewayError::Internal),
+    }
+}
+
+fn declined(refusal: Refusal) -> GatewayError {
+    match refusal {
+        Refusal::Rejected => GatewayError::CallbackRejected,
+        Refusal::Forbidden => GatewayError::CallbackForbidden,
+        Refusal::RateLimited(after) => GatewayError::CallbackRateLimited(after),
+        Refusal::TooManyAttempts => GatewayError::TooManyAttempts,
+        Refusal::Unavailable(WhenUnavailable::InternalError) => GatewayError::CallbackFailed,
+        Refusal::Unavailable(WhenUnavailable::ServiceUnavailable) => {
+            GatewayError::CallbackUnavailable
         }
     }
 }

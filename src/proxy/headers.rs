@@ -18,7 +18,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const OWN_PREFIXES: [&[u8]; 3] = [b"x-coppice-", b"x-supabase-", b"x-forwarded-"];
 
 /// Names that are the gateway's own, select an identity or a target upstream, or change the method after it was judged.
-const OWN_NAMES: [&[u8]; 24] = [
+const OWN_NAMES: [&[u8]; 33] = [
     b"e2b-sandbox-id",
     b"e2b-sandbox-port",
     b"e2b-traffic-access-token",
@@ -28,6 +28,12 @@ const OWN_NAMES: [&[u8]; 24] = [
     b"x-api-key",
     b"cf-connecting-ip",
     b"fastly-client-ip",
+    // What the auth callback is told and says.
+    b"x-auth-expires",
+    b"x-auth-max-sandboxes",
+    b"x-auth-scopes",
+    b"x-auth-tenant",
+    b"x-auth-user",
     b"x-client-ip",
     b"x-cluster-client-ip",
     b"x-forwarded",
@@ -39,7 +45,11 @@ const OWN_NAMES: [&[u8]; 24] = [
     b"x-original-host",
     b"x-original-url",
     b"x-real-ip",
+    b"x-request-host",
     b"x-request-id",
+    b"x-request-ip",
+    b"x-request-method",
+    b"x-request-path",
     b"x-rewrite-url",
     b"x-team-id",
     b"true-client-ip",
@@ -199,6 +209,8 @@ mod tests {
             "x_forwarded_host",
             "X-Team-ID",
             "x_team_id",
+            "X-Auth-Tenant",
+            "x_request_path",
             "X-Supabase-Token",
             "X_API_KEY",
             "e2b_sandbox_id",

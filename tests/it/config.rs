@@ -22,12 +22,80 @@ fn check_sums_up_sound_settings() {
 }
 
 #[test]
+fn check_sums_up_the_auth_callback() {
+    let program = with_upstream()
+        .env("COPPICE_STATE_DIR", "/nowhere")
+        .env("AUTH_CALLBACK_URL", "https://auth.test/verify?tok=canary");
+    let ended = program.run(&["check", "--listen", "0.0.0.0:0"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(
+        ended.out.ends_with(
+            "\nkeys\tnone\nauth callback\thttps://auth.test/verify (query redacted); timeout 5s, connect 1s; \
+             cache as answers say\n"
+        ),
+        "{ended:?}"
+    );
+    let ended = program.env("COPPICE_API_KEYS", "team-a:k:read").run(&[
+        "check",
+        "--auth-callback-url=http://auth.test/verify",
+        "--auth-callback-cache-ttl=30s",
+        "--auth-callback-stale-if-error=10m",
+    ]);
+    assert_eq!(ended.code, 0);
+    assert!(ended.err.starts_with("warning: --auth-callback-url: is http:// beyond loopback"));
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    assert!(
+        ended.out.ends_with(
+            "\nkeys\t1 of 1 tenants\nauth callback\thttp://auth.test/verify; timeout 5s, connect 1s; \
+             cache 30s, stale 600s\n"
+        ),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_faulty_callback_never_opens_the_gateway() {
+    const GOOD: &str = "http://127.0.0.1:9/verify?tok=canary";
+    for (variables, said) in [
+        (&[("AUTH_CALLBACK_URL", "")][..], "AUTH_CALLBACK_URL: is empty; remove it"),
+        (&[("AUTH_CALLBACK_URL", " ")], "AUTH_CALLBACK_URL: is empty; remove it"),
+        (&[("AUTH_CALLBACK_URL", "ftp://canary")], "AUTH_CALLBACK_URL: must start with http://"),
+        (&[("AUTH_CALLBACK_URL", "canary")], "AUTH_CALLBACK_URL: is no whole URL"),
+        (
+            &[("AUTH_CALLBACK_URL_FILE", "/nowhere/canary")],
+            "AUTH_CALLBACK_URL_FILE: the file cannot",
+        ),
+        (&[("AUTH_CALLBACK_TIMEOUT", "5s")], "AUTH_CALLBACK_TIMEOUT: needs --auth-callback-url"),
+        (&[("AUTH_CALLBACK_URI", GOOD)], "AUTH_CALLBACK_URI: no such setting; did you mean"),
+        (&[("AUTH_CALLBACK_URL", GOOD), ("COPPICE_WORKERS", "x")], "COPPICE_WORKERS: 'x' is no"),
+        (&[("AUTH_CALLBACK_URL", GOOD), ("COPPICE_API_KEYS", "")], "COPPICE_API_KEYS: is empty"),
+        (
+            &[("AUTH_CALLBACK_URL", GOOD), ("AUTH_CALLBACK_MAX_CALLS", "0")],
+            "AUTH_CALLBACK_MAX_CALLS",
+        ),
+        (
+            &[("AUTH_CALLBACK_URL", GOOD), ("AUTH_CALLBACK_TTL", "5s")],
+            "AUTH_CALLBACK_TTL: no such setting; did you mean AUTH_CALLBACK_CACHE_TTL?",
+        ),
+    ] {
+        for command in ["serve", "check"] {
+            let program =
+                variables.iter().fold(with_upstream(), |p, (name, value)| p.env(name, value));
+            let ended = program.run(&[command, "--listen", "127.0.0.1:0"]);
+            assert_eq!((ended.code, ended.out.as_str()), (78, ""), "{variables:?}");
+            assert!(ended.err.starts_with(said), "{ended:?}");
+            assert!(ended.err.lines().count() == 1 && !ended.err.contains("canary"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn check_tells_every_problem_and_no_key() {
     let program = Program::new()
         .env("COPPICE_API_KEYS", "team-a:sk-canary:write,team-b:sk-canary")
         .env("COPPICE_DRAIN_TIMEOUT", "soon")
         .env("COPPICE_SECRET", "canary")
-        .env("AUTH_CALLBACK_URL", "http://canary");
+        .env("AUTH_CALLBACK_URL", "ftp://canary");
     program.file(
         "keys",
         "# keys\nteam-c:sk-canary:exec|read\nteam-d:sk-canary:exec\n  team-e::read\n",
@@ -38,7 +106,7 @@ fn check_tells_every_problem_and_no_key() {
     assert_eq!(
         ended.err.lines().collect::<Vec<_>>(),
         [
-            "AUTH_CALLBACK_URL: is not supported by this version",
+            "AUTH_CALLBACK_URL: must start with http:// or https://",
             "COPPICE_API_KEYS: entry 1 (tenant team-a): a scope is unknown (known, in lower case: read, exec, owner, admin)",
             "COPPICE_API_KEYS: entry 2 (tenant team-b): has a field too few; write tenant:key:scope|scope",
             "COPPICE_DRAIN_TIMEOUT: 'soon' is no duration; write a whole number with ms, s, m or h",

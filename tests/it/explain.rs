@@ -126,6 +126,62 @@ fn a_gateway_without_keys_is_open() {
 }
 
 #[test]
+fn the_callback_is_named_and_not_asked() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/verify", listener.local_addr().unwrap());
+    let program = configured().env("AUTH_CALLBACK_URL", &format!("{url}?tok=canary"));
+    let create = ["explain", "POST", "/sandboxes"];
+    let asked = |how: &[&str]| program.run(&[&create[..], how].concat());
+
+    let stranger = asked(&["--token", "canary"]);
+    assert_eq!((stranger.code, stranger.err.as_str()), (1, ""));
+    assert_eq!(fact(&stranger.out, "verdict"), "undecided");
+    assert_eq!((fact(&stranger.out, "class"), fact(&stranger.out, "scope")), ("exec", "exec"));
+    assert_eq!(fact(&stranger.out, "callback"), url);
+    let why = fact(&stranger.out, "why");
+    assert!(why.contains("the auth callback, which was not asked, decides whose it is"), "{why}");
+    assert!(why.ends_with("the route needs the scope exec"), "{why}");
+
+    let answer = asked(&["--token", "canary", "--json"]);
+    let json: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(
+        (answer.code, &json["verdict"], &json["status"], &json["callback"], &json["scope"]),
+        (1, &json!("undecided"), &json!(null), &json!(url), &json!("exec"))
+    );
+    for said in [&stranger.out, &answer.out] {
+        assert!(!said.contains("canary"), "{said}");
+    }
+
+    for (how, code, verdict) in [
+        (&["--token", "key-of-a"][..], 0, "allowed"),
+        (&["--token", "key-of-b"], 1, "refused, 403"),
+        (&["--scopes", "exec"], 0, "allowed"),
+        (&[], 1, "refused, 401"),
+    ] {
+        let ended = asked(how);
+        assert_eq!((ended.code, fact(&ended.out, "verdict")), (code, verdict), "{how:?}");
+        assert_eq!(fact(&ended.out, "callback"), "", "{how:?}");
+    }
+    assert!(listener.accept().is_err(), "somebody called");
+}
+
+#[test]
+fn a_callback_alone_is_no_open_gateway() {
+    let program = Program::new()
+        .env("COPPICE_UPSTREAM", "http://127.0.0.1:9")
+        .env("AUTH_CALLBACK_URL", "https://auth.test/verify");
+    let nobody = program.run(&["explain", "POST", "/sandboxes"]);
+    assert_eq!((nobody.code, fact(&nobody.out, "verdict")), (1, "refused, 401"));
+    let somebody = program.run(&["explain", "POST", "/sandboxes", "--token", "x"]);
+    assert_eq!((somebody.code, fact(&somebody.out, "verdict")), (1, "undecided"));
+    let public = program.run(&["explain", "GET", "/health", "--token", "x"]);
+    assert_eq!((public.code, fact(&public.out, "verdict")), (0, "allowed"));
+    let faulty = program.env("AUTH_CALLBACK_TIMEOUT", "0").run(&["explain", "GET", "/health"]);
+    assert_eq!((faulty.code, faulty.out.as_str()), (78, ""));
+}
+
+#[test]
 fn bad_settings_are_told() {
     let ended = configured().run(&["explain", "GET", "/", "--domain", "http://x"]);
     assert_eq!((ended.code, ended.out.as_str()), (78, ""));
@@ -143,7 +199,7 @@ fn the_answer_as_json() {
         json!({
             "method": "PUT", "path": "/files", "surface": "envd", "sandbox": "i1", "port": 49983,
             "rule": "the path is listed, but not with this method", "class": "exec", "scope": "exec",
-            "verdict": "refused", "status": 403, "why": "API key lacks required scope: exec",
+            "callback": null, "verdict": "refused", "status": 403, "why": "API key lacks required scope: exec",
         })
     );
 }

@@ -14,14 +14,20 @@ use crate::support::world::{self, DOMAIN};
 use crate::support::{Answer, Ask, Wire, World};
 
 /// A signature as SDKs compute it, not yet encoded for a query.
-fn sign(path: &str, operation: &str, user: &str, token: &str, until: Option<&str>) -> String {
+pub(crate) fn sign(
+    path: &str,
+    operation: &str,
+    user: &str,
+    token: &str,
+    until: Option<&str>,
+) -> String {
     let until = until.map_or(String::new(), |until| format!(":{until}"));
     let digest = Sha256::digest(format!("{path}:{operation}:{user}:{token}{until}"));
     format!("v1_{}", STANDARD_NO_PAD.encode(digest))
 }
 
 /// As `encodeURIComponent` and Python's `quote`.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

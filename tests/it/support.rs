@@ -3,6 +3,7 @@
 //! A [`World`] is the usual arrangement. Where an upstream must do what no server does, a test either scripts it
 //! ([`Upstream`]) or plays it, step by step, on a [`Wire`]. Whatever a test waits for, it waits for with [`wait`].
 
+pub(crate) mod callback;
 pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod front;

@@ -64,7 +64,7 @@ pub(super) fn grammar() -> Command {
     let command = Command::new("explain")
         .about("Say which rule decides a request, without a running gateway")
         .after_help(
-            "Exit code 0 when the request is allowed, 1 when it is refused. Domain, keys and one-port come from the settings, as far as there are any.",
+            "Exit code 0 when the request is allowed, 1 when it is refused. Domain, one-port, keys and auth callback come from the settings, as far as there are any; the callback is not asked, so that what depends on it is undecided, exit code 1.",
         )
         .arg(
             Arg::new("method")

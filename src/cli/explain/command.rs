@@ -1,16 +1,13 @@
 //! The command `explain`: takes the question from the command line, and what it depends on from the settings.
 
-use std::sync::Arc;
-
 use super::{Caller, Question, explain};
 use crate::cli::args::{CallerOption, ExplainOptions, TokenOption};
 use crate::cli::output::{complain, print};
 use crate::cli::token::read_token;
 use crate::cli::{Exit, Failure};
 use crate::clock::UnixTime;
-use crate::config::{Authentication, Decisive, Sources};
+use crate::config::{Decisive, Sources};
 use crate::keys::KeyDigest;
-use crate::principal::Principal;
 use crate::route::{Listener, Router};
 use crate::token::Claims;
 
@@ -28,18 +25,12 @@ pub(in crate::cli) fn run(options: &ExplainOptions, sources: &Sources) -> Result
             return Ok(Exit::Config);
         }
     };
-    let holder;
     let caller = match &options.caller {
-        CallerOption::Token(token) => {
-            holder = holder_of(token, &settings)?;
-            Caller::Key { tenant: Some(&holder.tenant), scopes: holder.scopes }
-        }
+        CallerOption::Token(token) => holder_of(token, &settings)?,
         CallerOption::Scopes { tenant, scopes } => {
             Caller::Key { tenant: tenant.as_ref(), scopes: *scopes }
         }
-        CallerOption::Unsaid if settings.authentication == Some(Authentication::Open) => {
-            Caller::Open
-        }
+        CallerOption::Unsaid if settings.is_open => Caller::Open,
         CallerOption::Unsaid => Caller::Nobody,
     };
     let question = Question {
@@ -56,18 +47,21 @@ pub(in crate::cli) fn run(options: &ExplainOptions, sources: &Sources) -> Result
     Ok(if explanation.is_allowed() { printed } else { Exit::Failed })
 }
 
-/// Whose key a token is.
-fn holder_of(token: &TokenOption, settings: &Decisive) -> Result<Arc<Principal>, Failure> {
+/// Whose key a token is, or who would be asked.
+fn holder_of<'s>(token: &TokenOption, settings: &'s Decisive) -> Result<Caller<'s>, Failure> {
     let fail = |message: &str| Err(Failure::new(Exit::Failed, message));
     let token = read_token(token)?;
-    if settings.authentication != Some(Authentication::Keys) {
+    if settings.keys.is_empty() && settings.callback.is_none() {
         return fail("no keys are configured to look the token up in; give --scopes instead");
     }
     if Claims::parse(token.expose()).is_some() {
         return fail("that is a sandbox token; give the key that it was made for");
     }
     let Some(holder) = settings.keys.find(&KeyDigest::of(token.expose().as_bytes())) else {
-        return fail("the token is none of the configured keys");
+        return match &settings.callback {
+            Some(callback) => Ok(Caller::Unknown(&callback.url)),
+            None => fail("the token is none of the configured keys"),
+        };
     };
     if !holder.is_valid_at(UnixTime::now()) {
         let dates = [(holder.not_before, "from"), (holder.expires, "until")];
@@ -80,5 +74,5 @@ fn holder_of(token: &TokenOption, settings: &Decisive) -> Result<Arc<Principal>,
         );
         return Err(Failure::new(Exit::Failed, message));
     }
-    Ok(Arc::clone(holder))
+    Ok(Caller::Key { tenant: Some(&holder.tenant), scopes: holder.scopes })
 }

@@ -6,13 +6,15 @@ use crate::target::ENVD_PORT;
 const API: Listener = Listener::Control { one_port: true };
 const ENVD: Listener = Listener::Data(PortLabel::Port(ENVD_PORT));
 
-/// `scopes` is a list with `|`, `-` for nobody and `*` for an open gateway.
+/// `scopes` is a list with `|`, `-` for nobody, `*` for an open gateway and `?` for whoever the callback names.
 fn ask(listener: Listener, method: &str, path: &str, host: &str, scopes: &str) -> Explanation {
     let domain = Domain::parse("box.dev").unwrap();
     let tenant = TenantId::parse("team-a").unwrap();
+    let callback = CallbackUrl::parse("https://auth.test/verify?tok=canary").unwrap();
     let caller = match scopes {
         "-" => Caller::Nobody,
         "*" => Caller::Open,
+        "?" => Caller::Unknown(&callback),
         list => Caller::Key {
             tenant: Some(&tenant),
             scopes: list.split('|').map(|scope| scope.parse::<Scope>().unwrap()).collect(),
@@ -91,8 +93,32 @@ fn renders_as_text_and_json() {
         serde_json::from_str::<serde_json::Value>(&said.render_json()).unwrap(),
         serde_json::json!({
             "method": "POST", "path": "/files", "surface": "envd", "sandbox": "abc-c1", "port": 49983,
-            "rule": "POST /files", "class": "exec", "scope": "exec", "verdict": "refused", "status": 403,
-            "why": "API key lacks required scope: exec",
+            "rule": "POST /files", "class": "exec", "scope": "exec", "callback": null, "verdict": "refused",
+            "status": 403, "why": "API key lacks required scope: exec",
         })
     );
+}
+
+#[test]
+fn what_is_up_to_the_callback_is_not_decided() {
+    let said = ask(API, "POST", "/sandboxes", "", "?");
+    assert_eq!(
+        said.to_string(),
+        "POST /sandboxes\n  surface  api\n  rule     POST /sandboxes\n  class    exec\n  scope    exec\n  \
+         callback https://auth.test/verify\n  verdict  undecided\n  why      the token is none of the configured \
+         keys; the auth callback, which was not asked, decides whose it is: the route needs the scope exec\n"
+    );
+    for (method, path, verdict, status, is_asked, why) in [
+        ("GET", "/auth/whoami", "undecided", None, true, "any credential that it knows will do"),
+        ("GET", "/nothing", "undecided", None, true, "the route needs the scope admin"),
+        ("GET", "/health", "allowed", None, false, "the route is public"),
+        ("POST", "/api-keys", "refused", Some(404), true, "shows this route to nobody"),
+        ("POST", "/auth/whoami", "refused", Some(405), true, "one of GET"),
+        ("GET", "/a/../b", "refused", Some(400), false, "'..'"),
+    ] {
+        let said = ask(API, method, path, "", "?");
+        assert_eq!((said.verdict, said.status), (verdict, status), "{said}");
+        assert_eq!((said.is_allowed(), said.callback.is_some()), (verdict == "allowed", is_asked));
+        assert!(said.why.contains(why) && !said.render_json().contains("canary"), "{said}");
+    }
 }

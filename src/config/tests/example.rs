@@ -10,7 +10,8 @@ use crate::config::{FileForm, SETTINGS, Setting, Shape};
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.example.toml");
 
 const HEAD: &str = "\
-# Settings of coppice-gateway: every key, with its default. Keys without a default are commented out.
+# Settings of coppice-gateway: every key, with its default. Keys without a default are commented out, and so are those
+# that mean nothing until another is set.
 #
 # A flag overrules an environment variable, and that overrules this file. An unknown key is an error, and so is a value
 # that is empty or malformed. Lists are arrays, or texts with commas. Durations are whole numbers with ms, s, m or h.
@@ -21,7 +22,7 @@ fn example() -> String {
     let mut text = HEAD.to_owned();
     let mut table = "";
     for setting in SETTINGS {
-        let (section, name) = setting.key.split_once('.').unwrap();
+        let (section, name) = setting.key.rsplit_once('.').unwrap();
         if section != table {
             write!(text, "\n[{section}]\n").unwrap();
             table = section;
@@ -30,10 +31,9 @@ fn example() -> String {
         for line in wrap(setting.help).into_iter().chain(wrap(&spellings(setting))) {
             writeln!(text, "# {line}").unwrap();
         }
-        match setting.default {
-            Some(default) => writeln!(text, "{name} = {}", value(setting, default)).unwrap(),
-            None => writeln!(text, "# {name} = {}", value(setting, setting.value)).unwrap(),
-        }
+        let mark = if setting.default.is_none() || section == "auth.callback" { "# " } else { "" };
+        let shown = value(setting, setting.default.unwrap_or(setting.value));
+        writeln!(text, "{mark}{name} = {shown}").unwrap();
     }
     text
 }
@@ -93,7 +93,7 @@ fn the_example_file_holds_every_key_once_and_changes_nothing() {
     let with = given(&[]).toml(&text).loads();
     assert_eq!(format!("{:?}", with.settings), format!("{:?}", given(&[]).loads().settings));
     for setting in SETTINGS {
-        let (_, name) = setting.key.split_once('.').unwrap();
+        let (_, name) = setting.key.rsplit_once('.').unwrap();
         let is_it = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
         let same_name =
             SETTINGS.iter().filter(|other| other.key.ends_with(&format!(".{name}"))).count();

@@ -6,7 +6,8 @@ use crate::route::{Class::*, Methods};
 
 const GET: Methods = Methods::GET;
 const POST: Methods = Methods::POST;
-const CHANGE: Methods = Methods::PATCH.and(Methods::DELETE);
+const DELETE: Methods = Methods::DELETE;
+const CHANGE: Methods = Methods::PATCH.and(DELETE);
 
 const fn own(methods: Methods, pattern: &'static str, class: Class) -> Route {
     Route::new(Surface::Gateway, methods, pattern, class)
@@ -14,6 +15,8 @@ const fn own(methods: Methods, pattern: &'static str, class: Class) -> Route {
 
 pub(super) const ROWS: &[Route] = &[
     own(GET, "/auth/whoami", Any),
+    own(DELETE, "/auth/callback/cache", Admin),
+    own(DELETE, "/auth/callback/principals/{id}", Admin),
     // An owner sees what is of its tenant, an admin everything: events, keys, usage.
     own(GET, "/audit/events", Owner),
     own(GET, "/audit/stream", Owner),

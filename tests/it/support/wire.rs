@@ -142,6 +142,19 @@ impl Wire {
         silent
     }
 
+    /// Whether something has come that was not taken, or the other side has closed.
+    pub(crate) fn has_something(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !self.read.is_empty() || peeked.is_ok()
+    }
+
+    /// Goes with a reset, without a goodbye.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Reads `length` bytes and forgets them as they come.
     pub(crate) fn discard(&mut self, length: u64) {
         let mut left = length.checked_sub(self.read.len() as u64).unwrap();

@@ -1,0 +1,249 @@
+//! From a question to a verdict, where nothing is remembered.
+//!
+//! Each call runs in a task of its own, shared by all who ask the same meanwhile, and only as long as one of them waits.
+//! A call that began before what it learnt was forgotten or purged admits nobody: it is asked again.
+
+mod exchange;
+
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderMap;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::breaker::Breaker;
+use super::budget::{Budgets, Client};
+use super::call::{self, Ask, Failure};
+use super::flight::{Abandon, Flights, Landing};
+use super::key::{AnswerKey, Keys};
+use super::ledger::Epoch;
+use super::memory::Memory;
+use super::principals::Principals;
+use super::question::Question;
+use super::settings::Settings;
+use super::{Refusal, Verdict};
+use crate::clock::UnixTime;
+
+/// How often one question is asked in all, when what was learnt is forgotten in the same moment.
+const ROUNDS: usize = 3;
+
+/// What all workers share.
+pub(super) struct Desk {
+    pub(super) settings: Settings,
+    pub(super) keys: Keys,
+    pub(super) memory: Memory,
+    pub(super) principals: Principals,
+    pub(super) flights: Arc<Flights<AnswerKey, Flight>>,
+    pub(super) budgets: Budgets,
+    pub(super) breaker: Breaker,
+}
+
+/// What came of one call.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    /// Without one nobody may be told: the call began too early.
+    verdict: Option<Verdict>,
+    began: Epoch,
+    /// Whether others than the one that caused the call may use it.
+    shared: bool,
+    /// Whether an identity that was remembered may stand in.
+    excused: bool,
+}
+
+/// A call under way.
+pub(super) struct Flight {
+    landed: watch::Receiver<Option<Outcome>>,
+    task: OnceLock<AbortHandle>,
+}
+
+impl Abandon for Flight {
+    fn abandon(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+/// What a flight holds. However it ends, nobody can join it any more by the time that those aboard hear of it.
+struct Underway {
+    landing: Landing<AnswerKey, Flight>,
+    announce: watch::Sender<Option<Outcome>>,
+}
+
+/// What waiting for a call came to.
+enum Waited {
+    Landed(Outcome),
+    /// It had landed already.
+    Remembered(Verdict),
+    /// It is only for the one that caused it.
+    Private,
+    /// The runtime it ran on has ended.
+    Vanished,
+    /// The client's address has used up what it may cost.
+    Unpaid,
+}
+
+impl Desk {
+    /// The verdict on `question`, from memory or from a call.
+    pub(super) async fn ask(self: &Arc<Self>, line: &impl Ask, question: &Question<'_>) -> Verdict {
+        let key = self.keys.answer(question);
+        let deadline = Instant::now() + self.settings.timeout;
+        let mut alone = false;
+        let mut rounds = 0..ROUNDS;
+        while rounds.next().is_some() {
+            if let Some(verdict) = self.remembered(&key, UnixTime::now()) {
+                return verdict;
+            }
+            let mut waited = Waited::Private;
+            if !alone {
+                waited = self.together(key, line, question, deadline).await;
+            }
+            if let Waited::Private = waited {
+                alone = true;
+                waited = self.alone(key, line, question, deadline).await;
+            }
+            match waited {
+                Waited::Remembered(verdict) => return verdict,
+                Waited::Unpaid => return Verdict::Refused(Refusal::TooManyAttempts),
+                Waited::Vanished | Waited::Private => {}
+                Waited::Landed(outcome) => {
+                    if let Some(verdict) = self.settle(&key, question, outcome) {
+                        return verdict;
+                    }
+                }
+            }
+        }
+        self.unavailable()
+    }
+
+    /// What is remembered under `key`.
+    pub(super) fn remembered(&self, key: &AnswerKey, now: UnixTime) -> Option<Verdict> {
+        self.memory.find(key, now, |began| self.principals.is_current(began))
+    }
+
+    /// Waits for a call that may be somebody else's, and may then have more time than this question.
+    async fn together(
+        self: &Arc<Self>,
+        key: AnswerKey,
+        line: &impl Ask,
+        question: &Question<'_>,
+        deadline: Instant,
+    ) -> Waited {
+        let client = self.budgets.client(question.client);
+        let (mut start, mut remembered) = (None, None);
+        let seat = Flights::join(&self.flights, key, || {
+            // One may have landed since memory was looked at; it is remembered before it lets go of its place.
+            remembered = self.remembered(&key, UnixTime::now());
+            (remembered.is_none() && client.can_pay()).then(|| {
+                let (announce, landed) = watch::channel(None);
+                start = Some(announce);
+                Flight { landed, task: OnceLock::new() }
+            })
+        });
+        let Some(seat) = seat else {
+            return remembered.map_or(Waited::Unpaid, Waited::Remembered);
+        };
+        if let Some(announce) = start {
+            let underway = Underway { landing: seat.landing(), announce };
+            let headers = call::headers(question);
+            let flight =
+                Arc::clone(self).fly(key, line.clone(), headers, client, deadline, underway);
+            let task = tokio::spawn(flight);
+            // Nobody can have left yet: this seat is taken, and nothing was awaited.
+            let _ = seat.flight.task.set(task.abort_handle());
+        }
+        let mut landed = seat.flight.landed.clone();
+        // The call ends in time for whoever caused it. To leave in the same moment would call it off, and nobody would
+        // hear that the service does not answer.
+        let landing = landed.wait_for(Option::is_some);
+        let landed = if seat.led { Ok(landing.await) } else { timeout_at(deadline, landing).await };
+        let outcome = match landed {
+            Ok(Ok(outcome)) => outcome.clone(),
+            Ok(Err(_)) => None,
+            Err(_) => Some(self.unanswered(self.principals.begin())),
+        };
+        match outcome {
+            Some(outcome) if outcome.shared || seat.led => Waited::Landed(outcome),
+            Some(_) => Waited::Private,
+            None => Waited::Vanished,
+        }
+    }
+
+    async fn fly(
+        self: Arc<Self>,
+        key: AnswerKey,
+        line: impl Ask,
+        headers: Result<HeaderMap, Failure>,
+        client: Arc<Client>,
+        deadline: Instant,
+        underway: Underway,
+    ) {
+        let outcome = self.call(key, &line, headers, &client, deadline).await;
+        let Underway { landing, announce } = underway;
+        drop(landing);
+        announce.send_replace(Some(outcome));
+    }
+
+    /// Makes a call that is nobody else's.
+    async fn alone(
+        self: &Arc<Self>,
+        key: AnswerKey,
+        line: &impl Ask,
+        question: &Question<'_>,
+        deadline: Instant,
+    ) -> Waited {
+        let client = self.budgets.client(question.client);
+        if !client.can_pay() {
+            return Waited::Unpaid;
+        }
+        Waited::Landed(self.call(key, line, call::headers(question), &client, deadline).await)
+    }
+
+    /// Whether an outcome still counts by the time that somebody has it.
+    fn settle(
+        &self,
+        key: &AnswerKey,
+        question: &Question<'_>,
+        outcome: Outcome,
+    ) -> Option<Verdict> {
+        let now = UnixTime::now();
+        let verdict = outcome.verdict?;
+        if outcome.excused {
+            let stale = self.memory.stale(key, now, |began| self.principals.is_current(began));
+            return Some(stale.map_or(verdict, Verdict::Known)).inspect(|verdict| {
+                self.note(question, verdict);
+            });
+        }
+        if !self.principals.is_current(outcome.began) {
+            return None;
+        }
+        self.note(question, &verdict);
+        match verdict {
+            Verdict::Known(principal) if principal.revocation.is_revoked() => None,
+            Verdict::Known(principal) if !principal.is_valid_at(now) => {
+                Some(Verdict::Refused(Refusal::Rejected))
+            }
+            Verdict::Known(_) | Verdict::Refused(_) => Some(verdict),
+        }
+    }
+
+    fn note(&self, question: &Question<'_>, verdict: &Verdict) {
+        if let Verdict::Known(_) = verdict {
+            self.memory.note_admitted(self.keys.text(&question.credential));
+        }
+    }
+
+    /// What comes of a call that brought nothing.
+    fn unanswered(&self, began: Epoch) -> Outcome {
+        Outcome { verdict: Some(self.unavailable()), began, shared: true, excused: true }
+    }
+
+    /// What there is to say without an answer.
+    fn unavailable(&self) -> Verdict {
+        Verdict::Refused(Refusal::Unavailable(self.settings.when_unavailable))
+    }
+}
+
+#[cfg(test)]
+pub(in crate::callback) mod tests;

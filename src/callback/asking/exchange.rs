@@ -1,0 +1,140 @@
+//! One call within its bounds, and what is learnt from it.
+
+use http::HeaderMap;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Desk, Outcome};
+use crate::callback::answer::Answer;
+use crate::callback::budget::{Client, Paid};
+use crate::callback::call::{Ask, Failure, Head};
+use crate::callback::freshness::Freshness;
+use crate::callback::key::AnswerKey;
+use crate::callback::ledger::Epoch;
+use crate::callback::settings::Settings;
+use crate::callback::{Refusal, Verdict};
+use crate::clock::UnixTime;
+
+/// What came of asking.
+enum Exchanged<'c> {
+    /// An answer, and what it cost.
+    Answer(Answer, Paid<'c>),
+    /// No answer. The cause is in the log.
+    Nothing,
+    /// The client's address has used up what it may cost.
+    Unpaid,
+}
+
+impl Desk {
+    /// Makes one call within its bounds and remembers what it brings.
+    pub(super) async fn call(
+        &self,
+        key: AnswerKey,
+        line: &impl Ask,
+        headers: Result<HeaderMap, Failure>,
+        client: &Client,
+        deadline: Instant,
+    ) -> Outcome {
+        let (began, exchanged) = self.exchange(line, headers, client, deadline).await;
+        let (shared, excused) = (true, false);
+        let refused = |refusal| Some(Verdict::Refused(refusal));
+        let (answer, paid) = match exchanged {
+            Exchanged::Answer(answer, paid) => (answer, paid),
+            Exchanged::Nothing => return self.unanswered(began),
+            // What this client may cost is not its followers' doing.
+            Exchanged::Unpaid => {
+                let verdict = refused(Refusal::TooManyAttempts);
+                return Outcome { verdict, began, shared: false, excused };
+            }
+        };
+        let (verdict, shared) = match answer {
+            Answer::Allowed(identity, freshness) => {
+                // An identity that has ended is let in as little as one that is refused.
+                if identity.expires.is_none_or(|end| UnixTime::now() < end) {
+                    paid.give_back();
+                }
+                let principal = self.principals.admit(began, identity);
+                if let Some(principal) = &principal {
+                    self.memory.allow(key, began, principal, freshness);
+                }
+                (principal.map(Verdict::Known), freshness != Freshness::NotShared)
+            }
+            Answer::Denied(refusal, freshness) => {
+                self.memory.deny(key, began, &refusal, freshness);
+                (refused(refusal), freshness != Freshness::NotShared)
+            }
+            Answer::Refused(refusal) => {
+                self.memory.forget(&key);
+                (refused(refusal), true)
+            }
+            Answer::Ailing(refusal) => {
+                paid.give_back();
+                return Outcome { verdict: refused(refusal), began, shared, excused: true };
+            }
+            Answer::Nonsense(header) => {
+                paid.give_back();
+                self.memory.forget(&key);
+                tracing::warn!(url = %self.settings.url, %header, "the auth callback sent a header that makes no sense");
+                (Some(self.unavailable()), true)
+            }
+        };
+        Outcome { verdict, began, shared, excused }
+    }
+
+    /// What one call brings, and when it began.
+    async fn exchange<'c>(
+        &self,
+        line: &impl Ask,
+        headers: Result<HeaderMap, Failure>,
+        client: &'c Client,
+        deadline: Instant,
+    ) -> (Epoch, Exchanged<'c>) {
+        let url = &self.settings.url;
+        let unasked = |cause: &str| {
+            tracing::debug!(%url, cause, "the auth callback was not asked");
+            (self.principals.begin(), Exchanged::Nothing)
+        };
+        let headers = match headers {
+            Ok(headers) => headers,
+            Err(failure) => return unasked(&failure.to_string()),
+        };
+        if self.breaker.is_open() {
+            return unasked("it is left alone for a while");
+        }
+        let place = timeout_at(deadline, self.budgets.place(client)).await;
+        // A place that comes free in the last moment is of no use.
+        let in_time = place.ok().flatten().filter(|_| Instant::now() < deadline);
+        let Some(_place) = in_time else {
+            tracing::warn!(%url, "no place for a call to the auth callback came free in time");
+            return (self.principals.begin(), Exchanged::Nothing);
+        };
+        let Some(paid) = client.pay() else {
+            return (self.principals.begin(), Exchanged::Unpaid);
+        };
+        let Some(pass) = self.breaker.enter() else {
+            paid.give_back();
+            return unasked("it is left alone for a while");
+        };
+        let began = self.principals.begin();
+        let had = deadline.saturating_duration_since(Instant::now());
+        let failure = match timeout_at(deadline, line.call(headers)).await {
+            Ok(Ok(Head { status, headers })) => {
+                pass.answered();
+                let Settings { default, pass, .. } = &self.settings;
+                let answer = Answer::read(status, &headers, default, *pass);
+                return (began, Exchanged::Answer(answer, paid));
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Timeout,
+        };
+        match failure {
+            // Whoever had to wait that long before says little of how fast the service is.
+            Failure::Timeout if had < self.settings.timeout / 2 => {}
+            // That may be one credential's own doing, and must not keep the others out.
+            Failure::HeadTooLarge => pass.answered(),
+            Failure::Timeout | Failure::Transport(_) | Failure::Unsendable => pass.failed(),
+        }
+        paid.give_back();
+        tracing::warn!(%url, cause = %failure, "the auth callback did not answer");
+        (began, Exchanged::Nothing)
+    }
+}

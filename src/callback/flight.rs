@@ -1,0 +1,124 @@
+//! Calls under way, by what is asked: whoever asks the same comes aboard instead of making a call of their own.
+//!
+//! Hand-written because a flight outlives the client that caused it but not the last one that waits for it, serves
+//! several runtimes, and must be left in any order; a cache that coalesces its look-ups ties them to one caller's
+//! future. Locks come from [`super::sync`] alone, nothing here waits, and `tests/interleaving.rs` tries its schedules.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What can be called off.
+pub(super) trait Abandon {
+    /// Nobody waits for it any more.
+    fn abandon(&self);
+}
+
+/// The flights that can be joined.
+#[derive(Debug)]
+pub(super) struct Flights<K, F> {
+    board: Mutex<Board<K, F>>,
+}
+
+#[derive(Debug)]
+struct Board<K, F> {
+    /// Tells a flight from a later one of the same key.
+    next: u64,
+    open: HashMap<K, Open<F>>,
+}
+
+#[derive(Debug)]
+struct Open<F> {
+    number: u64,
+    aboard: usize,
+    flight: Arc<F>,
+}
+
+impl<K: Copy + Eq + Hash, F: Abandon> Flights<K, F> {
+    /// None under way.
+    pub(super) fn new() -> Self {
+        Self { board: Mutex::new(Board { next: 0, open: HashMap::new() }) }
+    }
+
+    /// Comes aboard the flight of `key`. Where there is none, `lead` makes one or says that it must not be made.
+    /// `lead` runs under the lock, and must start nothing.
+    pub(super) fn join(
+        flights: &Arc<Self>,
+        key: K,
+        lead: impl FnOnce() -> Option<F>,
+    ) -> Option<Seat<K, F>> {
+        let mut board = flights.lock();
+        let led = !board.open.contains_key(&key);
+        if led {
+            let flight = Arc::new(lead()?);
+            let number = board.next;
+            board.next += 1;
+            board.open.insert(key, Open { number, aboard: 0, flight });
+        }
+        let open = board.open.get_mut(&key)?;
+        open.aboard += 1;
+        let (number, flight) = (open.number, Arc::clone(&open.flight));
+        drop(board);
+        let ticket = Ticket { flights: Arc::clone(flights), key, number };
+        Some(Seat { ticket, led, flight })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board<K, F>> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Ticket<K, F> {
+    flights: Arc<Flights<K, F>>,
+    key: K,
+    number: u64,
+}
+
+/// A place aboard. Whoever drops the last one of a flight that has not landed calls it off.
+pub(super) struct Seat<K: Copy + Eq + Hash, F: Abandon> {
+    ticket: Ticket<K, F>,
+    /// Whether this one caused the flight.
+    pub(super) led: bool,
+    /// The flight.
+    pub(super) flight: Arc<F>,
+}
+
+impl<K: Copy + Eq + Hash, F: Abandon> Seat<K, F> {
+    /// For the flight itself to hold while it lasts.
+    pub(super) fn landing(&self) -> Landing<K, F> {
+        let Ticket { flights, key, number } = &self.ticket;
+        Landing(Ticket { flights: Arc::clone(flights), key: *key, number: *number })
+    }
+}
+
+impl<K: Copy + Eq + Hash, F: Abandon> Drop for Seat<K, F> {
+    fn drop(&mut self) {
+        let Ticket { flights, key, number } = &self.ticket;
+        let mut board = flights.lock();
+        let Some(open) = board.open.get_mut(key).filter(|open| open.number == *number) else {
+            return;
+        };
+        open.aboard -= 1;
+        if open.aboard == 0 {
+            board.open.remove(key);
+            drop(board);
+            self.flight.abandon();
+        }
+    }
+}
+
+/// Takes the flight off the board when dropped: it has landed, was called off, or its runtime ended under it.
+pub(super) struct Landing<K: Copy + Eq + Hash, F: Abandon>(Ticket<K, F>);
+
+impl<K: Copy + Eq + Hash, F: Abandon> Drop for Landing<K, F> {
+    fn drop(&mut self) {
+        let Ticket { flights, key, number } = &self.0;
+        let mut board = flights.lock();
+        if board.open.get(key).is_some_and(|open| open.number == *number) {
+            let landed = board.open.remove(key);
+            drop(board);
+            drop(landed);
+        }
+    }
+}

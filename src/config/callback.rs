@@ -1,0 +1,155 @@
+//! Reads what can be set of the auth callback.
+//!
+//! The address is what turns it on: any other setting of it without one is a problem, so that a slip never leaves a
+//! gateway open. The address is never quoted, since its query may hold a secret.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::table::{self, SETTINGS, Setting};
+use super::value::{Raw, count, duration, number};
+use crate::callback::{
+    CacheBy, CallbackUrl, DefaultIdentity, Passed, Settings, Tls, WhenUnavailable,
+};
+use crate::principal::{Scope, Scopes, TenantId};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Longest name, in bytes: sandbox tokens hold it behind one byte with its length.
+const MAX_NAME: usize = 128;
+const MAX_CALLS: usize = 100_000;
+
+/// Reads all of it. None without an address, or with one that is a problem.
+pub(super) fn read(reader: &mut Reader<'_>, state_dir: Option<PathBuf>) -> Option<Settings> {
+    let url = read_url(reader);
+    let any = NonZeroU32::MIN..=NonZeroU32::MAX;
+    let settings = Settings {
+        timeout: time(reader, table::CALLBACK_TIMEOUT),
+        connect_timeout: time(reader, table::CALLBACK_CONNECT_TIMEOUT),
+        pass: reader.optional(table::CALLBACK_PASS_STATUS, passed).unwrap_or_default(),
+        when_unavailable: reader.value(table::CALLBACK_UNAVAILABLE_STATUS, unavailable),
+        cache_ttl: reader
+            .value(table::CALLBACK_CACHE_TTL, |raw| duration(raw, Duration::ZERO..=MINUTE)),
+        cache_by: reader.value(table::CALLBACK_CACHE_BY, cache_by),
+        stale_if_error: reader
+            .value(table::CALLBACK_STALE_IF_ERROR, |raw| duration(raw, Duration::ZERO..=DAY)),
+        max_calls: reader.value(table::CALLBACK_MAX_CALLS, |raw| count(raw, MAX_CALLS)),
+        client_budget: reader.value(table::CALLBACK_CLIENT_BUDGET, |raw| number(raw, any.clone())),
+        breaker_failures: reader
+            .value(table::CALLBACK_BREAKER_FAILURES, |raw| number(raw, any.clone())),
+        breaker_pause: time(reader, table::CALLBACK_BREAKER_PAUSE),
+        default: DefaultIdentity {
+            tenant: reader.value(table::CALLBACK_DEFAULT_TENANT, tenant),
+            name: reader.value(table::CALLBACK_DEFAULT_NAME, name),
+            scopes: reader.value(table::CALLBACK_DEFAULT_SCOPES, scopes),
+        },
+        tls: read_tls(reader),
+        state_dir,
+        url: url?,
+    };
+    Some(settings)
+}
+
+fn read_url(reader: &mut Reader<'_>) -> Option<CallbackUrl> {
+    if reader.given(table::CALLBACK_URL).is_none() {
+        for setting in SETTINGS.iter().filter(|setting| setting.key.starts_with("auth.callback.")) {
+            if let Some(spelling) = reader.given(setting) {
+                let message = "needs --auth-callback-url or AUTH_CALLBACK_URL beside it";
+                reader.problem(spelling, message.to_owned());
+            }
+        }
+        return None;
+    }
+    let url = reader.optional(table::CALLBACK_URL, |raw| {
+        CallbackUrl::parse(raw.text()?).map_err(|why| why.to_string())
+    })?;
+    let spelling = reader.origin(table::CALLBACK_URL);
+    if url.had_user() {
+        reader.warn(format!(
+            "{spelling}: its user name and password are not sent: Authorization carries the client's credential"
+        ));
+    }
+    if url.is_in_clear() {
+        reader.warn(format!(
+            "{spelling}: is http:// beyond loopback: credentials cross the network in clear text"
+        ));
+    }
+    Some(url)
+}
+
+fn read_tls(reader: &mut Reader<'_>) -> Tls {
+    let (certificate, key) = (table::CALLBACK_CLIENT_CERT, table::CALLBACK_CLIENT_KEY);
+    for (one, other) in [(certificate, key), (key, certificate)] {
+        if let (Some(spelling), None) = (reader.given(one), reader.given(other)) {
+            reader.problem(spelling, format!("needs {} beside it", other.env));
+        }
+    }
+    let authorities = reader.named_file(table::CALLBACK_CA);
+    let (certificate, key) = (reader.named_file(certificate), reader.named_file(key));
+    if let Some((path, _)) = key.as_ref().filter(|(_, file)| file.is_public) {
+        reader.warn(format!("{}: holds a secret and every user can read it", path.display()));
+    }
+    let authorities = authorities.as_ref().map(|(_, file)| file.text.as_str());
+    let identity = certificate.as_ref().zip(key.as_ref());
+    let identity = identity.map(|((_, one), (_, other))| (one.text.as_str(), other.text.as_str()));
+    // Each on its own first, so that both problems are told.
+    for (setting, read) in [
+        (table::CALLBACK_CA, Tls::parse(authorities, None)),
+        (table::CALLBACK_CLIENT_CERT, Tls::parse(None, identity)),
+    ] {
+        if let Err(why) = read {
+            reader.problem(reader.origin(setting), why.to_string());
+        }
+    }
+    Tls::parse(authorities, identity).unwrap_or_default()
+}
+
+fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {
+    reader.value(setting, |raw| duration(raw, MILLISECOND..=MINUTE))
+}
+
+fn passed(raw: &Raw) -> Result<Passed, String> {
+    raw.items()?.into_iter().try_fold(Passed::default(), |passed, status| match status {
+        "403" => Ok(Passed { forbidden: true, ..passed }),
+        "429" => Ok(Passed { rate_limited: true, ..passed }),
+        other => Err(format!("'{other}' is neither 403 nor 429")),
+    })
+}
+
+fn unavailable(raw: &Raw) -> Result<WhenUnavailable, String> {
+    match raw.text()? {
+        "500" => Ok(WhenUnavailable::InternalError),
+        "503" => Ok(WhenUnavailable::ServiceUnavailable),
+        other => Err(format!("'{other}' is neither 500 nor 503")),
+    }
+}
+
+fn cache_by(raw: &Raw) -> Result<CacheBy, String> {
+    match raw.text()? {
+        "request" => Ok(CacheBy::Request),
+        "credential" => Ok(CacheBy::Credential),
+        other => Err(format!("'{other}' is neither request nor credential")),
+    }
+}
+
+fn tenant(raw: &Raw) -> Result<TenantId, String> {
+    TenantId::parse(raw.text()?).map_err(|why| why.to_string())
+}
+
+fn name(raw: &Raw) -> Result<Arc<str>, String> {
+    let text = raw.text()?;
+    if text.len() > MAX_NAME || text.chars().any(char::is_control) {
+        return Err(format!("is longer than {MAX_NAME} bytes or holds a control character"));
+    }
+    Ok(text.into())
+}
+
+fn scopes(raw: &Raw) -> Result<Scopes, String> {
+    let items = raw.items()?;
+    let names = items.iter().flat_map(|item| item.split('|')).map(str::trim);
+    names.map(str::parse::<Scope>).collect::<Result<_, _>>().map_err(|why| why.to_string())
+}

@@ -1,0 +1,94 @@
+//! A certificate authority for one test, and TLS servers that it vouches for.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tempfile::TempDir;
+
+const EXTENSIONS: &str = "[req]\n\
+    distinguished_name = name\n\
+    prompt = no\n\
+    [name]\n\
+    CN = one-test\n\
+    [authority]\n\
+    basicConstraints = critical, CA:TRUE\n\
+    keyUsage = critical, keyCertSign, cRLSign\n\
+    subjectKeyIdentifier = hash\n\
+    [end]\n\
+    basicConstraints = critical, CA:FALSE\n\
+    keyUsage = critical, digitalSignature\n\
+    extendedKeyUsage = serverAuth, clientAuth\n\
+    subjectKeyIdentifier = hash\n\
+    authorityKeyIdentifier = keyid\n";
+
+/// The authority, in a folder that vanishes with this value.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    folder: TempDir,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("openssl.cnf"), EXTENSIONS).unwrap();
+        openssl(folder.path(), "-extensions authority -subj /CN=authority", "ca");
+        Self { folder }
+    }
+
+    /// Its certificate: `AUTH_CALLBACK_CA`.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// Issues a certificate for `name` (`DNS:…` or `IP:…`); the files of certificate and key.
+    pub(crate) fn issue(&self, file: &str, name: &str) -> (PathBuf, PathBuf) {
+        let arguments = format!(
+            "-extensions end -addext subjectAltName={name} -subj /CN={file} -CA ca.pem -CAkey ca.key"
+        );
+        openssl(self.folder.path(), &arguments, file);
+        let path = |ending| self.folder.path().join(format!("{file}.{ending}"));
+        (path("pem"), path("key"))
+    }
+
+    /// A server under `name`, which may insist on a client certificate of this authority.
+    pub(crate) fn server(&self, name: &str, ask_client: bool) -> Arc<ServerConfig> {
+        let (certificate, key) = self.issue("server", name);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if ask_client {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(self.file()).unwrap()).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
+    }
+}
+
+fn openssl(folder: &Path, arguments: &str, file: &str) {
+    let made = Command::new("openssl")
+        .args("req -x509 -config openssl.cnf -newkey ec -nodes -days 2".split(' '))
+        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(arguments.split(' '))
+        .args(["-keyout", &format!("{file}.key"), "-out", &format!("{file}.pem")])
+        .current_dir(folder)
+        .output()
+        .expect("openssl must be installed");
+    assert!(
+        made.status.success(),
+        "openssl {arguments}: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+}

@@ -92,7 +92,10 @@ impl App {
             let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
             let worker = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || worker::run(shared, sockets, number == 0))
+                .spawn(move || {
+                    worker::run(shared, sockets, number == 0)
+                        .inspect_err(|cause| tracing::error!(%cause, "a worker cannot go on"))
+                })
                 .map_err(StartError::Worker)?;
             workers.push(worker);
         }

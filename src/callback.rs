@@ -25,7 +25,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -34,9 +34,8 @@ pub use question::Question;
 pub use settings::{BadPem, CacheBy, DefaultIdentity, Passed, Settings, Tls, WhenUnavailable};
 pub use url::{BadUrl, CallbackUrl};
 
-use self::answer::Answer;
 use self::asking::Desk;
-use self::call::{Ask, Head};
+use self::call::Ask;
 use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::principal::{KeyId, Principal, Scopes, TenantId};
@@ -64,15 +63,6 @@ pub enum Refusal {
     TooManyAttempts,
     /// It did not answer in time or not soundly. The cause is in the log.
     Unavailable(WhenUnavailable),
-}
-
-/// What one call brought, for whoever tries the settings out.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Probe {
-    /// The status; only 200 lets anybody in.
-    pub status: StatusCode,
-    /// Of a 200, the identity header that makes no sense, if one does not. Then nobody is let in either.
-    pub bad_header: Option<HeaderName>,
 }
 
 /// The service as all workers share it: what is remembered of its answers, the calls under way, and their bounds.
@@ -109,14 +99,15 @@ impl Callback {
 
     /// The verdict that is remembered. `None`: the service must be asked.
     ///
-    /// On the way of every request: one hash and one look-up, or two for refusals; no lock and no allocation.
+    /// On the way of every request: one hash and one look-up, or two for refusals. It waits for no lock and allocates
+    /// nothing, but for what the cache's own bookkeeping takes once in a hundred look-ups (`tests/allocations.rs`).
     #[must_use]
     pub fn remembered(&self, question: &Question<'_>, now: UnixTime) -> Option<Verdict> {
         self.desk.remembered(&self.desk.keys.answer(question), now)
     }
 
-    /// Asks the service, or waits with others who ask the same. Takes as long as the settings allow one call; longer only
-    /// when what was learnt is forgotten in the same moment. Dropped, it calls off what nobody else waits for.
+    /// Asks the service, or waits with others who ask the same. Takes at most as long as the settings allow one call.
+    /// Dropped, it calls off what nobody else waits for.
     pub async fn ask(&self, line: &Line, question: &Question<'_>) -> Verdict {
         // Rare and large: kept out of every request's own state.
         Box::pin(self.desk.ask(line, question)).await
@@ -165,21 +156,15 @@ impl Callback {
         self.desk.principals.purge(key)
     }
 
-    /// Makes one call, without memory and bounds, for whoever tries the settings out.
+    /// Makes one call, without memory and bounds, for whoever tries the settings out. The status of its answer: only
+    /// with 200 may somebody be let in.
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn probe(&self, line: &Line, question: &Question<'_>) -> Result<Probe, Failure> {
-        let Settings { timeout: limit, default, pass, .. } = self.settings();
-        let called = timeout(*limit, line.call(call::headers(question)?)).await;
-        let Head { status, headers } = called.map_err(|_| Failure::Timeout)??;
-        let bad_header = match Answer::read(status, &headers, default, *pass) {
-            Answer::Nonsense(header) => Some(header),
-            Answer::Allowed(..) | Answer::Denied(..) | Answer::Refused(_) | Answer::Ailing(_) => {
-                None
-            }
-        };
-        Ok(Probe { status, bad_header })
+    pub async fn probe(&self, line: &Line, question: &Question<'_>) -> Result<StatusCode, Failure> {
+        let limit = self.settings().timeout;
+        let called = timeout(limit, line.call(call::headers(question)?)).await;
+        Ok(called.map_err(|_| Failure::Timeout)??.status)
     }
 
     /// What was set.

@@ -159,7 +159,8 @@ fn reload_keys(app: &App, sources: &Sources) {
     }
 }
 
-/// Keys take effect at once and what the auth callback said is forgotten; other settings are checked, and take effect with a restart.
+/// Keys take effect at once and what the auth callback said is forgotten; other settings are checked, and take effect
+/// with a restart.
 fn reload_all(app: &App, sources: &Sources) {
     let callback = app.authenticator.callback();
     let old = app.keys.snapshot();

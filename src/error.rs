@@ -367,12 +367,11 @@ impl GatewayError {
     /// The sentence in full, where it names what it is about.
     #[must_use]
     pub fn sentence(&self) -> Cow<'static, str> {
-        match self {
-            Self::QuotaExceeded { tenant, limit, .. } => {
-                format!("tenant {tenant} has reached its limit of {limit} active sandboxes").into()
-            }
-            error => error.answer().message.into(),
+        if let Self::QuotaExceeded { tenant, limit, .. } = self {
+            return format!("tenant {tenant} has reached its limit of {limit} active sandboxes")
+                .into();
         }
+        self.answer().message.into()
     }
 
     /// When a client may try again, for refusals that will pass.

@@ -185,7 +185,7 @@ fn seal(
 }
 
 fn encode(seal: &[u8; SEAL], key: &KeyId, named: Option<&Named>, sandbox: &SandboxId) -> String {
-    // Key ids have some twenty characters, tenants and names at most 128.
+    // Key ids have some twenty bytes, tenants and names at most 128.
     let length = |text: &str| u8::try_from(text.len()).unwrap_or(u8::MAX);
     let mut bytes = Vec::with_capacity(128);
     bytes.extend_from_slice(seal);

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::breaker::Breaker;
 use super::budget::{Budgets, Client};
@@ -73,6 +74,8 @@ struct Underway {
 /// What waiting for a call came to.
 enum Waited {
     Landed(Outcome),
+    /// It had landed already.
+    Remembered(Verdict),
     /// It is only for the one that caused it.
     Private,
     /// The runtime it ran on has ended.
@@ -85,6 +88,7 @@ impl Desk {
     /// The verdict on `question`, from memory or from a call.
     pub(super) async fn ask(self: &Arc<Self>, line: &impl Ask, question: &Question<'_>) -> Verdict {
         let key = self.keys.answer(question);
+        let deadline = Instant::now() + self.settings.timeout;
         let mut alone = false;
         let mut rounds = 0..ROUNDS;
         while rounds.next().is_some() {
@@ -93,13 +97,14 @@ impl Desk {
             }
             let mut waited = Waited::Private;
             if !alone {
-                waited = self.together(key, line, question).await;
+                waited = self.together(key, line, question, deadline).await;
             }
             if let Waited::Private = waited {
                 alone = true;
-                waited = self.alone(key, line, question).await;
+                waited = self.alone(key, line, question, deadline).await;
             }
             match waited {
+                Waited::Remembered(verdict) => return verdict,
                 Waited::Unpaid => return Verdict::Refused(Refusal::TooManyAttempts),
                 Waited::Vanished | Waited::Private => {}
                 Waited::Landed(outcome) => {
@@ -117,35 +122,46 @@ impl Desk {
         self.memory.find(key, now, |began| self.principals.is_current(began))
     }
 
-    /// Waits for a call that may be somebody else's.
+    /// Waits for a call that may be somebody else's, and may then have more time than this question.
     async fn together(
         self: &Arc<Self>,
         key: AnswerKey,
         line: &impl Ask,
         question: &Question<'_>,
+        deadline: Instant,
     ) -> Waited {
         let client = self.budgets.client(question.client);
-        let mut start = None;
+        let (mut start, mut remembered) = (None, None);
         let seat = Flights::join(&self.flights, key, || {
-            client.can_pay().then(|| {
+            // One may have landed since memory was looked at; it is remembered before it lets go of its place.
+            remembered = self.remembered(&key, UnixTime::now());
+            (remembered.is_none() && client.can_pay()).then(|| {
                 let (announce, landed) = watch::channel(None);
                 start = Some(announce);
                 Flight { landed, task: OnceLock::new() }
             })
         });
-        let Some(seat) = seat else { return Waited::Unpaid };
+        let Some(seat) = seat else {
+            return remembered.map_or(Waited::Unpaid, Waited::Remembered);
+        };
         if let Some(announce) = start {
             let underway = Underway { landing: seat.landing(), announce };
             let headers = call::headers(question);
-            let flight = Arc::clone(self).fly(key, line.clone(), headers, client, underway);
+            let flight =
+                Arc::clone(self).fly(key, line.clone(), headers, client, deadline, underway);
             let task = tokio::spawn(flight);
             // Nobody can have left yet: this seat is taken, and nothing was awaited.
             let _ = seat.flight.task.set(task.abort_handle());
         }
         let mut landed = seat.flight.landed.clone();
-        let outcome = match landed.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
+        // The call ends in time for whoever caused it. To leave in the same moment would call it off, and nobody would
+        // hear that the service does not answer.
+        let landing = landed.wait_for(Option::is_some);
+        let landed = if seat.led { Ok(landing.await) } else { timeout_at(deadline, landing).await };
+        let outcome = match landed {
+            Ok(Ok(outcome)) => outcome.clone(),
+            Ok(Err(_)) => None,
+            Err(_) => Some(self.unanswered(self.principals.begin())),
         };
         match outcome {
             Some(outcome) if outcome.shared || seat.led => Waited::Landed(outcome),
@@ -160,9 +176,10 @@ impl Desk {
         line: impl Ask,
         headers: Result<HeaderMap, Failure>,
         client: Arc<Client>,
+        deadline: Instant,
         underway: Underway,
     ) {
-        let outcome = self.call(key, &line, headers, &client).await;
+        let outcome = self.call(key, &line, headers, &client, deadline).await;
         let Underway { landing, announce } = underway;
         drop(landing);
         announce.send_replace(Some(outcome));
@@ -174,12 +191,13 @@ impl Desk {
         key: AnswerKey,
         line: &impl Ask,
         question: &Question<'_>,
+        deadline: Instant,
     ) -> Waited {
         let client = self.budgets.client(question.client);
         if !client.can_pay() {
             return Waited::Unpaid;
         }
-        Waited::Landed(self.call(key, line, call::headers(question), &client).await)
+        Waited::Landed(self.call(key, line, call::headers(question), &client, deadline).await)
     }
 
     /// Whether an outcome still counts by the time that somebody has it.
@@ -214,6 +232,11 @@ impl Desk {
         if let Verdict::Known(_) = verdict {
             self.memory.note_admitted(self.keys.text(&question.credential));
         }
+    }
+
+    /// What comes of a call that brought nothing.
+    fn unanswered(&self, began: Epoch) -> Outcome {
+        Outcome { verdict: Some(self.unavailable()), began, shared: true, excused: true }
     }
 
     /// What there is to say without an answer.

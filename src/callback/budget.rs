@@ -9,6 +9,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -55,7 +56,11 @@ impl Budgets {
     /// Budgets of `size`, with `calls` at once for all clients together.
     pub(super) fn new(size: NonZeroU32, calls: NonZeroUsize) -> Self {
         let calls = calls.get().min(Semaphore::MAX_PERMITS);
-        let clients = Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build();
+        // The least used goes first: a policy that rather turns newcomers away would give each of their calls a new
+        // bucket.
+        let clients =
+            Cache::builder().max_capacity(CAPACITY).eviction_policy(EvictionPolicy::lru());
+        let clients = clients.time_to_idle(IDLE).build();
         Self { clients, size, places: (calls / 2).max(1), all_places: Semaphore::new(calls) }
     }
 

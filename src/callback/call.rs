@@ -1,12 +1,13 @@
 //! One call to the service, from the connection to the head of the answer.
 //!
-//! Never redirected, never through a proxy of the environment, never sent again. What goes wrong is told in words that
-//! hold neither the address nor a header.
+//! Never redirected, never through a proxy of the environment; sent again only where it crossed with the end of a kept
+//! connection. What goes wrong is told in words that hold neither the address nor a header.
 
 use std::error::Error;
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH};
@@ -17,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use super::question::Question;
-use super::settings::Settings;
+use super::settings::{Settings, provide_cryptography};
 use crate::credential::{Kind, X_API_KEY};
 
 const PATH: HeaderName = HeaderName::from_static("x-request-path");
@@ -28,8 +29,8 @@ const CLIENT: HeaderName = HeaderName::from_static("x-request-ip");
 
 /// Longest head read, in bytes of names and values.
 const MAX_HEAD: usize = 64 << 10;
-/// How long a connection waits to be used again. Common servers close theirs after five seconds, and a question that
-/// crosses with that is not sent again.
+/// How long a connection waits to be used again. Common servers close theirs after five seconds, and no question should
+/// cross with that.
 const IDLE: Duration = Duration::from_secs(4);
 /// Most of a body that is read so that its connection can be used again, in bytes.
 const MAX_DRAIN: usize = 64 << 10;
@@ -74,6 +75,8 @@ pub struct Line {
     client: Client,
     url: Url,
     drains: Arc<Semaphore>,
+    /// Whether the last call was answered, so that there may be connections that were kept.
+    answered: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Line {
@@ -94,8 +97,7 @@ impl Line {
             .connect_timeout(settings.connect_timeout);
         let url = settings.url.expose().clone();
         let builder = if url.scheme() == "https" {
-            // Fails when a provider is in place already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
+            provide_cryptography();
             let builder = builder.tls_certs_merge(settings.tls.authorities().iter().cloned());
             match settings.tls.identity() {
                 Some(identity) => builder.identity(identity.clone()),
@@ -106,7 +108,24 @@ impl Line {
             builder.tls_backend_preconfigured(trusting_nobody()?)
         };
         let client = builder.build().map_err(|error| io::Error::other(cause(&error)))?;
-        Ok(Self { client, url, drains: Arc::clone(drains) })
+        Ok(Self { client, url, drains: Arc::clone(drains), answered: Arc::default() })
+    }
+
+    /// Puts the question. Once more if the connection ended under it and may be an old one, which the service may close
+    /// at any moment: it then has most likely not seen the question, and to see it twice changes nothing. Of a service
+    /// that fails every time, only the first failure is repeated.
+    async fn put(&self, headers: HeaderMap) -> Result<Response, reqwest::Error> {
+        let post = |headers| self.client.post(self.url.clone()).headers(headers).send();
+        let may_be_old = self.answered.load(Ordering::Relaxed);
+        let again = may_be_old.then(|| headers.clone());
+        let mut sent = post(headers).await;
+        if let (Err(error), Some(headers)) = (&sent, again)
+            && has_ended(error)
+        {
+            sent = post(headers).await;
+        }
+        self.answered.store(sent.is_ok(), Ordering::Relaxed);
+        sent
     }
 
     /// Sees to it that the connection can be used again, without anybody waiting for that.
@@ -144,7 +163,7 @@ async fn read_away(mut response: Response) {
 
 impl Ask for Line {
     async fn call(&self, headers: HeaderMap) -> Result<Head, Failure> {
-        let sent = self.client.post(self.url.clone()).headers(headers).send().await;
+        let sent = self.put(headers).await;
         let mut response = sent.map_err(|error| Failure::Transport(cause(&error)))?;
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
@@ -182,6 +201,22 @@ pub(super) fn headers(question: &Question<'_>) -> Result<HeaderMap, Failure> {
         headers.insert(CLIENT, value(client.to_canonical().to_string().as_bytes())?);
     }
     Ok(headers)
+}
+
+/// Whether a connection ended that had been there.
+fn has_ended(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let ended = |cause: &(dyn Error + 'static)| {
+        let closed = cause.downcast_ref().is_some_and(hyper::Error::is_incomplete_message);
+        let broken = cause.downcast_ref().is_some_and(|error: &io::Error| {
+            matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+            )
+        });
+        closed || broken
+    };
+    !error.is_connect() && causes.into_iter().any(ended)
 }
 
 /// The innermost cause, which is what a person can act upon; the outer ones quote the whole address.

@@ -255,9 +255,28 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_written_is_an_error_and_a_purge() {
         let directory = tempfile::tempdir().unwrap();
-        let principals = Principals::new(Some(directory.path().join("gone"))).unwrap();
+        let (file, gone) = (directory.path().join("file"), directory.path().join("a/b"));
+        let principals = Principals::new(Some(file.clone())).unwrap();
+        std::fs::write(file, "").unwrap();
         let ada = admit(&principals, "team-a", "ada");
         assert!(principals.purge(&ada.key).is_err());
         assert!(ada.revocation.is_revoked());
+        // A directory that is not there yet is no such thing.
+        let principals = Principals::new(Some(gone.clone())).unwrap();
+        let ada = admit(&principals, "team-a", "ada");
+        assert!(principals.purge(&ada.key).unwrap());
+        assert_eq!(purged::read(&gone).unwrap(), std::slice::from_ref(&ada.key));
+    }
+
+    #[test]
+    fn replicas_that_share_a_record_lose_no_purge() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Principals::new(Some(directory.path().to_owned())).unwrap();
+        let (one, other) = (open(), open());
+        let (ada, bob) = (admit(&one, "team-a", "ada"), admit(&other, "team-a", "bob"));
+        assert!(one.purge(&ada.key).unwrap() && other.purge(&bob.key).unwrap());
+        let third = open();
+        assert_ne!(admit(&third, "team-a", "ada").key, ada.key);
+        assert_ne!(admit(&third, "team-a", "bob").key, bob.key);
     }
 }

@@ -1,4 +1,4 @@
-//! The file of purged principals: an id a line, replaced as a whole.
+//! The file of purged principals: an id a line, replaced as a whole. Processes may share it; none takes an id out.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,35 +16,43 @@ const NAME: &str = "purged";
 /// It cannot be read, or holds something else than ids: then nobody knows who was purged.
 pub(super) fn read(directory: &Path) -> io::Result<Vec<KeyId>> {
     let path = directory.join(NAME);
-    let text = match fs::read_to_string(&path) {
+    read_from(&path).map_err(|error| at(&path, &error))
+}
+
+fn read_from(path: &Path) -> io::Result<Vec<KeyId>> {
+    let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at(&path, &error)),
+        Err(error) => return Err(error),
     };
-    let id = |line: &str| {
-        let known = is_callback_id(line).then(|| KeyId::new(line));
-        let nonsense = io::Error::new(io::ErrorKind::InvalidData, "holds a line that is no id");
-        known.ok_or_else(|| at(&path, &nonsense))
-    };
+    let nonsense = || io::Error::new(io::ErrorKind::InvalidData, "holds a line that is no id");
+    let id = |line| is_callback_id(line).then(|| KeyId::new(line)).ok_or_else(nonsense);
     text.lines().map(id).collect()
 }
 
-/// Writes the file in `directory`. Whoever reads it finds the old one or the new one, and after a crash too.
+/// Adds ids to the file in `directory`, which is made where there is none. Whoever reads it finds the old one or the new
+/// one, and after a crash too.
 ///
 /// # Errors
 /// As the system says.
 pub(super) fn write(directory: &Path, mut ids: Vec<KeyId>) -> io::Result<()> {
-    ids.sort();
     let path = directory.join(NAME);
     let draft = directory.join(format!("{NAME}.new"));
-    let write = || {
+    let mut write = || {
+        fs::create_dir_all(directory)?;
+        let folder = File::open(directory)?;
+        // Until it is closed, nobody else adds any.
+        folder.lock()?;
+        ids.extend(read_from(&path)?);
+        ids.sort();
+        ids.dedup();
         let mut text = String::new();
         ids.iter().for_each(|id| text.extend([id.as_str(), "\n"]));
         let mut file = File::create(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
-        File::open(directory)?.sync_all()
+        folder.sync_all()
     };
     write().map_err(|error| at(&path, &error))
 }

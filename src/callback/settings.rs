@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Certificate, Identity};
+use reqwest::{Certificate, Client, Identity};
 
 use super::url::CallbackUrl;
 use crate::principal::{Scopes, TenantId};
@@ -97,15 +97,16 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPem {
     /// The extra authorities.
-    #[error("holds no certificate in PEM form")]
+    #[error("holds no certificate in PEM form, or a broken one")]
     Authorities,
     /// The client's certificate and key.
-    #[error("certificate and key do not make a client identity in PEM form")]
+    #[error("certificate and key are not in PEM form, or not of each other")]
     Identity,
 }
 
 impl Tls {
-    /// Reads the PEM texts of authorities to trust besides the system's, and of the gateway's certificate with its key.
+    /// Reads the PEM texts of authorities to trust besides the system's, and of the gateway's certificate with its key,
+    /// and sees whether TLS takes them: a worker that finds out has nobody to tell.
     ///
     /// # Errors
     /// [`BadPem`].
@@ -116,14 +117,17 @@ impl Tls {
         let authorities = match authorities {
             Some(pem) => Certificate::from_pem_bundle(pem.as_bytes())
                 .ok()
-                .filter(|found| !found.is_empty())
+                .filter(|found| !found.is_empty() && is_taken(found, None))
                 .ok_or(BadPem::Authorities)?,
             None => Vec::new(),
         };
         let identity = certificate_and_key
             .map(|(certificate, key)| {
                 let joined = zeroize::Zeroizing::new(format!("{certificate}\n{key}"));
-                Identity::from_pem(joined.as_bytes()).map_err(|_| BadPem::Identity)
+                Identity::from_pem(joined.as_bytes())
+                    .ok()
+                    .filter(|identity| is_taken(&[], Some(identity)))
+                    .ok_or(BadPem::Identity)
             })
             .transpose()?;
         Ok(Self { authorities, identity })
@@ -140,6 +144,22 @@ impl Tls {
     pub const fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
+}
+
+fn is_taken(authorities: &[Certificate], identity: Option<&Identity>) -> bool {
+    provide_cryptography();
+    let builder = Client::builder().tls_certs_only(authorities.iter().cloned());
+    let builder = match identity {
+        Some(identity) => builder.identity(identity.clone()),
+        None => builder,
+    };
+    builder.build().is_ok()
+}
+
+/// Tells rustls whose cryptography to use, which has to come before any TLS.
+pub(super) fn provide_cryptography() {
+    // Fails when a provider is in place already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 impl fmt::Debug for Tls {

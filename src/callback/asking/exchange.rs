@@ -12,6 +12,7 @@ use crate::callback::key::AnswerKey;
 use crate::callback::ledger::Epoch;
 use crate::callback::settings::Settings;
 use crate::callback::{Refusal, Verdict};
+use crate::clock::UnixTime;
 
 /// What came of asking.
 enum Exchanged<'c> {
@@ -31,15 +32,14 @@ impl Desk {
         line: &impl Ask,
         headers: Result<HeaderMap, Failure>,
         client: &Client,
+        deadline: Instant,
     ) -> Outcome {
-        let (began, exchanged) = self.exchange(line, headers, client).await;
+        let (began, exchanged) = self.exchange(line, headers, client, deadline).await;
         let (shared, excused) = (true, false);
         let refused = |refusal| Some(Verdict::Refused(refusal));
         let (answer, paid) = match exchanged {
             Exchanged::Answer(answer, paid) => (answer, paid),
-            Exchanged::Nothing => {
-                return Outcome { verdict: Some(self.unavailable()), began, shared, excused: true };
-            }
+            Exchanged::Nothing => return self.unanswered(began),
             // What this client may cost is not its followers' doing.
             Exchanged::Unpaid => {
                 let verdict = refused(Refusal::TooManyAttempts);
@@ -48,7 +48,10 @@ impl Desk {
         };
         let (verdict, shared) = match answer {
             Answer::Allowed(identity, freshness) => {
-                paid.give_back();
+                // An identity that has ended is let in as little as one that is refused.
+                if identity.expires.is_none_or(|end| UnixTime::now() < end) {
+                    paid.give_back();
+                }
                 let principal = self.principals.admit(began, identity);
                 if let Some(principal) = &principal {
                     self.memory.allow(key, began, principal, freshness);
@@ -83,10 +86,9 @@ impl Desk {
         line: &impl Ask,
         headers: Result<HeaderMap, Failure>,
         client: &'c Client,
+        deadline: Instant,
     ) -> (Epoch, Exchanged<'c>) {
         let url = &self.settings.url;
-        let asked = Instant::now();
-        let deadline = asked + self.settings.timeout;
         let unasked = |cause: &str| {
             tracing::debug!(%url, cause, "the auth callback was not asked");
             (self.principals.begin(), Exchanged::Nothing)
@@ -112,7 +114,8 @@ impl Desk {
             paid.give_back();
             return unasked("it is left alone for a while");
         };
-        let (began, started) = (self.principals.begin(), Instant::now());
+        let began = self.principals.begin();
+        let had = deadline.saturating_duration_since(Instant::now());
         let failure = match timeout_at(deadline, line.call(headers)).await {
             Ok(Ok(Head { status, headers })) => {
                 pass.answered();
@@ -124,8 +127,8 @@ impl Desk {
             Err(_) => Failure::Timeout,
         };
         match failure {
-            // Whoever had to wait that long for a place says little of how fast the service is.
-            Failure::Timeout if started - asked > self.settings.timeout / 2 => {}
+            // Whoever had to wait that long before says little of how fast the service is.
+            Failure::Timeout if had < self.settings.timeout / 2 => {}
             // That may be one credential's own doing, and must not keep the others out.
             Failure::HeadTooLarge => pass.answered(),
             Failure::Timeout | Failure::Transport(_) | Failure::Unsendable => pass.failed(),

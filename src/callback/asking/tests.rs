@@ -93,6 +93,14 @@ async fn who_asks_the_same_waits_for_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_just_after_a_call_makes_none() {
+    let stage = stage(settings());
+    assert!(known(stage.asked("k", allow("max-age=10")).await).is_some());
+    assert!(stage.joined("k").await);
+    assert_eq!(stage.seen(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_fails_nobody_and_the_last_one_ends_the_call() {
     let stage = stage(settings());
     let (leader, follower) = (stage.ask("k", 1), stage.ask("k", 1));
@@ -127,6 +135,44 @@ async fn what_must_not_be_stored_is_not_shared() {
         admitted += usize::from(known(asked.await.unwrap()).is_some());
     }
     assert_eq!((admitted, stage.seen()), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waited_for_what_is_not_shared_has_no_more_time_than_others() {
+    let stage = stage(settings());
+    let started = Instant::now();
+    let (leader, follower) = (stage.ask("k", 1), stage.ask("k", 1));
+    let first = stage.call().await;
+    settle().await;
+    tokio::time::advance(4 * SECOND).await;
+    first.send(allow("no-store")).unwrap();
+    assert!(known(leader.await.unwrap()).is_some());
+    let _held = stage.call().await;
+    assert_eq!(refused(follower.await.unwrap()), UNAVAILABLE);
+    assert!(started.elapsed() <= 5 * SECOND + SECOND / 100, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_forgetting_give_anybody_more_time() {
+    let stage = stage(settings());
+    let started = Instant::now();
+    let asked = stage.ask("k", 1);
+    let first = stage.call().await;
+    tokio::time::advance(4 * SECOND).await;
+    stage.desk.principals.flush();
+    first.send(allow("")).unwrap();
+    let _held = stage.call().await;
+    assert_eq!(refused(asked.await.unwrap()), UNAVAILABLE);
+    assert!(started.elapsed() <= 5 * SECOND + SECOND / 100, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn identities_that_have_ended_are_not_free() {
+    let stage = stage(Settings { client_budget: NonZeroU32::new(2).unwrap(), ..settings() });
+    let ended = || head(200, &[("x-auth-expires", "2001-01-01T00:00:00Z")]);
+    for refusal in [Refusal::Rejected, Refusal::Rejected, Refusal::TooManyAttempts] {
+        assert_eq!(refused(stage.asked("k", ended()).await), Some(refusal));
+    }
 }
 
 #[test]
@@ -220,6 +266,21 @@ async fn no_answer_in_time_is_none_whether_waiting_or_calling() {
     assert!(started.elapsed() <= 5 * SECOND + SECOND / 100);
     assert_eq!(stage.seen(), 1);
     assert!(known(stage.asked("l", allow("")).await).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_does_not_answer_is_left_alone_and_costs_nobody_anything() {
+    let stage = stage(Settings { client_budget: NonZeroU32::new(3).unwrap(), ..settings() });
+    for _ in 0..3 {
+        let asked = stage.ask("k", 1);
+        let _held = stage.call().await;
+        assert_eq!(refused(asked.await.unwrap()), UNAVAILABLE);
+    }
+    assert!(stage.desk.breaker.is_open());
+    for _ in 0..3 {
+        assert_eq!(refused(stage.asked("k", allow("")).await), UNAVAILABLE);
+    }
+    assert_eq!(stage.seen(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::callback::asking::tests::stage::settings;
-use crate::callback::{Callback, CallbackUrl, Probe};
+use crate::callback::{Callback, CallbackUrl};
 use crate::credential::Credential;
 
 /// A server that answers every request with `answer`, and hands out the heads that it read, each with the number of its
@@ -160,6 +160,56 @@ async fn what_is_no_answer_is_a_failure_without_the_address() {
     }
 }
 
+/// A server that answers the first question on each of the first connections, and ends all at the next, with a reset or
+/// without. Hands out the number of each question's connection.
+async fn forgetful(good: usize, resets: bool) -> (SocketAddr, mpsc::UnboundedReceiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (numbers, read) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        for number in 1.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if number <= good && head(&mut stream).await.is_some() {
+                numbers.send(number).ok();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            }
+            if head(&mut stream).await.is_some() {
+                numbers.send(number).ok();
+            }
+            if resets {
+                let at_once = Some(std::time::Duration::ZERO);
+                socket2::SockRef::from(&stream).set_linger(at_once).unwrap();
+            }
+        }
+    });
+    (address, read)
+}
+
+#[tokio::test]
+async fn a_question_that_crosses_with_the_end_of_its_connection_is_put_again() {
+    for resets in [false, true] {
+        let (address, mut numbers) = forgetful(3, resets).await;
+        let line = line(&format!("http://{address}/"));
+        for _ in 0..3 {
+            let answer = line.call(told(Kind::Bearer, None)).await.unwrap();
+            assert_eq!(answer.status, StatusCode::OK);
+            // The pool takes the connection back in a task of its own.
+            tokio::task::yield_now().await;
+        }
+        // Old and new connection both failed; from then on once is enough.
+        for _ in 0..3 {
+            let failed = line.call(told(Kind::Bearer, None)).await;
+            assert!(matches!(failed, Err(Failure::Transport(_))), "{failed:?}");
+        }
+        numbers.close();
+        let mut seen = Vec::new();
+        while let Some(number) = numbers.recv().await {
+            seen.push(number);
+        }
+        assert_eq!(seen, [1, 1, 2, 2, 3, 3, 4, 5, 6]);
+    }
+}
+
 #[tokio::test]
 async fn small_bodies_are_drained_and_their_connections_used_again() {
     let body = "a".repeat(1000);
@@ -203,13 +253,9 @@ async fn an_endless_body_costs_its_connection_and_nobody_waits() {
 
 #[tokio::test]
 async fn a_probe_says_what_it_saw() {
-    for (answer, expected) in [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", (StatusCode::OK, None)),
-        ("HTTP/1.1 302 X\r\ncontent-length: 0\r\n\r\n", (StatusCode::FOUND, None)),
-        (
-            "HTTP/1.1 200 OK\r\nx-auth-scopes: root\r\ncontent-length: 0\r\n\r\n",
-            (StatusCode::OK, Some(HeaderName::from_static("x-auth-scopes"))),
-        ),
+    for (answer, status) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", StatusCode::OK),
+        ("HTTP/1.1 302 X\r\ncontent-length: 0\r\n\r\n", StatusCode::FOUND),
     ] {
         let (address, _heads) = serve(answer).await;
         let url = CallbackUrl::parse(&format!("http://{address}/")).unwrap();
@@ -224,9 +270,7 @@ async fn a_probe_says_what_it_saw() {
             request_id: &id,
             client: None,
         };
-        let (status, bad_header) = expected;
-        let probed = callback.probe(&line, &question).await;
-        assert_eq!(probed, Ok(Probe { status, bad_header }));
+        assert_eq!(callback.probe(&line, &question).await, Ok(status));
     }
 }
 

@@ -10,9 +10,24 @@ use crate::config::{Decisive, Settings, load_keys};
 
 const URL: (&str, &str) = ("AUTH_CALLBACK_URL", "https://auth.test/verify?tok=canary");
 
-// Loading looks no further than the PEM form; what is in it, TLS judges.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAAA\n-----END PRIVATE KEY-----\n";
+// Made for these tests: an Ed25519 certificate, its key, and another one's.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIBLzCB4qADAgECAhRPhTDJ3DLWArg0eNMo5nzStccTPTAFBgMrZXAwDjEMMAoG\n\
+    A1UEAwwDb25lMCAXDTI2MTEyMjA5MjAxMloYDzIxMjYxMDI5MDkyMDEyWjAOMQww\n\
+    CgYDVQQDDANvbmUwKjAFBgMrZXADIQDqcnZrUW8H2FXCphqgW31RXMLinzapNJXj\n\
+    Xd8Y7yQM9aNQME4wHQYDVR0OBBYEFBr6PR+jgqviawW7DXSibcRkIE1mMB8GA1Ud\n\
+    IwQYMBaAFBr6PR+jgqviawW7DXSibcRkIE1mMAwGA1UdEwQFMAMBAf8wBQYDK2Vw\n\
+    A0EAQ3MZ+2rdOhGshwKDQEblok5dsZ1GefBwFPZb78VU2Cf7SUeFdVp6iVl0IuNc\n\
+    8S62xijpuEKaYgcOMMB5r5FNBA==\n\
+    -----END CERTIFICATE-----\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIJFTcs7OTX4jmZmWQPjuX5wnvMtYswVl9FRBnUPz9v8D\n\
+    -----END PRIVATE KEY-----\n";
+const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIOaprE7pb6kDA5ertIxH6RQeCg1PVAPJE6bKrrx+oSjU\n\
+    -----END PRIVATE KEY-----\n";
+/// PEM on the outside, nothing within.
+const HOLLOW: &str = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
 
 /// A gateway with a callback, and further variables.
 fn with(variables: &[(&str, &str)]) -> Given {
@@ -131,7 +146,12 @@ fn values_out_of_bounds_stop_the_start() {
         ("BREAKER_FAILURES", "-1", "'-1' is no whole number from 1 to 4294967295"),
         ("BREAKER_PAUSE", "2m", "'2m' is out of range: it must be from 1ms to 60s"),
         ("DEFAULT_TENANT", "*", "the tenant '*' is reserved for limits"),
-        ("DEFAULT_NAME", "a\tb", "is longer than 128 characters or holds a control character"),
+        ("DEFAULT_NAME", "a\tb", "is longer than 128 bytes or holds a control character"),
+        (
+            "DEFAULT_NAME",
+            &"\u{8a9e}".repeat(43),
+            "is longer than 128 bytes or holds a control character",
+        ),
         ("DEFAULT_SCOPES", "read|write", "unknown scope 'write' (known: read, exec, owner, admin)"),
         ("DEFAULT_SCOPES", "read|", "unknown scope '' (known: read, exec, owner, admin)"),
     ] {
@@ -249,14 +269,17 @@ fn a_client_certificate_needs_its_key() {
 
 #[test]
 fn pem_files_that_cannot_be_used() {
-    let no_authority = "AUTH_CALLBACK_CA: holds no certificate in PEM form";
+    let no_authority = "AUTH_CALLBACK_CA: holds no certificate in PEM form, or a broken one";
     let no_identity =
-        "AUTH_CALLBACK_CLIENT_CERT: certificate and key do not make a client identity in PEM form";
+        "AUTH_CALLBACK_CLIENT_CERT: certificate and key are not in PEM form, or not of each other";
     for (ca, certificate, key, said) in [
         (KEY, CERTIFICATE, KEY, &[no_authority][..]),
         ("canary", CERTIFICATE, KEY, &[no_authority]),
         (CERTIFICATE, CERTIFICATE, CERTIFICATE, &[no_identity]),
         (CERTIFICATE, "", KEY, &[no_identity]),
+        (CERTIFICATE, CERTIFICATE, OTHER_KEY, &[no_identity]),
+        (CERTIFICATE, HOLLOW, KEY, &[no_identity]),
+        (HOLLOW, CERTIFICATE, KEY, &[no_authority]),
         ("", "canary", "canary", &[no_authority, no_identity]),
     ] {
         let given = with(&[])

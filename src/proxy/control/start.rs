@@ -46,8 +46,11 @@ impl Ask<'_> {
                 (principal.tenant.clone(), Start::One(key))
             }
             Effect::PlusOneIfStarted | Effect::PlusN => {
-                named =
-                    self.named_sandbox().await.map_err(|Unavailable| GatewayError::QuotaUnknown)?;
+                named = match self.named_sandbox().await {
+                    Ok(named) => named,
+                    Err(Unavailable) if self.forwarder.inner.admissions.limits.is_empty() => None,
+                    Err(Unavailable) => return Err(GatewayError::QuotaUnknown),
+                };
                 // What nobody has, nothing can start.
                 let Some(sandbox) = &named else { return Ok(None) };
                 let Some(tenant) = sandbox.tenant.clone() else { return Ok(None) };

@@ -10,6 +10,8 @@ use crate::support::world::key;
 use crate::support::{Ask, Wire, World};
 
 const FAILURES: usize = 3;
+/// As many as the gateway of a [`World`] has.
+const WORKERS: usize = 2;
 
 fn breaking(setup: Setup, pause: &str) -> Setup {
     setup
@@ -25,7 +27,9 @@ fn break_it(service: &Scripted, world: &World) {
     for _ in 0..FAILURES {
         assert_eq!(status(world, "failing"), 500);
     }
-    assert_eq!(service.count(), before + FAILURES);
+    // A worker that had an answer before cannot tell at first whether only an old connection failed, and asks again.
+    let calls = before + FAILURES..=before + FAILURES + WORKERS;
+    assert!(calls.contains(&service.count()), "{calls:?}: {}", service.count());
 }
 
 #[test]

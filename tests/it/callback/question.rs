@@ -42,7 +42,7 @@ fn names(call: &Call) -> BTreeSet<String> {
 fn asked_of(world: &World, service: &Scripted, ask: Ask) -> (Call, String) {
     let before = service.count();
     let answer = ask.send(world.control());
-    // The simulator has no such prefix, but hears of it.
+    // The upstream may not know the place.
     assert!(matches!(answer.status, 200 | 404), "{ask:?}: {}", answer.text());
     let calls = service.calls();
     assert_eq!(calls.len(), before + 1, "{ask:?}");

@@ -39,7 +39,7 @@ fn a_token_opens_its_sandbox_and_nobody_is_asked() {
     // The credential itself is another matter.
     let by_key = Ask::post("/process.Process/List", "{}").key("team-x.ada.exec");
     assert_eq!(on(world.data(), &id, by_key), 500);
-    assert_eq!(service.count(), calls + 1);
+    assert!(service.count() > calls);
 }
 
 #[test]

@@ -102,6 +102,16 @@ impl Stage {
         asked.await.unwrap()
     }
 
+    /// Asks as somebody who found nothing remembered, and joins a call or makes one only now.
+    pub(super) async fn joined(self: &Arc<Self>, text: &'static str) -> bool {
+        let deadline = Instant::now() + SECOND;
+        let join = async |question: &Question<'_>| {
+            let key = self.desk.keys.answer(question);
+            self.desk.together(key, &self.line, question, deadline).await
+        };
+        matches!(with(text, 1, join).await, Waited::Remembered(Verdict::Known(_)))
+    }
+
     pub(super) async fn remembered(&self, text: &'static str) -> Option<Verdict> {
         let find = async |question: &Question<'_>| {
             self.desk.remembered(&self.desk.keys.answer(question), UnixTime::now())

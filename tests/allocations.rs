@@ -1,0 +1,125 @@
+//! What deciding about a credential takes from the heap: nothing, whether a key or a remembered answer knows it.
+//!
+//! A binary of its own, because the counter takes the place of the allocator. It counts for the calling thread alone,
+//! so that neither the test harness nor the pretend service is counted.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on should fail there")]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+
+use coppice_gateway::authn::{Authentication, Authenticator, KeyRing};
+use coppice_gateway::callback::{Callback, Question};
+use coppice_gateway::clock::UnixTime;
+use coppice_gateway::config::{Settings, Sources};
+use coppice_gateway::credential::{Credential, Kind, Precedence};
+use coppice_gateway::token::Sealer;
+use http::{HeaderValue, Method};
+
+const DECISIONS: usize = 10_000;
+/// Before counting: what threads and caches set up when they are first used, among it the cache's timers, which it
+/// makes when it first looks through what was put in.
+const WARM_UP: usize = 1_000;
+/// The cache notes every look-up in place, without an allocation, and every 64 look-ups brings its order up to date;
+/// every other time it thereby takes one piece of memory for what may be freed later. That is 1 for 128 decisions.
+const BOOKKEEPING: u64 = DECISIONS as u64 / 100;
+
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nX-Auth-Tenant: team-a\r\nX-Auth-User: ada\r\nX-Auth-Scopes: read\r\n\
+    Cache-Control: max-age=60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// A service that answers one call, and is then gone: who is known afterwards is remembered.
+fn service_for_one_call() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        stream.write_all(ANSWER).unwrap();
+    });
+    address
+}
+
+/// An authenticator as these settings make it.
+fn authenticator(variables: &[(&str, &str)]) -> Authenticator {
+    let upstream = [("COPPICE_UPSTREAM", "http://127.0.0.1:9")];
+    let environment =
+        upstream.iter().chain(variables).map(|(name, value)| ((*name).into(), (*value).into()));
+    let sources = Sources { flags: BTreeMap::new(), environment: environment.collect() };
+    let loaded = Settings::load(&sources, None).unwrap();
+    let auth = loaded.settings.auth;
+    let keys = auth.has_keys.then(|| Arc::new(KeyRing::new(loaded.keys)));
+    let callback = auth.callback.map(|settings| Arc::new(Callback::new(settings).unwrap()));
+    Authenticator::new(keys, callback, Sealer::new(&auth.secrets), Precedence::default())
+}
+
+fn ask(authenticator: &Authenticator, question: &Question<'_>) -> Authentication {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let line = authenticator.callback().unwrap().line().unwrap();
+    runtime.block_on(authenticator.ask(Some(&line), question))
+}
+
+/// How many allocations that many decisions about one credential make.
+fn allocations(authenticator: &Authenticator, question: &Question<'_>) -> u64 {
+    let decide = || {
+        let now = UnixTime::now();
+        let decided = authenticator.authenticate(question, now);
+        assert!(matches!(decided, Authentication::Known(_)), "{decided:?}");
+    };
+    (0..WARM_UP).for_each(|_| decide());
+    let counted = allocation_counter::measure(|| (0..DECISIONS).for_each(|_| decide()));
+    counted.count_total
+}
+
+fn question<'r>(key: &'r str, request_id: &'r HeaderValue) -> Question<'r> {
+    Question {
+        credential: Credential::new(Kind::ApiKey, key),
+        method: &Method::GET,
+        path: "/sandboxes",
+        host: Some("api.sandbox.test"),
+        request_id,
+        client: Some(Ipv4Addr::LOCALHOST.into()),
+    }
+}
+
+const KEY: &str = "e2b_0123456789abcdef0123456789abcdef01234567";
+const OTHER_KEY: &str = "e2b_fedcba9876543210fedcba9876543210fedcba98";
+
+#[test]
+fn a_static_key_takes_nothing() {
+    let listed = format!("team-a:{KEY}:read");
+    let authenticator = authenticator(&[("COPPICE_API_KEYS", &listed)]);
+    let request_id = HeaderValue::from_static("id-1");
+    assert_eq!(allocations(&authenticator, &question(KEY, &request_id)), 0);
+}
+
+#[test]
+fn a_remembered_answer_takes_nothing_but_now_and_then() {
+    let keys = format!("team-a:{OTHER_KEY}:read");
+    for cache_by in ["request", "credential"] {
+        for beside_keys in [false, true] {
+            let url = format!("http://{}/verify", service_for_one_call());
+            let mut variables =
+                vec![("AUTH_CALLBACK_URL", &*url), ("AUTH_CALLBACK_CACHE_BY", cache_by)];
+            if beside_keys {
+                variables.push(("COPPICE_API_KEYS", &keys));
+            }
+            let authenticator = authenticator(&variables);
+            let request_id = HeaderValue::from_static("id-1");
+            let question = question(KEY, &request_id);
+            assert!(matches!(ask(&authenticator, &question), Authentication::Known(_)));
+            let context = format!("by {cache_by}, beside keys: {beside_keys}");
+            let counted = allocations(&authenticator, &question);
+            assert!(counted <= BOOKKEEPING, "{context}: {counted}");
+        }
+    }
+}

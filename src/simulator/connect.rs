@@ -122,7 +122,11 @@ pub(super) async fn server_stream<T: DeserializeOwned>(
         feed,
     };
     let mut incoming = Incoming::new(request.into_body());
-    let result = match incoming.next().await {
+    let first = incoming.next().await;
+    // As Go's server does: a connection whose request was not read to its end is closed after the answer, and the next
+    // request on it would be lost.
+    tokio::spawn(incoming.read_away());
+    let result = match first {
         Ok(Some(message)) => open(message, outgoing).await,
         Ok(None) => Err(malformed("no message")),
         Err(fault) => Err(fault),
@@ -196,6 +200,10 @@ impl Incoming {
                 None => return Err(malformed("the stream ends inside a message")),
             }
         }
+    }
+
+    async fn read_away(mut self) {
+        while let Some(Ok(_)) = self.body.next().await {}
     }
 
     fn take(&mut self) -> Result<Option<(u8, Bytes)>, Fault> {

@@ -20,6 +20,7 @@ use crate::directory::Directory;
 use crate::error::OverQuota;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
+use crate::layer::observe::Line;
 use crate::lifecycle::Phases;
 use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
@@ -30,6 +31,7 @@ use crate::proxy::census::Census;
 use crate::proxy::edit::Reserved;
 use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
 use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
+use crate::record::Observers;
 use crate::route::{Listener, PortLabel, Router};
 use crate::secret::Secret;
 use crate::server::connection;
@@ -187,6 +189,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
+        observers: Observers::new(vec![Arc::new(Line)]),
         pool: pool::Settings {
             connect_timeout: settings.upstream.connect_timeout,
             idle_timeout: settings.upstream.idle_timeout,

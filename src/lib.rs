@@ -27,6 +27,7 @@ pub mod policy;
 pub mod principal;
 pub mod proxy;
 pub mod quota;
+pub mod record;
 pub mod request;
 pub mod route;
 pub mod sandbox;

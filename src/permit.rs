@@ -294,6 +294,18 @@ impl Permit {
         self.tunnels
     }
 
+    /// The sandbox that the request is about.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&SandboxId> {
+        match &self.plan {
+            Plan::Own => None,
+            Plan::Control(control) => {
+                control.sandbox.as_ref().map(|sandbox| &sandbox.id).or(control.named.as_ref())
+            }
+            Plan::Data(data) => Some(&data.target.sandbox),
+        }
+    }
+
     /// Where the request goes.
     #[must_use]
     pub const fn plan(&self) -> &Plan {

@@ -28,7 +28,6 @@ use crate::callback::Line;
 use crate::endpoint::Endpoints;
 use crate::error::GatewayError;
 use crate::layer::auth::{Auth, AuthLayer, Desk, Gate};
-use crate::layer::cors::Cors;
 use crate::layer::observe::{Observe, ObserveLayer};
 use crate::permit::{Permitted, Plan};
 use crate::proxy::Forwarder;
@@ -40,12 +39,17 @@ pub type Stack = Observe<Auth<Dispatch>>;
 
 /// Builds a worker's service.
 #[must_use]
-pub fn stack(gate: Arc<Gate>, line: Option<Line>, cors: Arc<Cors>, forwarder: Forwarder) -> Stack {
+pub fn stack(
+    gate: Arc<Gate>,
+    line: Option<Line>,
+    observe: ObserveLayer,
+    forwarder: Forwarder,
+) -> Stack {
     let endpoints = Endpoints::new(Arc::clone(&gate.authenticator));
     let desk = Arc::new(Desk { gate, asker: forwarder.asker(), line });
     ServiceBuilder::new()
         // Outermost: every request gets an id and a line in the log, refused ones too.
-        .layer(ObserveLayer { cors })
+        .layer(observe)
         // From here on, only what is permitted.
         .layer(AuthLayer { desk })
         .service(Dispatch { endpoints, forwarder })

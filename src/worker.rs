@@ -15,11 +15,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
+use crate::layer::observe::ObserveLayer;
 use crate::lifecycle::Phases;
 use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
 use crate::proxy::tunnel::Tunnels;
 use crate::proxy::{Forwarder, Upstreams};
+use crate::record::Observers;
 use crate::request::Conn;
 use crate::route::Listener;
 use crate::server::connection::{self, Connections};
@@ -36,6 +38,8 @@ pub struct Shared {
     pub upstreams: Arc<Upstreams>,
     /// Which browsers' origins may ask.
     pub cors: Arc<Cors>,
+    /// Who is told of requests.
+    pub observers: Observers,
     /// How upstreams are reached.
     pub pool: pool::Settings,
     /// What connections may take.
@@ -94,7 +98,9 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
         });
         let callback = shared.gate.authenticator.callback();
         let line = callback.map(|callback| callback.line()).transpose()?;
-        let stack = stack(Arc::clone(&shared.gate), line, Arc::clone(&shared.cors), forwarder);
+        let observe =
+            ObserveLayer { cors: Arc::clone(&shared.cors), observers: shared.observers.clone() };
+        let stack = stack(Arc::clone(&shared.gate), line, observe, forwarder);
         let connections = Connections::new(&shared.connections, stack);
         let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
         let accepting = TaskTracker::new();

@@ -28,7 +28,7 @@ use crate::proxy::body::Reply;
 use crate::proxy::list;
 use crate::proxy::lookup::{self, Asker};
 use crate::request::{Conn, Origin};
-use crate::route::{Domain, Router};
+use crate::route::{Class, Domain, Router, Surface};
 use crate::sandbox::Sandbox;
 use crate::target::{SandboxId, Target};
 use crate::token::signature::{self, Operation, SignedQuery};
@@ -131,11 +131,17 @@ pub struct Refused {
     pub error: GatewayError,
     /// Who, once authenticated.
     pub caller: Option<Caller>,
+    /// The surface, once the request was read.
+    pub surface: Option<Surface>,
+    /// The class of its route.
+    pub class: Option<Class>,
+    /// The sandbox that it names.
+    pub sandbox: Option<SandboxId>,
 }
 
 impl From<GatewayError> for Refused {
     fn from(error: GatewayError) -> Self {
-        Self { error, caller: None }
+        Self { error, caller: None, surface: None, class: None, sandbox: None }
     }
 }
 
@@ -145,8 +151,30 @@ async fn decide<B>(
     conn: &Conn,
     origin: &Origin,
 ) -> Result<Permit, Refused> {
-    let Desk { gate, asker, .. } = desk;
+    let Desk { gate, .. } = desk;
     let subject = Subject::read(request, conn, &gate.router, gate.domain.as_ref())?;
+    judge(desk, &subject, request, conn, origin).await.map_err(|(error, caller)| {
+        let matched = &subject.matched;
+        let sandbox = match &subject.aim {
+            Place::Sandbox(target) => Some(target.sandbox.clone()),
+            Place::Control => matched.sandbox.and_then(|raw| SandboxId::parse(raw).ok()),
+            Place::Nowhere => None,
+        };
+        let (surface, class) = (Some(matched.surface), Some(matched.class));
+        Refused { error, caller, surface, class, sandbox }
+    })
+}
+
+/// Decides about a request that was read. A refusal says who was refused, as far as that is known.
+async fn judge<B>(
+    desk: &Desk,
+    subject: &Subject<'_>,
+    request: &Request<B>,
+    conn: &Conn,
+    origin: &Origin,
+) -> Result<Permit, (GatewayError, Option<Caller>)> {
+    let Desk { gate, asker, .. } = desk;
+    let stranger = |error| (error, None);
     let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
     let now = UnixTime::now();
     let mut found = None;
@@ -156,16 +184,22 @@ async fn decide<B>(
         Identified { caller: Caller::Open, passing }
     } else {
         let circumstances = Circumstances::of(request, conn, origin);
-        match identify(&gate.authenticator, &subject, &circumstances, headers, query, now)? {
+        match identify(&gate.authenticator, subject, &circumstances, headers, query, now)
+            .map_err(stranger)?
+        {
             Reading::Caller(identified) => identified,
             Reading::Ask(asked) => {
-                let caller = Box::pin(ask(desk, &circumstances, &asked)).await?;
+                let caller = Box::pin(ask(desk, &circumstances, &asked)).await.map_err(stranger)?;
                 Identified { caller, passing: asked.passing }
             }
             Reading::Signed => {
-                let Place::Sandbox(target) = &subject.aim else { return Err(NO_SANDBOX.into()) };
+                let Place::Sandbox(target) = &subject.aim else {
+                    return Err(stranger(NO_SANDBOX));
+                };
                 let (caller, sandbox) =
-                    Box::pin(signed(gate, asker, target, request.method(), query, now)).await?;
+                    Box::pin(signed(gate, asker, target, request.method(), query, now))
+                        .await
+                        .map_err(stranger)?;
                 found = Some(sandbox);
                 unsigned = Some(signature::unsigned(query));
                 Identified { caller, passing: Passing { authorization: true, access_token: false } }
@@ -173,13 +207,13 @@ async fn decide<B>(
         }
     };
     let Identified { caller, passing } = identified;
-    let refuse = |error| Refused { error, caller: Some(caller.clone()) };
+    let refuse = |error| (error, Some(caller.clone()));
     if let Some(allowed) = subject.matched.method_not_allowed {
         return Err(refuse(GatewayError::MethodNotAllowed(allowed)));
     }
     let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade, gate.isolation)
         .map_err(|denial| refuse(denied(denial)))?;
-    let place = Placing { gate, asker, caller: &caller, subject: &subject, query, passing };
+    let place = Placing { gate, asker, caller: &caller, subject, query, passing };
     match &subject.aim {
         Place::Control if subject.is_own() => Ok(cleared.own()),
         Place::Control => place.on_control(cleared).await.map_err(refuse),

@@ -20,7 +20,7 @@ pub(crate) const RANKS: &[&[&str]] = &[
         "sandbox",
         "token",
     ],
-    &["authn", "directory", "permit", "quota"],
+    &["authn", "directory", "permit", "quota", "record"],
     &["proxy"],
     &["endpoint", "layer", "listener"],
     &["server"],

@@ -41,7 +41,7 @@ pub type Stack = Observe<Auth<Dispatch>>;
 /// Builds a worker's service.
 #[must_use]
 pub fn stack(gate: Arc<Gate>, line: Option<Line>, cors: Arc<Cors>, forwarder: Forwarder) -> Stack {
-    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator));
+    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator), forwarder.usages());
     let desk = Arc::new(Desk { gate, asker: forwarder.asker(), line });
     ServiceBuilder::new()
         // Outermost: every request gets an id and a line in the log, refused ones too.

@@ -13,11 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
-use crate::config::{
-    Listen, Loaded, QuotaStatus, Settings, TenantSettings, UpstreamSettings, UpstreamUrl,
-};
+use crate::config::{Listen, Loaded, Settings, TenantSettings, UpstreamSettings, UpstreamUrl};
 use crate::directory::Directory;
-use crate::error::OverQuota;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
@@ -223,10 +220,7 @@ fn admissions(settings: &Settings, directory: &Directory) -> io::Result<Admissio
         census: Census::new(Arc::clone(&ledger), directory.clone()),
         ledger,
         limits: limits.clone(),
-        over_quota: match quota_status {
-            QuotaStatus::Forbidden => OverQuota::Forbidden,
-            QuotaStatus::TooManyRequests => OverQuota::TooManyRequests,
-        },
+        over_quota: (*quota_status).into(),
         cadence: Cadence::default(),
     })
 }

@@ -25,6 +25,7 @@ use crate::permit::Isolation;
 use crate::proxy::admission::Admissions;
 use crate::proxy::census::Census;
 use crate::proxy::edit::Reserved;
+use crate::proxy::lookup::Asker;
 use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
 use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
 use crate::route::{Listener, PortLabel, Router};
@@ -184,11 +185,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
-        pool: pool::Settings {
-            connect_timeout: settings.upstream.connect_timeout,
-            idle_timeout: settings.upstream.idle_timeout,
-            http2: settings.upstream.http2,
-        },
+        pool: pool_settings(&settings.upstream),
         connections: connection::Settings {
             limits: Limits {
                 head_timeout: server.head_timeout,
@@ -252,6 +249,20 @@ fn upstreams(settings: &Settings) -> Upstreams {
         lookup_timeout: upstream.lookup_timeout,
         marking: marking(&settings.tenants),
         dialects: v1::Dialects::default(),
+    }
+}
+
+/// Asks the upstream that the settings name, without a gateway. Call it inside a runtime.
+#[must_use]
+pub fn asker(settings: &Settings) -> Asker {
+    Asker::new(pool::build(&pool_settings(&settings.upstream)), Arc::new(upstreams(settings)))
+}
+
+fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
+    pool::Settings {
+        connect_timeout: upstream.connect_timeout,
+        idle_timeout: upstream.idle_timeout,
+        http2: upstream.http2,
     }
 }
 

@@ -129,6 +129,11 @@ fn remarks(reader: &mut Reader<'_>, settings: &Settings) {
             let origin = LimitOrigins::read(reader).any();
             reader.warn(format!("{origin}: limits nobody, since the gateway is open"));
         }
+    } else if !settings.tenants.isolation {
+        let origin = reader.origin(table::ISOLATION);
+        reader.warn(format!(
+            "{origin}: tenants are only labelled: every key reaches the sandboxes of all of them"
+        ));
     }
     if settings.auth.secrets.is_empty() && settings.state_dir.is_none() {
         reader.warn(

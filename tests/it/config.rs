@@ -1,6 +1,10 @@
 //! Settings as an operator meets them: through `check`, and through a start that is refused.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::TcpListener;
+
+use coppice_gateway::simulator::{Options, Simulator};
 
 use crate::support::Program;
 
@@ -17,8 +21,103 @@ fn check_sums_up_sound_settings() {
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert_eq!(
         ended.out,
-        "the settings are sound\nlisten\t0.0.0.0:0\nupstream\thttp://127.0.0.1:9\nkeys\t2 of 2 tenants\n"
+        "the settings are sound\nlisten\t0.0.0.0:0\nupstream\thttp://127.0.0.1:9\n\
+         tenant isolation\ton\nlimits\tnone\nkeys\t2 of 2 tenants\n"
     );
+}
+
+#[test]
+fn check_sums_up_what_tenants_may() {
+    let program = with_upstream()
+        .env("COPPICE_STATE_DIR", "/nowhere")
+        .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-b=10,team-a=2")
+        .env("COPPICE_TENANT_MAX_SANDBOXES", "8");
+    let open = program.run(&["check"]);
+    assert!(!open.out.contains("limits"), "{open:?}");
+    let program = program.env("COPPICE_API_KEYS", "team-a:k:read");
+    let ended = program.run(&["check"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let limits = "limits\tteam-a=2, team-b=10, *=8; above that, 403\n";
+    assert!(ended.out.contains(&format!("\ntenant isolation\ton\n{limits}")), "{ended:?}");
+
+    let ended = program
+        .env("COPPICE_TENANT_ISOLATION", "off")
+        .env("COPPICE_QUOTA_STATUS", "429")
+        .run(&["check"]);
+    assert_eq!(ended.code, 0);
+    assert!(ended.err.starts_with("warning: COPPICE_TENANT_ISOLATION: "), "{ended:?}");
+    assert!(ended.out.contains("\ntenant isolation\toff: sandboxes are only labelled\n"));
+    assert!(ended.out.contains("*=8; above that, 429\n"), "{ended:?}");
+
+    let many: Vec<String> = (0..25).map(|number| format!("t{number:02}=1")).collect();
+    let ended = with_upstream().env("COPPICE_API_KEYS", "team-a:k:read").run(&[
+        "check",
+        "--tenant-sandbox-limits",
+        &many.join(","),
+    ]);
+    assert!(ended.out.contains(", t19=1 and 5 more; above that, 403\n"), "{ended:?}");
+}
+
+#[test]
+fn a_live_check_asks_the_upstream_and_changes_nothing() {
+    for (options, lists) in [
+        (Options::default(), "as v2"),
+        (Options { v1_only: true, ..Options::default() }, "as v1 alone"),
+    ] {
+        let wanted = Some("upstream-canary".to_owned());
+        let simulator = Simulator::start(Options { api_key: wanted, ..options }).unwrap();
+        let check = |key: Option<&str>, tenants: Option<&str>| {
+            let program = Program::new().env("COPPICE_UPSTREAM", &simulator.api_url());
+            let program =
+                key.into_iter().fold(program, |p, key| p.env("COPPICE_UPSTREAM_API_KEY", key));
+            let program =
+                tenants.into_iter().fold(program, |p, keys| p.env("COPPICE_API_KEYS", keys));
+            let ended = program.env("COPPICE_STATE_DIR", "/nowhere").run(&["check", "--live"]);
+            assert!(!ended.out.contains("canary") && !ended.err.contains("canary"), "{ended:?}");
+            ended
+        };
+        let keyed = Some("team-a:k:read");
+        let sound = |unmarked: &str| {
+            format!(
+                "upstream, live\tanswers (GET /health: 204), takes the key, lists sandboxes {lists}, {unmarked}"
+            )
+        };
+        let ended = check(Some("upstream-canary"), keyed);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        assert!(ended.out.contains(&sound("lists no sandbox with a marker")), "{ended:?}");
+
+        simulator.seed([BTreeMap::from([("coppice_tenant_id".to_owned(), "team-a".to_owned())])]);
+        let ended = check(Some("upstream-canary"), keyed);
+        assert!(ended.out.ends_with(&format!("{}\n", sound("keeps metadata"))), "{ended:?}");
+
+        let ended = check(Some("other-canary"), keyed);
+        assert_eq!(ended.code, 1);
+        assert!(
+            ended.err.ends_with(
+                "the upstream: it refuses the key of COPPICE_UPSTREAM_API_KEY with 401\n"
+            )
+        );
+        assert_eq!(check(None, keyed).code, 1);
+        assert_eq!(check(None, None).code, 0, "clients of an open gateway bring their own key");
+        assert!(simulator.requests().iter().all(|request| request.method == "GET"));
+    }
+}
+
+#[test]
+fn a_live_check_tells_an_upstream_that_is_away() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let program = Program::new().env("COPPICE_API_KEYS", "team-a:k:read");
+    let ended =
+        program.env("COPPICE_STATE_DIR", "/nowhere").run(&["check", "--live", "--upstream", &url]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.out.starts_with("the settings are sound\n"), "{ended:?}");
+    assert!(
+        ended.err.contains("refused") && ended.err.ends_with("the upstream: it does not answer\n")
+    );
+    let unasked = Program::new().run(&["check", "--upstream", &url]);
+    assert_eq!(unasked.code, 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use coppice_gateway::simulator::{Options, Simulator};
 
-use crate::support::Program;
+use crate::support::{Program, Upstream};
 
 fn with_upstream() -> Program {
     Program::new().env("COPPICE_UPSTREAM", "http://127.0.0.1:9")
@@ -60,47 +60,49 @@ fn check_sums_up_what_tenants_may() {
 
 #[test]
 fn a_live_check_asks_the_upstream_and_changes_nothing() {
-    for (options, lists) in [
-        (Options::default(), "as v2"),
-        (Options { v1_only: true, ..Options::default() }, "as v1 alone"),
-    ] {
-        let wanted = Some("upstream-canary".to_owned());
-        let simulator = Simulator::start(Options { api_key: wanted, ..options }).unwrap();
-        let check = |key: Option<&str>, tenants: Option<&str>| {
-            let program = Program::new().env("COPPICE_UPSTREAM", &simulator.api_url());
-            let program =
-                key.into_iter().fold(program, |p, key| p.env("COPPICE_UPSTREAM_API_KEY", key));
-            let program =
-                tenants.into_iter().fold(program, |p, keys| p.env("COPPICE_API_KEYS", keys));
-            let ended = program.env("COPPICE_STATE_DIR", "/nowhere").run(&["check", "--live"]);
-            assert!(!ended.out.contains("canary") && !ended.err.contains("canary"), "{ended:?}");
-            ended
-        };
-        let keyed = Some("team-a:k:read");
-        let sound = |unmarked: &str| {
-            format!(
-                "upstream, live\tanswers (GET /health: 204), takes the key, lists sandboxes {lists}, {unmarked}"
-            )
-        };
-        let ended = check(Some("upstream-canary"), keyed);
-        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-        assert!(ended.out.contains(&sound("lists no sandbox with a marker")), "{ended:?}");
+    let wanted = Some("upstream-canary".to_owned());
+    let simulator = Simulator::start(Options { api_key: wanted, ..Options::default() }).unwrap();
+    let check = |variables: &[(&str, &str)]| {
+        let program = Program::new().env("COPPICE_UPSTREAM", &simulator.api_url());
+        let program = program.env("COPPICE_STATE_DIR", "/nowhere");
+        let program = variables.iter().fold(program, |p, (name, value)| p.env(name, value));
+        let ended = program.run(&["check", "--live"]);
+        assert!(!ended.out.contains("canary") && !ended.err.contains("canary"), "{ended:?}");
+        ended
+    };
+    let keys = ("COPPICE_API_KEYS", "team-a:k:read");
+    let good = ("COPPICE_UPSTREAM_API_KEY", "upstream-canary");
+    let sound =
+        "\nupstream, live\tanswers (GET /health: 204), takes the key, lists sandboxes as v2, ";
+    let ended = check(&[keys, good]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let unmarked = "lists no sandbox with a marker, so that the first create will tell";
+    assert!(ended.out.contains(&format!("{sound}{unmarked}")), "{ended:?}");
 
-        simulator.seed([BTreeMap::from([("coppice_tenant_id".to_owned(), "team-a".to_owned())])]);
-        let ended = check(Some("upstream-canary"), keyed);
-        assert!(ended.out.ends_with(&format!("{}\n", sound("keeps metadata"))), "{ended:?}");
+    simulator.seed([BTreeMap::from([("coppice_tenant_id".to_owned(), "team-a".to_owned())])]);
+    let ended = check(&[keys, good]);
+    assert!(ended.out.ends_with(&format!("{sound}keeps metadata\n")), "{ended:?}");
 
-        let ended = check(Some("other-canary"), keyed);
-        assert_eq!(ended.code, 1);
-        assert!(
-            ended.err.ends_with(
-                "the upstream: it refuses the key of COPPICE_UPSTREAM_API_KEY with 401\n"
-            )
-        );
-        assert_eq!(check(None, keyed).code, 1);
-        assert_eq!(check(None, None).code, 0, "clients of an open gateway bring their own key");
-        assert!(simulator.requests().iter().all(|request| request.method == "GET"));
-    }
+    let ended = check(&[keys, ("COPPICE_UPSTREAM_API_KEY", "other-canary")]);
+    let refused = "the upstream: it refuses the key of COPPICE_UPSTREAM_API_KEY with 401\n";
+    assert!(ended.code == 1 && ended.err.ends_with(refused), "{ended:?}");
+    assert_eq!(check(&[keys]).code, 1);
+    assert_eq!(check(&[]).code, 0, "clients of an open gateway bring their own key");
+    assert!(simulator.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[test]
+fn a_live_check_tells_an_upstream_that_knows_only_v1() {
+    let upstream = Upstream::start(|_, talk| {
+        while let Some(head) = talk.request() {
+            let status = if head.starts_with("GET /sandboxes ") { "200 OK" } else { "404 No" };
+            talk.send(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n[]"));
+        }
+    });
+    let program = Program::new().env("COPPICE_API_KEYS", "team-a:k:read");
+    let ended = program.run(&["check", "--live", "--upstream", &upstream.url()]);
+    let said = "answers (GET /health: 404), asks for no key, lists sandboxes as v1 alone, ";
+    assert!(ended.code == 0 && ended.out.contains(said), "{ended:?}");
 }
 
 #[test]

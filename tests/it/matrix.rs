@@ -137,7 +137,8 @@ fn check(world: &World, answer: &Answer, expected: Expected, what: &str) {
     // Whose a sandbox is, and how many there are, the gateway may ask on its own behalf: reads that wake nothing.
     upstream.retain(|request| {
         let asked_by_the_gateway = request.method == "GET"
-            && (request.path.starts_with("/sandboxes/i") || request.path.starts_with("/v2/sandboxes"))
+            && (request.path.starts_with("/sandboxes/i")
+                || request.path.starts_with("/v2/sandboxes"))
             && request.header("x-request-id").is_none();
         !asked_by_the_gateway
     });

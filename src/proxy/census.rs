@@ -36,8 +36,15 @@ pub struct Census {
     whole: Turn<Arc<HashMap<TenantId, usize>>>,
 }
 
-/// A turn to be listed: the lock is held while that goes on, over when the last good listing began and what it counted.
-type Turn<T> = tokio::sync::Mutex<Option<(Instant, T)>>;
+/// A turn to be listed: the lock is held while that goes on, over how it went last and what it counted.
+type Turn<T> = tokio::sync::Mutex<Option<Taken<T>>>;
+
+/// A listing that is over.
+#[derive(Debug)]
+struct Taken<T> {
+    began: Instant,
+    result: Result<T, Unavailable>,
+}
 
 impl Census {
     /// A census that tells `ledger`.
@@ -53,7 +60,7 @@ impl Census {
     /// [`Unavailable`], with the cause in the log.
     pub async fn take(&self, asker: &Asker, tenant: &TenantId) -> Result<usize, Unavailable> {
         let turn = self.turn(tenant);
-        in_turn(&turn, |began| self.list(asker, tenant, began)).await
+        shared(&turn, |began| self.list(asker, tenant, began)).await
     }
 
     /// The same for all tenants in one listing. Tenants that have no sandbox are not in what it returns, nor are
@@ -65,7 +72,7 @@ impl Census {
         &self,
         asker: &Asker,
     ) -> Result<Arc<HashMap<TenantId, usize>>, Unavailable> {
-        in_turn(&self.whole, |began| self.list_all(asker, began)).await
+        shared(&self.whole, |began| self.list_all(asker, began)).await
     }
 
     /// Lists whatever is due, for as long as it is polled.
@@ -172,8 +179,9 @@ impl Census {
     }
 }
 
-/// What a listing counted that began after this call, which is `list` unless somebody else's will do.
-async fn in_turn<T: Clone, F>(
+/// What a listing that began after this call came to, made by whoever's turn it is. One that failed is shared as well:
+/// otherwise all who wait for an upstream that does not answer would wait for each other.
+async fn shared<T: Clone, F>(
     turn: &Turn<T>,
     list: impl FnOnce(Instant) -> F,
 ) -> Result<T, Unavailable>
@@ -182,19 +190,16 @@ where
 {
     let wanted = clock::instant();
     let mut last = turn.lock().await;
-    if let Some((began, counted)) = &*last
-        && *began >= wanted
-    {
-        return Ok(counted.clone());
+    if let Some(taken) = last.as_ref().filter(|taken| taken.began >= wanted) {
+        return taken.result.clone();
     }
     let began = clock::instant();
-    let listed = tokio::time::timeout(LIMIT, list(began)).await.map_err(|_| {
+    let result = tokio::time::timeout(LIMIT, list(began)).await.unwrap_or_else(|_| {
         tracing::warn!("listing sandboxes took too long");
-        Unavailable
+        Err(Unavailable)
     });
-    let counted = listed??;
-    *last = Some((began, counted.clone()));
-    Ok(counted)
+    *last = Some(Taken { began, result: result.clone() });
+    result
 }
 
 /// One page of a listing.

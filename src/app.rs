@@ -13,11 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
-use crate::config::{
-    Listen, Loaded, QuotaStatus, Settings, TenantSettings, UpstreamSettings, UpstreamUrl,
-};
+use crate::config::{Listen, Loaded, Settings, TenantSettings, UpstreamSettings, UpstreamUrl};
 use crate::directory::Directory;
-use crate::error::OverQuota;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::Line;
@@ -29,6 +26,7 @@ use crate::permit::Isolation;
 use crate::proxy::admission::Admissions;
 use crate::proxy::census::Census;
 use crate::proxy::edit::Reserved;
+use crate::proxy::lookup::Asker;
 use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
 use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
 use crate::record::Observers;
@@ -190,11 +188,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
         observers: Observers::new(vec![Arc::new(Line)]),
-        pool: pool::Settings {
-            connect_timeout: settings.upstream.connect_timeout,
-            idle_timeout: settings.upstream.idle_timeout,
-            http2: settings.upstream.http2,
-        },
+        pool: pool_settings(&settings.upstream),
         connections: connection::Settings {
             limits: Limits {
                 head_timeout: server.head_timeout,
@@ -226,10 +220,7 @@ fn admissions(settings: &Settings, directory: &Directory) -> io::Result<Admissio
         census: Census::new(Arc::clone(&ledger), directory.clone()),
         ledger,
         limits: limits.clone(),
-        over_quota: match quota_status {
-            QuotaStatus::Forbidden => OverQuota::Forbidden,
-            QuotaStatus::TooManyRequests => OverQuota::TooManyRequests,
-        },
+        over_quota: (*quota_status).into(),
         cadence: Cadence::default(),
     })
 }
@@ -261,6 +252,20 @@ fn upstreams(settings: &Settings) -> Upstreams {
         lookup_timeout: upstream.lookup_timeout,
         marking: marking(&settings.tenants),
         dialects: v1::Dialects::default(),
+    }
+}
+
+/// Asks the upstream that the settings name, without a gateway. Call it inside a runtime.
+#[must_use]
+pub fn asker(settings: &Settings) -> Asker {
+    Asker::new(pool::build(&pool_settings(&settings.upstream)), Arc::new(upstreams(settings)))
+}
+
+fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
+    pool::Settings {
+        connect_timeout: upstream.connect_timeout,
+        idle_timeout: upstream.idle_timeout,
+        http2: upstream.http2,
     }
 }
 

@@ -16,6 +16,17 @@ pub struct Limits {
     maximum: Option<u32>,
 }
 
+/// Why a tenant has the cap that it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// The list names it.
+    Named,
+    /// The list has an entry for all that it does not name.
+    Fallback,
+    /// There is a cap for everybody of whom the list says nothing.
+    Maximum,
+}
+
 impl Limits {
     /// Reads entries `TENANT=N`, separated by commas or newlines. The tenant `*` stands for all that are not named, and
     /// 0 means none at all. White space around names and numbers means nothing, and neither do blank entries.
@@ -81,6 +92,22 @@ impl Limits {
     #[must_use]
     pub fn meeting(&self, tenant: &TenantId, own: Option<u32>) -> Option<u32> {
         self.of(tenant).into_iter().chain(own).min()
+    }
+
+    /// Every tenant that has a cap of its own.
+    pub fn named(&self) -> impl Iterator<Item = &TenantId> {
+        self.named.keys()
+    }
+
+    /// Which entry caps a tenant.
+    #[must_use]
+    pub fn rule(&self, tenant: &TenantId) -> Option<Rule> {
+        match (self.named.contains_key(tenant), self.fallback, self.maximum) {
+            (true, _, _) => Some(Rule::Named),
+            (false, Some(_), _) => Some(Rule::Fallback),
+            (false, None, Some(_)) => Some(Rule::Maximum),
+            (false, None, None) => None,
+        }
     }
 
     /// Every cap with whom it is for, tenants in order and `*` last.

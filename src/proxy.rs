@@ -17,6 +17,7 @@ pub mod list;
 pub mod lookup;
 pub mod pool;
 pub mod tunnel;
+pub mod usage;
 pub mod v1;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use admission::Admissions;
 use edit::Reserved;
 use pool::Pool;
 use tunnel::Tunnels;
+use usage::Usages;
 use v1::Dialects;
 
 /// One upstream's address, in the pieces that requests are built from.
@@ -179,5 +181,11 @@ impl Forwarder {
     #[must_use]
     pub fn asker(&self) -> lookup::Asker {
         lookup::Asker::new(self.inner.pool.clone(), Arc::clone(&self.inner.upstreams))
+    }
+
+    /// How this worker finds out what tenants use.
+    #[must_use]
+    pub fn usages(&self) -> Usages {
+        Usages::new(Arc::clone(&self.inner.admissions), self.asker())
     }
 }

@@ -45,7 +45,7 @@ pub fn stack(
     observe: ObserveLayer,
     forwarder: Forwarder,
 ) -> Stack {
-    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator));
+    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator), forwarder.usages());
     let desk = Arc::new(Desk { gate, asker: forwarder.asker(), line });
     ServiceBuilder::new()
         // Outermost: every request gets an id and a line in the log, refused ones too.

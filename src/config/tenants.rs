@@ -8,7 +8,8 @@ use super::table::{
     ISOLATION, MAX_SANDBOXES, METADATA_RESERVED, QUOTA_STATUS, SANDBOX_LIMITS, SHOW_MARKER,
 };
 use super::value::{Raw, switch};
-use crate::limits::{Limits, limit};
+use crate::error::OverQuota;
+use crate::limits::{Limits, Rule, limit};
 
 /// Settings about tenants.
 #[derive(Debug)]
@@ -72,6 +73,44 @@ pub enum QuotaStatus {
     TooManyRequests,
 }
 
+impl From<QuotaStatus> for OverQuota {
+    fn from(status: QuotaStatus) -> Self {
+        match status {
+            QuotaStatus::Forbidden => Self::Forbidden,
+            QuotaStatus::TooManyRequests => Self::TooManyRequests,
+        }
+    }
+}
+
+/// How limits were given, for remarks about them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LimitOrigins {
+    /// The list of tenants.
+    pub list: Spelling,
+    /// The one for tenants that it says nothing of.
+    pub maximum: Spelling,
+}
+
+impl LimitOrigins {
+    pub(super) fn read(reader: &Reader<'_>) -> Self {
+        Self { list: reader.origin(SANDBOX_LIMITS), maximum: reader.origin(MAX_SANDBOXES) }
+    }
+
+    /// Where the limit was given that this rule gives a tenant.
+    #[must_use]
+    pub const fn of(&self, rule: Rule) -> &Spelling {
+        match rule {
+            Rule::Named | Rule::Fallback => &self.list,
+            Rule::Maximum => &self.maximum,
+        }
+    }
+
+    /// Where any was given.
+    pub(super) fn any(self) -> Spelling {
+        if self.list == Spelling::Key(SANDBOX_LIMITS.key) { self.maximum } else { self.list }
+    }
+}
+
 /// Reads all of it.
 pub(super) fn read(reader: &mut Reader<'_>) -> TenantSettings {
     let maximum =
@@ -94,10 +133,4 @@ pub(super) fn read(reader: &mut Reader<'_>) -> TenantSettings {
             other => Err(format!("'{other}' is neither 403 nor 429")),
         }),
     }
-}
-
-/// How the limits were given, for a remark about them.
-pub(super) fn origin_of_limits(reader: &Reader<'_>) -> Spelling {
-    let origin = reader.origin(SANDBOX_LIMITS);
-    if origin == Spelling::Key(SANDBOX_LIMITS.key) { reader.origin(MAX_SANDBOXES) } else { origin }
 }

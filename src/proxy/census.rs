@@ -4,6 +4,7 @@
 //! asked. A listing counts only when it was read to its end; what cannot be read proves nothing.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::clock;
 use crate::directory::{Directory, Unavailable};
 use crate::principal::TenantId;
 use crate::quota::{Cadence, Ledger};
+use crate::sandbox::Sandbox;
 use crate::target::SandboxId;
 
 /// Pages of one listing. With 100 entries each, more sandboxes than any one upstream runs.
@@ -30,38 +32,47 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Census {
     ledger: Arc<dyn Ledger>,
     directory: Directory,
-    turns: Mutex<HashMap<TenantId, Arc<Turn>>>,
+    turns: Mutex<HashMap<TenantId, Arc<Turn<usize>>>>,
+    whole: Turn<Arc<HashMap<TenantId, usize>>>,
 }
 
-/// One tenant's turn to be listed: the lock is held while it is, over when the last good one began.
-type Turn = tokio::sync::Mutex<Option<Instant>>;
+/// A turn to be listed: the lock is held while that goes on, over how it went last and what it counted.
+type Turn<T> = tokio::sync::Mutex<Option<Taken<T>>>;
+
+/// A listing that is over.
+#[derive(Debug)]
+struct Taken<T> {
+    began: Instant,
+    result: Result<T, Unavailable>,
+}
 
 impl Census {
     /// A census that tells `ledger`.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, directory: Directory) -> Self {
-        Self { ledger, directory, turns: Mutex::default() }
+        Self { ledger, directory, turns: Mutex::default(), whole: Turn::default() }
     }
 
-    /// Sees to it that the ledger knows what the upstream held at some moment after this call.
+    /// Sees to it that the ledger knows what the upstream held of a tenant at some moment after this call, and returns
+    /// how many sandboxes that were. The ledger forgets it again where nobody limits the tenant.
     ///
     /// # Errors
     /// [`Unavailable`], with the cause in the log.
-    pub async fn take(&self, asker: &Asker, tenant: &TenantId) -> Result<(), Unavailable> {
-        let wanted = clock::instant();
+    pub async fn take(&self, asker: &Asker, tenant: &TenantId) -> Result<usize, Unavailable> {
         let turn = self.turn(tenant);
-        let mut last = turn.lock().await;
-        if last.is_some_and(|began| began >= wanted) {
-            return Ok(());
-        }
-        let began = clock::instant();
-        let listing = tokio::time::timeout(LIMIT, self.list(asker, tenant, began));
-        listing.await.map_err(|_| {
-            tracing::warn!(%tenant, "listing a tenant's sandboxes took too long");
-            Unavailable
-        })??;
-        *last = Some(began);
-        Ok(())
+        shared(&turn, |began| self.list(asker, tenant, began)).await
+    }
+
+    /// The same for all tenants in one listing. Tenants that have no sandbox are not in what it returns, nor are
+    /// sandboxes that belong to none.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with the cause in the log.
+    pub async fn take_all(
+        &self,
+        asker: &Asker,
+    ) -> Result<Arc<HashMap<TenantId, usize>>, Unavailable> {
+        shared(&self.whole, |began| self.list_all(asker, began)).await
     }
 
     /// Lists whatever is due, for as long as it is polled.
@@ -84,7 +95,7 @@ impl Census {
         }
     }
 
-    fn turn(&self, tenant: &TenantId) -> Arc<Turn> {
+    fn turn(&self, tenant: &TenantId) -> Arc<Turn<usize>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(tenant.clone()).or_default())
     }
@@ -99,19 +110,8 @@ impl Census {
         asker: &Asker,
         tenant: &TenantId,
         began: Instant,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<usize, Unavailable> {
         let mark = self.ledger.begin_listing(began).await.map_err(|_| Unavailable)?;
-        let ids = self.read(asker, tenant).await?;
-        self.ledger.apply_listing(tenant, mark, &ids).await.map_err(|_| Unavailable)?;
-        Ok(())
-    }
-
-    /// The ids of all of a tenant's sandboxes, running or paused.
-    async fn read(
-        &self,
-        asker: &Asker,
-        tenant: &TenantId,
-    ) -> Result<HashSet<SandboxId>, Unavailable> {
         // Where some have no marker, a filter for it would hide them.
         let ask = |id: SandboxId| {
             let asker = asker.clone();
@@ -122,29 +122,91 @@ impl Census {
             Ok(Narrowed::To { query, .. }) if keeps => query,
             _ => String::new(),
         };
-        let (mut ids, mut next) = (HashSet::new(), None::<String>);
+        let mut ids = HashSet::new();
+        let take = |owner, id| {
+            if owner == *tenant {
+                ids.insert(id);
+            }
+        };
+        self.read(asker, &filter, take).await?;
+        self.ledger.apply_listing(tenant, mark, &ids).await.map_err(|_| Unavailable)?;
+        Ok(ids.len())
+    }
+
+    async fn list_all(
+        &self,
+        asker: &Asker,
+        began: Instant,
+    ) -> Result<Arc<HashMap<TenantId, usize>>, Unavailable> {
+        let mark = self.ledger.begin_listing(began).await.map_err(|_| Unavailable)?;
+        let mut ids: HashMap<TenantId, HashSet<SandboxId>> = HashMap::new();
+        let take = |owner, id| {
+            ids.entry(owner).or_default().insert(id);
+        };
+        self.read(asker, "", take).await?;
+        let (known, none) = (self.ledger.standings(began).await, HashSet::new());
+        for (tenant, _) in known.map_err(|_| Unavailable)? {
+            let of_tenant = ids.get(&tenant).unwrap_or(&none);
+            let applied = self.ledger.apply_listing(&tenant, mark, of_tenant).await;
+            applied.map_err(|_| Unavailable)?;
+        }
+        let counts = ids.into_iter().map(|(tenant, ids)| (tenant, ids.len()));
+        Ok(Arc::new(counts.collect()))
+    }
+
+    /// Gives `take` each sandbox that is somebody's, running or paused, with whose it is.
+    async fn read(
+        &self,
+        asker: &Asker,
+        filter: &str,
+        mut take: impl FnMut(TenantId, SandboxId),
+    ) -> Result<(), Unavailable> {
+        let mut next = None::<String>;
         for _ in 0..MAX_PAGES {
-            let page = asker.page(&filter, next.as_deref()).await?;
-            for entry in page.entries()? {
-                let sandbox =
-                    record(entry.get().as_bytes()).ok_or_else(|| unreadable("an entry"))?;
-                if self.directory.owner(&sandbox).as_ref() == Some(tenant) {
-                    ids.insert(sandbox.id);
+            let page = asker.page(filter, next.as_deref()).await?;
+            for sandbox in page.sandboxes()? {
+                if let Some(owner) = self.directory.owner(&sandbox) {
+                    take(owner, sandbox.id);
                 }
             }
             match page.next {
                 Some(token) if next.as_ref() != Some(&token) => next = Some(token),
                 Some(_) => return Err(unreadable("a page that leads to itself")),
-                None => return Ok(ids),
+                None => return Ok(()),
             }
         }
         Err(unreadable("more pages than can be"))
     }
 }
 
+/// What a listing that began after this call came to, made by whoever's turn it is. One that failed is shared as well:
+/// otherwise all who wait for an upstream that does not answer would wait for each other.
+async fn shared<T: Clone, F>(
+    turn: &Turn<T>,
+    list: impl FnOnce(Instant) -> F,
+) -> Result<T, Unavailable>
+where
+    F: Future<Output = Result<T, Unavailable>>,
+{
+    let wanted = clock::instant();
+    let mut last = turn.lock().await;
+    if let Some(taken) = last.as_ref().filter(|taken| taken.began >= wanted) {
+        return taken.result.clone();
+    }
+    let began = clock::instant();
+    let result = tokio::time::timeout(LIMIT, list(began)).await.unwrap_or_else(|_| {
+        tracing::warn!("listing sandboxes took too long");
+        Err(Unavailable)
+    });
+    *last = Some(Taken { began, result: result.clone() });
+    result
+}
+
 /// One page of a listing.
 #[derive(Debug)]
 pub struct Page {
+    /// Which generation of the API it is from: 2, or 1 where the upstream has no other.
+    pub generation: u8,
     /// The status that it came with.
     pub status: StatusCode,
     /// Its JSON.
@@ -154,12 +216,20 @@ pub struct Page {
 }
 
 impl Page {
-    fn entries(&self) -> Result<Vec<&RawValue>, Unavailable> {
+    /// What it lists.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where it is no listing of sandboxes, with the cause in the log.
+    pub fn sandboxes(&self) -> Result<Vec<Sandbox>, Unavailable> {
         if self.status != StatusCode::OK {
             tracing::warn!(status = %self.status, "unexpected answer to a listing of sandboxes");
             return Err(Unavailable);
         }
-        serde_json::from_slice(&self.json).map_err(|_| unreadable("no array"))
+        let entries: Vec<&RawValue> =
+            serde_json::from_slice(&self.json).map_err(|_| unreadable("no array"))?;
+        let read =
+            |entry: &RawValue| record(entry.get().as_bytes()).ok_or_else(|| unreadable("an entry"));
+        entries.into_iter().map(read).collect()
     }
 }
 

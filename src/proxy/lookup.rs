@@ -125,6 +125,16 @@ impl Asker {
         Ok(status == StatusCode::OK && serde_json::from_slice(&body).is_ok_and(nothing))
     }
 
+    /// The status of the upstream's `GET /health`: any is better than none.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with the cause in the log.
+    pub async fn health(&self) -> Result<StatusCode, Unavailable> {
+        let limit = self.upstreams.lookup_timeout;
+        let answer = tokio::time::timeout(limit, self.get("/health".to_owned())).await;
+        Ok(answer.map_err(|_| unavailable("it took too long"))??.0)
+    }
+
     /// One page of a listing: the one that `next` leads to, else the first. An upstream that has no paged listing is
     /// asked for its only one.
     ///
@@ -139,16 +149,21 @@ impl Asker {
         let query = if query.is_empty() { query } else { format!("?{query}") };
         let answer = self.answer_to(format!("/v2/sandboxes{query}"), MAX_PAGE).await?;
         let missing = matches!(answer.0, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-        let (status, headers, json) = if missing && next.is_none() {
-            self.answer_to(format!("/sandboxes{query}"), MAX_PAGE).await?
+        let (generation, (status, headers, json)) = if missing && next.is_none() {
+            (1, self.answer_to(format!("/sandboxes{query}"), MAX_PAGE).await?)
         } else {
-            answer
+            (2, answer)
         };
         let next = headers.get(X_NEXT_TOKEN).map(|token| {
             let token = token.to_str().map(str::to_owned);
             token.map_err(|_| unavailable("the next page's name is no text"))
         });
-        Ok(Page { status, json, next: next.transpose()?.filter(|token| !token.is_empty()) })
+        Ok(Page {
+            generation,
+            status,
+            json,
+            next: next.transpose()?.filter(|token| !token.is_empty()),
+        })
     }
 
     async fn fetch(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {

@@ -155,6 +155,23 @@ fn whoami_describes_the_token() {
 }
 
 #[test]
+fn whoami_tells_how_much_of_a_limit_is_used() {
+    for (limits, line) in [
+        (r#"{"maxSandboxes":2,"activeSandboxes":1}"#, "active sandboxes\t1 of 2\n"),
+        (r#"{"maxSandboxes":0,"activeSandboxes":null}"#, "active sandboxes\tat most 0\n"),
+        (r#"{"maxSandboxes":null,"activeSandboxes":3}"#, "active sandboxes\t3\n"),
+        (r#"{"maxSandboxes":null,"activeSandboxes":null}"#, "source\tstatic\n"),
+    ] {
+        let with_limits = KNOWN.replace("\"expiresAt\":null", &format!("\"limits\":{limits}"));
+        let (url, heads) = gateway(&[with_limits.leak()]);
+        let ended = Program::new().run(&["whoami", "--token", "canary", "--url", &url]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        assert!(ended.out.ends_with(line), "{ended:?}");
+        heads.join().unwrap();
+    }
+}
+
+#[test]
 fn one_source_gives_the_token() {
     let (url, heads) = gateway(&[KNOWN; 4]);
     let program = Program::new().env("COPPICE_URL", &url).env("E2B_API_KEY", "from-e2b");

@@ -43,6 +43,7 @@ mod support;
 mod targets;
 mod tokens;
 mod upgrade;
+mod usage;
 mod v1;
 mod waiting;
 mod websocket;

@@ -56,6 +56,20 @@ fn limits_without_keys_are_remarked_on() {
 }
 
 #[test]
+fn missing_isolation_is_remarked_on() {
+    let remark = "COPPICE_TENANT_ISOLATION: tenants are only labelled: every key reaches the sandboxes of all of them";
+    for (variables, is_said) in [
+        (&[KEYED, ("COPPICE_TENANT_ISOLATION", "off")][..], true),
+        (&[KEYED, ("COPPICE_TENANT_ISOLATION", "on")], false),
+        (&[KEYED], false),
+        (&[("COPPICE_TENANT_ISOLATION", "off")], false),
+    ] {
+        let warnings = given(variables).loads().warnings;
+        assert_eq!(warnings.iter().any(|warning| warning == remark), is_said, "{warnings:?}");
+    }
+}
+
+#[test]
 fn reserved_names_may_be_prefixes() {
     let given = given(&[]).flag("metadata-reserved", "host-mount, acme.*");
     assert_eq!(

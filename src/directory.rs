@@ -5,6 +5,7 @@
 //! and a kill outdates all before it. It holds what the upstream and the gateway's own record said, and decides nothing.
 
 mod lifetimes;
+mod strangers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use moka::future::Cache;
 
-use self::lifetimes::{KNOWN_FOR, Lifetimes};
+use self::lifetimes::{ABSENT_FOR, KNOWN_FOR, Lifetimes};
 use crate::ownership::{Keeping, Ownership};
 use crate::principal::TenantId;
 use crate::sandbox::{Marker, Sandbox, State};
@@ -71,6 +72,8 @@ pub struct Directory {
     ownership: Arc<Ownership>,
     /// Lists tell whose a sandbox is and none of its tokens, so what they tell is kept apart too.
     owners: moka::sync::Cache<SandboxId, Owner>,
+    /// What was denied to strangers a moment ago, and asked about for that.
+    denied: Cache<SandboxId, ()>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +124,7 @@ impl Directory {
                 .max_capacity(CAPACITY)
                 .time_to_live(KNOWN_FOR)
                 .build(),
+            denied: Cache::builder().max_capacity(CAPACITY).time_to_live(ABSENT_FOR).build(),
         }
     }
 
@@ -149,9 +153,16 @@ impl Directory {
     where
         F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
     {
-        if let Some(slot) = self.recall(id).await {
-            return Ok(slot.entry);
+        match self.recall(id).await {
+            Some(slot) => Ok(slot.entry),
+            None => self.find_out(id, ask).await,
         }
+    }
+
+    async fn find_out<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
+    where
+        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    {
         // Rare and large: kept out of every request's own state.
         Box::pin(async {
             for _ in 0..2 {
@@ -205,18 +216,27 @@ impl Directory {
     where
         F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
     {
-        match self.owners.get(id).filter(|owner| self.is_current(id, owner.since)) {
-            Some(owner) if !self.remembers(id).await => Ok(Entry::Known(Arc::new(Sandbox {
-                id: id.clone(),
-                tenant: Some(owner.tenant),
-                marker: Marker::Untold,
-                state: State::Unknown,
-                ends: None,
-                envd_token: None,
-                traffic_token: None,
-            }))),
-            Some(_) | None => self.find(id, ask).await,
+        match self.listed(id).await {
+            Some(listed) => Ok(Entry::Known(listed)),
+            None => self.find(id, ask).await,
         }
+    }
+
+    /// What only a list told.
+    async fn listed(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        let owner = self.owners.get(id).filter(|owner| self.is_current(id, owner.since))?;
+        if self.remembers(id).await {
+            return None;
+        }
+        Some(Arc::new(Sandbox {
+            id: id.clone(),
+            tenant: Some(owner.tenant),
+            marker: Marker::Untold,
+            state: State::Unknown,
+            ends: None,
+            envd_token: None,
+            traffic_token: None,
+        }))
     }
 
     /// Whether each of a tenant's sandboxes that are known to be there is known to have its marker, asking about some

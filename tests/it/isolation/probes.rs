@@ -3,7 +3,6 @@
 //! How long an answer takes follows from what the upstream was asked for it, so that is what is compared. The clock is
 //! only looked at behind an upstream that is slow to answer, where one question more or less is most of the time.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

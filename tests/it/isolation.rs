@@ -104,7 +104,6 @@ impl Victims {
             204
         );
         let seen = look(world, &running, &paused);
-        assert!(seen.to_string().contains(SECRET));
         world.simulator.clear_requests();
         Self { running, paused, seen }
     }

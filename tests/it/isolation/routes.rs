@@ -5,12 +5,14 @@
 
 use coppice_gateway::route::table;
 use coppice_gateway::route::{BodyEdit, Class, Methods, Notes, Route, Surface};
+use coppice_gateway::simulator::{Metadata, Options};
 
 use super::{
-    SECRET, UNKNOWN, Victims, essence, essence_about, is_a_look, needed, rank, stranger, world,
+    SECRET, UNKNOWN, Victims, essence, essence_about, is_a_look, needed, rank, stranger,
+    with_strangers, world,
 };
 use crate::matrix::METHODS;
-use crate::support::{Ask, Wire};
+use crate::support::{Ask, Wire, World};
 
 /// Rows whose placeholder or rest is something else than a sandbox.
 const NO_SANDBOX: [&str; 32] = [
@@ -89,6 +91,8 @@ fn every_gap_of_the_table_is_a_sandbox_or_said_to_be_none() {
         unsaid.retain(|pattern| *pattern != row.pattern);
     }
     assert!(unsaid.is_empty(), "in no table: {unsaid:?}");
+    // The rest is tried in every sandbox.
+    assert!(table::rows().all(|row| row.surface.is_data_plane() != on_control(&row)));
     // And what is about sandboxes without naming one is filtered, marked, or an admin's.
     let about = |row: &Route| {
         let mut segments = row.pattern.split('/');
@@ -106,8 +110,17 @@ fn every_gap_of_the_table_is_a_sandbox_or_said_to_be_none() {
 
 #[test]
 fn no_route_tells_another_tenants_sandbox_from_none() {
-    let world = world();
-    let victims = Victims::of(&world);
+    no_route_tells(&world());
+}
+
+#[test]
+fn nor_where_only_the_gateway_knows_whose_a_sandbox_is() {
+    let options = Options { metadata: Metadata::Dropped, tokens: false, ..Options::default() };
+    no_route_tells(&World::with(options, with_strangers));
+}
+
+fn no_route_tells(world: &World) {
+    let victims = Victims::of(world);
     let mut wire = Wire::open(world.control());
     let mut not_found = 0;
     for row in table::rows().filter(on_control).filter(|row| has_a_gap(row)) {
@@ -143,7 +156,7 @@ fn no_route_tells_another_tenants_sandbox_from_none() {
         world.simulator.clear_requests();
     }
     assert!(not_found > 150, "only {not_found}");
-    victims.are_unharmed(&world);
+    victims.are_unharmed(world);
 }
 
 fn is_listed(row: &Route, prefix: &str, method: Methods) -> bool {

@@ -5,6 +5,7 @@
 //! and a kill outdates all before it. It holds what the upstream and the gateway's own record said, and decides nothing.
 
 mod lifetimes;
+mod lists;
 mod strangers;
 
 use std::future::Future;
@@ -145,6 +146,11 @@ impl Directory {
         self.recall(id).await.is_some()
     }
 
+    /// What is known of `id` without asking.
+    pub async fn known(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        self.recall(id).await?.entry.known()
+    }
+
     /// What is known of `id`, asking with `ask` when nothing is. Concurrent calls for one id share one `ask`.
     ///
     /// # Errors
@@ -206,37 +212,6 @@ impl Directory {
     /// Whether a sandbox was not killed after `since`.
     fn is_current(&self, id: &SandboxId, since: Moment) -> bool {
         since == self.now() || self.killed.get(id).is_none_or(|killed| killed <= since)
-    }
-
-    /// As [`Self::find`], where it only matters whose the sandbox is: the record may tell nothing else.
-    ///
-    /// # Errors
-    /// As [`Self::find`].
-    pub async fn whose<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
-        match self.listed(id).await {
-            Some(listed) => Ok(Entry::Known(listed)),
-            None => self.find(id, ask).await,
-        }
-    }
-
-    /// What only a list told.
-    async fn listed(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
-        let owner = self.owners.get(id).filter(|owner| self.is_current(id, owner.since))?;
-        if self.remembers(id).await {
-            return None;
-        }
-        Some(Arc::new(Sandbox {
-            id: id.clone(),
-            tenant: Some(owner.tenant),
-            marker: Marker::Untold,
-            state: State::Unknown,
-            ends: None,
-            envd_token: None,
-            traffic_token: None,
-        }))
     }
 
     /// Whether each of a tenant's sandboxes that are known to be there is known to have its marker, asking about some
@@ -341,15 +316,6 @@ impl Directory {
     pub async fn learn_all(&self, listed: impl IntoIterator<Item = Sandbox>, asked: Moment) {
         for sandbox in listed {
             self.learn(sandbox, asked).await;
-        }
-    }
-
-    /// Takes over from a list that was asked for at `asked` whom a sandbox's marker names. What was told of it alone
-    /// counts for more.
-    pub fn learn_owner(&self, id: &SandboxId, tenant: &TenantId, asked: Moment) {
-        let is_known = |owner: Owner| owner.tenant == *tenant && self.is_current(id, owner.since);
-        if self.is_current(id, asked) && !self.owners.get(id).is_some_and(is_known) {
-            self.owners.insert(id.clone(), Owner { tenant: tenant.clone(), since: asked });
         }
     }
 

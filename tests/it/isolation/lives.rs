@@ -2,9 +2,11 @@
 
 use std::sync::Mutex;
 
+use coppice_gateway::simulator::Options;
+
 use super::{essence, stranger, with_strangers};
 use crate::support::world::key;
-use crate::support::{Answer, Ask, Gateway, Upstream};
+use crate::support::{Answer, Ask, Gateway, Upstream, World};
 
 /// An upstream with one id for every sandbox. It keeps metadata, or does not.
 fn upstream(keeps: bool) -> Upstream {
@@ -107,4 +109,23 @@ fn an_id_that_comes_back_is_its_new_owners_alone() {
             is_theirs_alone(&upstream.gateway_with(|setup| with_strangers(setup).flag(state)));
         }
     }
+}
+
+#[test]
+fn whoever_kills_a_sandbox_makes_room_for_its_tenant() {
+    let limit = |setup| with_strangers(setup).env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1");
+    let world = World::with(Options::default(), limit);
+    let create = || world.ask("exec", Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#));
+    for (killer, suffix) in
+        [(key("exec"), ""), (key("exec"), "-client1"), (key("admin"), ""), (stranger("admin"), "")]
+    {
+        // Without waiting for the next listing.
+        let made = create();
+        assert_eq!(made.status, 201, "{killer} {suffix}: {}", made.text());
+        assert_eq!(create().status, 403);
+        let id = made.json()["sandboxID"].as_str().unwrap().to_owned();
+        let kill = Ask::new("DELETE", &format!("/sandboxes/{id}{suffix}")).key(&killer);
+        assert_eq!(kill.send(world.control()).status, 204);
+    }
+    assert_eq!(create().status, 201);
 }

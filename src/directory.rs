@@ -5,6 +5,8 @@
 //! and a kill outdates all before it. It holds what the upstream and the gateway's own record said, and decides nothing.
 
 mod lifetimes;
+mod lists;
+mod strangers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use moka::future::Cache;
 
-use self::lifetimes::{KNOWN_FOR, Lifetimes};
+use self::lifetimes::{ABSENT_FOR, KNOWN_FOR, Lifetimes};
 use crate::ownership::{Keeping, Ownership};
 use crate::principal::TenantId;
 use crate::sandbox::{Marker, Sandbox, State};
@@ -71,6 +73,8 @@ pub struct Directory {
     ownership: Arc<Ownership>,
     /// Lists tell whose a sandbox is and none of its tokens, so what they tell is kept apart too.
     owners: moka::sync::Cache<SandboxId, Owner>,
+    /// What was denied to strangers a moment ago, and asked about for that.
+    denied: Cache<SandboxId, ()>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +125,7 @@ impl Directory {
                 .max_capacity(CAPACITY)
                 .time_to_live(KNOWN_FOR)
                 .build(),
+            denied: Cache::builder().max_capacity(CAPACITY).time_to_live(ABSENT_FOR).build(),
         }
     }
 
@@ -141,6 +146,11 @@ impl Directory {
         self.recall(id).await.is_some()
     }
 
+    /// What is known of `id` without asking.
+    pub async fn known(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        self.recall(id).await?.entry.known()
+    }
+
     /// What is known of `id`, asking with `ask` when nothing is. Concurrent calls for one id share one `ask`.
     ///
     /// # Errors
@@ -149,9 +159,16 @@ impl Directory {
     where
         F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
     {
-        if let Some(slot) = self.recall(id).await {
-            return Ok(slot.entry);
+        match self.recall(id).await {
+            Some(slot) => Ok(slot.entry),
+            None => self.find_out(id, ask).await,
         }
+    }
+
+    async fn find_out<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
+    where
+        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    {
         // Rare and large: kept out of every request's own state.
         Box::pin(async {
             for _ in 0..2 {
@@ -195,28 +212,6 @@ impl Directory {
     /// Whether a sandbox was not killed after `since`.
     fn is_current(&self, id: &SandboxId, since: Moment) -> bool {
         since == self.now() || self.killed.get(id).is_none_or(|killed| killed <= since)
-    }
-
-    /// As [`Self::find`], where it only matters whose the sandbox is: the record may tell nothing else.
-    ///
-    /// # Errors
-    /// As [`Self::find`].
-    pub async fn whose<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
-        match self.owners.get(id).filter(|owner| self.is_current(id, owner.since)) {
-            Some(owner) if !self.remembers(id).await => Ok(Entry::Known(Arc::new(Sandbox {
-                id: id.clone(),
-                tenant: Some(owner.tenant),
-                marker: Marker::Untold,
-                state: State::Unknown,
-                ends: None,
-                envd_token: None,
-                traffic_token: None,
-            }))),
-            Some(_) | None => self.find(id, ask).await,
-        }
     }
 
     /// Whether each of a tenant's sandboxes that are known to be there is known to have its marker, asking about some
@@ -321,15 +316,6 @@ impl Directory {
     pub async fn learn_all(&self, listed: impl IntoIterator<Item = Sandbox>, asked: Moment) {
         for sandbox in listed {
             self.learn(sandbox, asked).await;
-        }
-    }
-
-    /// Takes over from a list that was asked for at `asked` whom a sandbox's marker names. What was told of it alone
-    /// counts for more.
-    pub fn learn_owner(&self, id: &SandboxId, tenant: &TenantId, asked: Moment) {
-        let is_known = |owner: Owner| owner.tenant == *tenant && self.is_current(id, owner.since);
-        if self.is_current(id, asked) && !self.owners.get(id).is_some_and(is_known) {
-            self.owners.insert(id.clone(), Owner { tenant: tenant.clone(), since: asked });
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// How long a record is used at least, even where its sandbox should have ended: clocks differ, lives are extended.
 const KNOWN_AT_LEAST: Duration = Duration::from_secs(5);
 /// How long an absent sandbox is taken as absent: long enough to blunt a flood, short enough for one made elsewhere.
-const ABSENT_FOR: Duration = Duration::from_secs(2);
+pub(super) const ABSENT_FOR: Duration = Duration::from_secs(2);
 
 /// How long each record is used.
 pub(super) struct Lifetimes;

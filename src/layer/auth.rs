@@ -250,8 +250,11 @@ impl Placing<'_> {
         let named = raw.and_then(|raw| SandboxId::parse(raw).ok());
         let sandbox = if raw.is_some() && cleared.needs_standing() {
             let id = named.as_ref().ok_or(GatewayError::SandboxNotFound)?;
-            let found = whose(self.gate, self.asker, id).await?;
-            Some(found.ok_or(GatewayError::SandboxNotFound)?)
+            let directory = &self.gate.directory;
+            let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
+            // Its state is larger than all the rest of a request's: kept apart.
+            let found = Box::pin(directory.whose_theirs(id, is_theirs, || self.asker.ask(id)));
+            Some(found.await.map_err(unknown)?.ok_or(GatewayError::SandboxNotFound)?)
         } else {
             None
         };
@@ -270,11 +273,9 @@ impl Placing<'_> {
         parameter: &str,
     ) -> Result<Option<Vec<Arc<Sandbox>>>, GatewayError> {
         let Some(ids) = list::query::named(Some(self.query), parameter)? else { return Ok(None) };
-        let mut found = lookup::records(&self.gate.directory, self.asker, &ids)
-            .await
-            .map_err(|Unavailable| GatewayError::OwnershipUnknown)?;
-        found.retain(|sandbox| cleared.owns(sandbox));
-        Ok(Some(found))
+        let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
+        let found = lookup::records_theirs(&self.gate.directory, self.asker, &ids, is_theirs);
+        found.await.map(Some).map_err(unknown)
     }
 
     async fn in_sandbox(
@@ -297,9 +298,10 @@ impl Placing<'_> {
                 (at(&sandbox, target), Some(sandbox))
             }
             (_, None) => {
-                let sandbox = find(self.gate, self.asker, &target.sandbox)
-                    .await?
-                    .ok_or(GatewayError::SandboxNotFound)?;
+                let (id, directory) = (&target.sandbox, &self.gate.directory);
+                let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
+                let found = Box::pin(directory.find_theirs(id, is_theirs, || self.asker.ask(id)));
+                let sandbox = found.await.map_err(unknown)?.ok_or(GatewayError::SandboxNotFound)?;
                 (at(&sandbox, target), Some(sandbox))
             }
         };
@@ -324,25 +326,12 @@ async fn find(
     asker: &Asker,
     id: &SandboxId,
 ) -> Result<Option<Arc<Sandbox>>, GatewayError> {
-    // Its state is larger than all the rest of a request's: kept apart.
-    match Box::pin(gate.directory.find(id, || asker.ask(id))).await {
-        Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
-        Ok(Entry::Absent) => Ok(None),
-        Err(Unavailable) => Err(GatewayError::OwnershipUnknown),
-    }
+    let found = Box::pin(gate.directory.find(id, || asker.ask(id)));
+    found.await.map(Entry::known).map_err(unknown)
 }
 
-/// As [`find`], where only the owner matters.
-async fn whose(
-    gate: &Gate,
-    asker: &Asker,
-    id: &SandboxId,
-) -> Result<Option<Arc<Sandbox>>, GatewayError> {
-    match Box::pin(gate.directory.whose(id, || asker.ask(id))).await {
-        Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
-        Ok(Entry::Absent) => Ok(None),
-        Err(Unavailable) => Err(GatewayError::OwnershipUnknown),
-    }
+fn unknown(_: Unavailable) -> GatewayError {
+    GatewayError::OwnershipUnknown
 }
 
 /// Who signed a file URL. Every failure but an unreachable upstream is the same to the client.
@@ -359,17 +348,23 @@ async fn signed(
     if !query.is_current(now) {
         return Err(GatewayError::BadSignature);
     }
-    let place = if gate.directory.remembers(&target.sandbox).await {
-        None
-    } else {
-        Some(gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady)?)
+    let ask_place = || gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady);
+    let id = &target.sandbox;
+    let place = match gate.directory.remembers(id).await {
+        true => None,
+        false => Some(ask_place()?),
     };
-    let sandbox = find(gate, asker, &target.sandbox).await?.ok_or(GatewayError::BadSignature)?;
-    drop(place);
-    let principal = gate
-        .authenticator
-        .signer(&sandbox, &query, operation, now)
-        .ok_or(GatewayError::BadSignature)?;
+    let sandbox = find(gate, asker, id).await?.ok_or(GatewayError::BadSignature)?;
+    let Some(principal) = gate.authenticator.signer(&sandbox, &query, operation, now) else {
+        let was_asked = place.is_some();
+        let _place = match place {
+            None if !gate.directory.was_denied(id) => Some(ask_place()?),
+            place => place,
+        };
+        let denied = Box::pin(gate.directory.deny(id, was_asked, || asker.ask(id)));
+        denied.await.map_err(unknown)?;
+        return Err(GatewayError::BadSignature);
+    };
     Ok((Caller::Signature(principal, sandbox.id.clone()), sandbox))
 }
 

@@ -340,16 +340,18 @@ impl Ask<'_> {
     async fn take_note(&self, status: StatusCode) {
         let Some(route) = self.permit.route() else { return };
         let directory = &self.forwarder.inner.directory;
-        let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
-        let owner = self.control.sandbox.as_ref().and_then(|sandbox| sandbox.tenant.as_ref());
-        let names = || known.into_iter().chain(&self.control.named);
-        if route.effect == Effect::End && (status.is_success() || status == StatusCode::NOT_FOUND) {
-            for id in names() {
+        let ended = status.is_success() || status == StatusCode::NOT_FOUND;
+        if route.effect == Effect::End && ended {
+            let known = self.known().await;
+            let owner = known.as_ref().and_then(|known| known.tenant.as_ref());
+            let names = known.iter().map(|known| &known.id).chain(&self.control.named);
+            for id in names {
                 Box::pin(directory.forget(id, status.is_success())).await;
                 self.note_end(id, owner).await;
             }
         } else if route.pattern.ends_with("/pause") && status.is_success() {
-            for id in names() {
+            let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
+            for id in known.into_iter().chain(&self.control.named) {
                 Box::pin(directory.turned(id, State::Paused)).await;
             }
         }

@@ -90,24 +90,35 @@ impl Asker {
         Self { pool, upstreams }
     }
 
-    /// The sandbox, or `None` when the upstream has none of this id. An id with a `-` that is unknown as it stands is
-    /// asked for once more without what follows: old clients append `-<clientID>`, and not every upstream cuts it.
+    /// The sandbox, or `None` when the upstream has none of this id. An id with a `-` is also asked for without what
+    /// follows, for if it is unknown as it stands: old clients append `-<clientID>`, and not every upstream cuts it.
+    /// Both are asked whatever comes of the first, so that the time it takes does not tell which of them there is.
     ///
     /// # Errors
     /// [`Unavailable`], with the cause in the log.
     pub async fn ask(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
-        if let Some(found) = self.ask_exactly(id).await? {
-            return Ok(Some(found));
-        }
         match id.as_str().split_once('-').map(|(short, _)| SandboxId::parse(short)) {
-            Some(Ok(short)) => self.ask_exactly(&short).await,
-            Some(Err(_)) | None => Ok(None),
+            Some(Ok(short)) => {
+                let asked = self.ask_exactly(id, &[StatusCode::NOT_FOUND]);
+                // Cut, it may be no id at all where such ids are whole.
+                let absent = [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST];
+                let (exactly, cut) = tokio::join!(asked, self.ask_exactly(&short, &absent));
+                match exactly? {
+                    Some(found) => Ok(Some(found)),
+                    None => cut,
+                }
+            }
+            Some(Err(_)) | None => self.ask_exactly(id, &[StatusCode::NOT_FOUND]).await,
         }
     }
 
-    async fn ask_exactly(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
+    async fn ask_exactly(
+        &self,
+        id: &SandboxId,
+        absent: &[StatusCode],
+    ) -> Result<Option<Sandbox>, Unavailable> {
         let limit = self.upstreams.lookup_timeout;
-        match tokio::time::timeout(limit, self.fetch(id)).await {
+        match tokio::time::timeout(limit, self.fetch(id, absent)).await {
             Ok(answer) => answer,
             Err(_) => Err(unavailable("it took too long")),
         }
@@ -166,13 +177,17 @@ impl Asker {
         })
     }
 
-    async fn fetch(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
+    async fn fetch(
+        &self,
+        id: &SandboxId,
+        absent: &[StatusCode],
+    ) -> Result<Option<Sandbox>, Unavailable> {
         let (status, body) = self.get(format!("/sandboxes/{id}")).await?;
         match status {
             StatusCode::OK => {
                 record(&body).map(Some).ok_or_else(|| unavailable("the answer is no sandbox"))
             }
-            StatusCode::NOT_FOUND => Ok(None),
+            status if absent.contains(&status) => Ok(None),
             status => {
                 tracing::warn!(%status, sandbox = %id, "unexpected answer to a question about a sandbox");
                 Err(Unavailable)
@@ -229,18 +244,40 @@ pub async fn records(
     asker: &Asker,
     ids: &[SandboxId],
 ) -> Result<Vec<Arc<Sandbox>>, Unavailable> {
-    let asked = stream::iter(ids.iter().cloned()).map(|id| {
+    let look = |id: SandboxId| {
         let (directory, asker) = (directory.clone(), asker.clone());
-        async move { directory.whose(&id, || asker.ask(&id)).await }
-    });
-    let entries: Vec<Entry> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
-    let mut found: Vec<_> = entries
-        .into_iter()
-        .filter_map(|entry| match entry {
-            Entry::Known(sandbox) => Some(sandbox),
-            Entry::Absent => None,
-        })
-        .collect();
+        async move { directory.whose(&id, || asker.ask(&id)).await.map(Entry::known) }
+    };
+    each(ids, look).await
+}
+
+/// As [`records`], of those that `is_theirs` accepts; the others cost no more and no less than absent ones.
+///
+/// # Errors
+/// As [`records`].
+pub async fn records_theirs(
+    directory: &Directory,
+    asker: &Asker,
+    ids: &[SandboxId],
+    is_theirs: impl Fn(&Sandbox) -> bool + Copy,
+) -> Result<Vec<Arc<Sandbox>>, Unavailable> {
+    let look = |id: SandboxId| {
+        let (directory, asker) = (directory.clone(), asker.clone());
+        async move { directory.whose_theirs(&id, is_theirs, || asker.ask(&id)).await }
+    };
+    each(ids, look).await
+}
+
+async fn each<F>(
+    ids: &[SandboxId],
+    look: impl Fn(SandboxId) -> F,
+) -> Result<Vec<Arc<Sandbox>>, Unavailable>
+where
+    F: Future<Output = Result<Option<Arc<Sandbox>>, Unavailable>>,
+{
+    let looks = stream::iter(ids.iter().cloned()).map(look).buffer_unordered(AT_ONCE);
+    let found: Vec<Option<Arc<Sandbox>>> = looks.try_collect().await?;
+    let mut found: Vec<_> = found.into_iter().flatten().collect();
     found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     found.dedup_by(|a, b| a.id == b.id);
     Ok(found)

@@ -22,6 +22,7 @@ mod errors;
 mod explain;
 mod http2;
 mod hygiene;
+mod isolation;
 mod lists;
 mod marker;
 mod matrix;

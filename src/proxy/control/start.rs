@@ -3,6 +3,8 @@
 //! What is held and not told about is in doubt, which a listing of the upstream decides. So every way out of here that
 //! says nothing, a panic too, is a safe one.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, StatusCode};
 
 use super::super::edit;
@@ -77,6 +79,15 @@ impl Ask<'_> {
         let asker = self.forwarder.asker();
         let found = self.forwarder.inner.directory.find(id, || asker.ask(id)).await?;
         Ok(found.known().map(|sandbox| Sandbox::clone(&sandbox)))
+    }
+
+    /// The sandbox that the path names, as far as it is known without asking.
+    pub(super) async fn known(&self) -> Option<Arc<Sandbox>> {
+        if let Some(sandbox) = &self.control.sandbox {
+            return Some(Arc::clone(sandbox));
+        }
+        let named = self.control.named.as_ref()?;
+        self.forwarder.inner.directory.known(named).await
     }
 
     /// Tells the ledger of a request that certainly started nothing, and keeps what is held otherwise.

@@ -280,3 +280,40 @@ fn a_sandbox_whose_time_is_over_is_asked_about_again() {
         assert_eq!(known_for(&told, now).as_secs(), seconds, "{state:?} {ends:?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_not_theirs_is_asked_about_as_if_it_were_absent() {
+    for remembered in [true, false] {
+        let (directory, asked) = (Directory::default(), AtomicU32::new(0));
+        let ask = || async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(sandbox("i1")))
+        };
+        if remembered {
+            directory.learn(sandbox("i1"), directory.now()).await;
+        }
+        let i1 = id("i1");
+        for _ in 0..3 {
+            let (a, b) = tokio::join!(
+                directory.find_theirs(&i1, |_| false, ask),
+                directory.whose_theirs(&i1, |_| false, ask),
+            );
+            assert!(a.unwrap().is_none() && b.unwrap().is_none());
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "remembered: {remembered}");
+        // Its owner is not made to wait for that.
+        let own = directory.find_theirs(&i1, |_| true, async || Err(Unavailable)).await;
+        assert!(own.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_theirs_is_unavailable_when_an_absent_one_would_be() {
+    let directory = Directory::default();
+    directory.learn(sandbox("i1"), directory.now()).await;
+    let i1 = id("i1");
+    for _ in 0..2 {
+        let denied = directory.find_theirs(&i1, |_| false, async || Err(Unavailable)).await;
+        assert_eq!(denied, Err(Unavailable));
+    }
+}

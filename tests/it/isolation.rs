@@ -9,6 +9,7 @@ mod off;
 mod planes;
 mod probes;
 mod routes;
+mod streams;
 
 use coppice_gateway::route::{Class, Methods, Route};
 use coppice_gateway::simulator::{Options, Plane};

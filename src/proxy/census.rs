@@ -3,12 +3,15 @@
 //! One listing of a tenant is under way at a time, and whoever needs one takes the result of any that began after it
 //! asked. A listing counts only when it was read to its end; what cannot be read proves nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::StatusCode;
 use serde_json::value::RawValue;
+use tokio::time::MissedTickBehavior;
 
 use super::list::query::{Narrowed, narrow};
 use super::lookup::{Asker, record};
@@ -24,6 +27,8 @@ const MAX_PAGES: usize = 1000;
 const LIMIT: Duration = Duration::from_secs(20);
 /// How often it is looked whether a listing is due.
 const TICK: Duration = Duration::from_secs(1);
+/// Most tenants that are listed at once because it is due, so that one whose listing is slow does not hold up all others.
+const AT_ONCE: usize = 8;
 
 /// Lists what counts.
 #[derive(Debug)]
@@ -33,8 +38,15 @@ pub struct Census {
     turns: Mutex<HashMap<TenantId, Arc<Turn>>>,
 }
 
-/// One tenant's turn to be listed: the lock is held while it is, over when the last good one began.
-type Turn = tokio::sync::Mutex<Option<Instant>>;
+/// One tenant's turn to be listed: the lock is held while it is, over how that went last.
+type Turn = tokio::sync::Mutex<Option<Taken>>;
+
+/// A listing that is over.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    began: Instant,
+    result: Result<(), Unavailable>,
+}
 
 impl Census {
     /// A census that tells `ledger`.
@@ -48,37 +60,49 @@ impl Census {
     /// # Errors
     /// [`Unavailable`], with the cause in the log.
     pub async fn take(&self, asker: &Asker, tenant: &TenantId) -> Result<(), Unavailable> {
-        let wanted = clock::instant();
         let turn = self.turn(tenant);
-        let mut last = turn.lock().await;
-        if last.is_some_and(|began| began >= wanted) {
-            return Ok(());
-        }
-        let began = clock::instant();
-        let listing = tokio::time::timeout(LIMIT, self.list(asker, tenant, began));
-        listing.await.map_err(|_| {
-            tracing::warn!(%tenant, "listing a tenant's sandboxes took too long");
-            Unavailable
-        })??;
-        *last = Some(began);
-        Ok(())
+        shared(&turn, |began| async move {
+            let listing = tokio::time::timeout(LIMIT, self.list(asker, tenant, began));
+            listing.await.unwrap_or_else(|_| {
+                tracing::warn!(%tenant, "listing a tenant's sandboxes took too long");
+                Err(Unavailable)
+            })
+        })
+        .await
     }
 
     /// Lists whatever is due, for as long as it is polled.
     pub async fn keep(&self, asker: &Asker, cadence: Cadence) {
         let mut begun: HashMap<TenantId, Instant> = HashMap::new();
+        let mut due = VecDeque::new();
+        let mut busy = HashSet::new();
+        let mut under_way = FuturesUnordered::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(TICK).await;
-            let now = clock::instant();
-            let Ok(standings) = self.ledger.standings(now).await else { continue };
-            begun.retain(|tenant, _| standings.iter().any(|(known, _)| known == tenant));
-            self.clear(&standings.iter().map(|(tenant, _)| tenant).collect());
-            for (tenant, standing) in &standings {
-                let last = begun.get(tenant).copied().max(standing.listed);
-                if cadence.next(standing, last, now).is_some_and(|due| due <= clock::instant()) {
+            while under_way.len() < AT_ONCE
+                && let Some(tenant) = due.pop_front()
+            {
+                if busy.insert(TenantId::clone(&tenant)) {
                     begun.insert(tenant.clone(), clock::instant());
-                    // The cause is in the log, and the next turn comes.
-                    let _ = self.take(asker, tenant).await;
+                    under_way.push(async move {
+                        // The cause is in the log, and the next turn comes.
+                        let _ = self.take(asker, &tenant).await;
+                        tenant
+                    });
+                }
+            }
+            tokio::select! {
+                Some(tenant) = under_way.next() => {
+                    busy.remove(&tenant);
+                }
+                _ = tick.tick() => {
+                    let now = clock::instant();
+                    let Ok(standings) = self.ledger.standings(now).await else { continue };
+                    let known: HashSet<_> = standings.iter().map(|(tenant, _)| tenant).collect();
+                    begun.retain(|tenant, _| known.contains(tenant));
+                    self.clear(&known);
+                    due = cadence.due(standings, &begun, now).into();
                 }
             }
         }
@@ -142,6 +166,23 @@ impl Census {
     }
 }
 
+/// What a listing that began after this call came to, made by whoever's turn it is. One that failed is shared as well:
+/// otherwise all who wait for an upstream that does not answer would wait for each other.
+async fn shared<F>(turn: &Turn, list: impl FnOnce(Instant) -> F) -> Result<(), Unavailable>
+where
+    F: Future<Output = Result<(), Unavailable>>,
+{
+    let wanted = clock::instant();
+    let mut last = turn.lock().await;
+    if let Some(taken) = last.filter(|taken| taken.began >= wanted) {
+        return taken.result;
+    }
+    let began = clock::instant();
+    let result = list(began).await;
+    *last = Some(Taken { began, result });
+    result
+}
+
 /// One page of a listing.
 #[derive(Debug)]
 pub struct Page {
@@ -166,4 +207,35 @@ impl Page {
 fn unreadable(what: &'static str) -> Unavailable {
     tracing::warn!(what, "a listing of sandboxes could not be read");
     Unavailable
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How many listings are made for a hundred who ask at once.
+    async fn made(result: Result<(), Unavailable>) -> usize {
+        let (turn, count) = (Turn::default(), Cell::new(0));
+        let ask = || {
+            shared(&turn, |_| async {
+                count.set(count.get() + 1);
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                result
+            })
+        };
+        let began = tokio::time::Instant::now();
+        for told in futures_util::future::join_all((0..100).map(|_| ask())).await {
+            assert_eq!(told, result);
+        }
+        assert!(began.elapsed() <= Duration::from_secs(41));
+        count.get()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_listing_serves_all_who_wait_for_it_however_it_ends() {
+        assert_eq!(made(Ok(())).await, 2);
+        assert_eq!(made(Err(Unavailable)).await, 2);
+    }
 }

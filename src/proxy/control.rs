@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 use self::answer::AnswerEdit;
 use super::body::{Outgoing, Reply};
@@ -63,15 +64,19 @@ impl Forwarder {
     ) -> Result<Response<Reply>, GatewayError> {
         let asked = self.inner.directory.now();
         let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-        let ask = Ask { forwarder: self, permit: &permit, control, asked };
+        let ask = Ask { forwarder: self, permit: &permit, control, asked, client_left: None };
         if !ask.may_start() {
             return ask.forward(request, origin).await;
         }
-        // Goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and whose that is.
+        // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
+        // whose that is.
+        let client_left = CancellationToken::new();
+        let _client = client_left.clone().drop_guard();
         let forwarder = self.clone();
         let task = self.inner.tunnels.open.spawn(async move {
             let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-            let ask = Ask { forwarder: &forwarder, permit: &permit, control, asked };
+            let client_left = Some(&client_left);
+            let ask = Ask { forwarder: &forwarder, permit: &permit, control, asked, client_left };
             ask.forward(request, origin).await
         });
         task.await.unwrap_or(Err(GatewayError::Internal))
@@ -134,7 +139,7 @@ impl Ask<'_> {
             return Ok(inner.tunnels.begin(switch, answer, principal));
         }
         refuse_stray_switch(answer.status(), bounds.creates)?;
-        let held = ask.unless_refused(held, answer.status()).await;
+        let held = start::unless_refused(held, answer.status()).await;
         ask.take_note(answer.status()).await;
         match lister {
             Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
@@ -151,6 +156,8 @@ struct Ask<'a> {
     control: &'a Control,
     /// When the upstream was asked.
     asked: Moment,
+    /// Tells that nobody waits for the answer any more, where that does not end everything by itself.
+    client_left: Option<&'a CancellationToken>,
 }
 
 impl Ask<'_> {
@@ -346,6 +353,8 @@ impl Ask<'_> {
         if route.effect == Effect::End && (status.is_success() || status == StatusCode::NOT_FOUND) {
             for id in names() {
                 Box::pin(directory.forget(id, status.is_success())).await;
+            }
+            if let (Some(id), Some(owner)) = (known, owner) {
                 self.note_end(id, owner).await;
             }
         } else if route.pattern.ends_with("/pause") && status.is_success() {

@@ -21,6 +21,8 @@ const ENVD_TOKEN: &str = "envdAccessToken";
 const TRAFFIC_TOKEN: &str = "trafficAccessToken";
 /// Seconds that `/v2` creates and connects get when they name no timeout; `/v1` ones get less.
 const V2_TIMEOUT: &str = "300";
+/// Most forks that one request may ask for, as at E2B. Room is made for each of them.
+const MAX_FORKS: u32 = 100;
 
 const BAD_BODY: GatewayError = GatewayError::BadRequest(
     "bad_body",
@@ -30,7 +32,7 @@ const BAD_METADATA: GatewayError =
     GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
 
 const BAD_COUNT: GatewayError =
-    GatewayError::BadRequest("bad_count", "'count' must be a whole number of forks, at least 1");
+    GatewayError::BadRequest("bad_count", "'count' must be a whole number from 1 to 100");
 
 /// Which generation of the API a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,10 @@ pub fn fork_count(body: &[u8]) -> Result<u32, GatewayError> {
     match root.get("count").map(|member| member.value) {
         None => Ok(1),
         Some(value) if value.kind() == Kind::Null => Ok(1),
-        Some(value) => value.text().parse().ok().filter(|count| *count > 0).ok_or(BAD_COUNT),
+        Some(value) => {
+            let count = value.text().parse().ok();
+            count.filter(|count| (1..=MAX_FORKS).contains(count)).ok_or(BAD_COUNT)
+        }
     }
 }
 
@@ -227,6 +232,28 @@ mod tests {
             !String::from_utf8(answer(twice, Some("o"), false).unwrap()).unwrap().contains("real")
         );
         assert_eq!(answer(b"oops", Some("o"), false), None);
+    }
+
+    #[test]
+    fn a_fork_has_one_count_within_bounds() {
+        for (body, count) in [
+            ("", Some(1)),
+            ("{}", Some(1)),
+            (r#"{"count":null}"#, Some(1)),
+            (r#"{"\u0063ount":100,"x":1}"#, Some(100)),
+            (r#"{"count":0}"#, None),
+            (r#"{"count":101}"#, None),
+            (r#"{"count":4000000000}"#, None),
+            (r#"{"count":4294967297}"#, None),
+            (r#"{"count":1e1}"#, None),
+            (r#"{"count":1.0}"#, None),
+            (r#"{"count":-1}"#, None),
+            (r#"{"count":"2"}"#, None),
+            (r#"{"count":1,"count":9}"#, None),
+            (r#"{"count":1,"Count":9}"#, None),
+        ] {
+            assert_eq!(fork_count(body.as_bytes()).ok(), count, "{body}");
+        }
     }
 
     #[test]

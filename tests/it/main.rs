@@ -10,6 +10,7 @@
 )]
 
 mod callback;
+mod cap;
 mod cli;
 mod cli_clients;
 mod config;

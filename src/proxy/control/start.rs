@@ -6,12 +6,13 @@
 use http::{HeaderMap, StatusCode};
 
 use super::super::edit;
+use super::super::exchange::BROKEN_BODY;
 use super::Ask;
 use super::repeat::IDEMPOTENCY_KEY;
 use crate::caller::Caller;
 use crate::directory::Unavailable;
 use crate::error::GatewayError;
-use crate::principal::TenantId;
+use crate::principal::{Principal, TenantId};
 use crate::quota::{Reservation, Start};
 use crate::route::Effect;
 use crate::sandbox::Sandbox;
@@ -48,7 +49,8 @@ impl Ask<'_> {
             Effect::PlusOneIfStarted | Effect::PlusN => {
                 named = match self.named_sandbox().await {
                     Ok(named) => named,
-                    Err(Unavailable) if self.forwarder.inner.admissions.limits.is_empty() => None,
+                    // Whoever may have a limit has to be counted.
+                    Err(Unavailable) if self.nobody_is_limited(principal) => None,
                     Err(Unavailable) => return Err(GatewayError::QuotaUnknown),
                 };
                 // What nobody has, nothing can start.
@@ -65,7 +67,23 @@ impl Ask<'_> {
         let admissions = &self.forwarder.inner.admissions;
         let limit = admissions.limit(principal, &tenant);
         let asker = self.forwarder.asker();
-        admissions.admit(&asker, &tenant, limit, start).await.map(Some)
+        tokio::select! {
+            biased;
+            held = admissions.admit(&asker, &tenant, limit, start) => held.map(Some),
+            // Nothing was sent, and who waits no more shall not cost anything more.
+            () = self.client_left() => Err(BROKEN_BODY),
+        }
+    }
+
+    async fn client_left(&self) {
+        match self.client_left {
+            Some(left) => left.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn nobody_is_limited(&self, principal: &Principal) -> bool {
+        self.forwarder.inner.admissions.limits.is_empty() && principal.max_sandboxes.is_none()
     }
 
     /// The sandbox that the path names, also where the caller did not have to show that it is its own.
@@ -79,30 +97,38 @@ impl Ask<'_> {
         Ok(found.known().map(|sandbox| Sandbox::clone(&sandbox)))
     }
 
-    /// Tells the ledger of a request that certainly started nothing, and keeps what is held otherwise.
-    pub(super) async fn unless_refused(
-        &self,
-        held: Option<Reservation>,
-        status: StatusCode,
-    ) -> Option<Reservation> {
-        if status.is_client_error() {
-            release(held).await;
-            return None;
+    /// Tells the ledger that a sandbox is gone, after a kill that found it or not. An upstream that does not cut
+    /// `-<clientID>` answers about that name alone, and the sandbox may live on.
+    pub(super) async fn note_end(&self, id: &SandboxId, tenant: &TenantId) {
+        let is_alias = self.control.named.as_ref() != Some(id);
+        if is_alias && !matches!(self.forwarder.asker().ask(id).await, Ok(None)) {
+            return;
         }
-        held
-    }
-
-    /// Tells the ledger that a sandbox is gone.
-    pub(super) async fn note_end(&self, id: &SandboxId, tenant: Option<&TenantId>) {
-        if let Some(tenant) = tenant {
-            // Not noted, it counts until the next listing.
-            let _ = self.forwarder.inner.admissions.ledger.ended(tenant, id).await;
-        }
+        // Not noted, it counts until the next listing.
+        let _ = self.forwarder.inner.admissions.ledger.ended(tenant, id).await;
     }
 }
 
+/// Tells the ledger of a request that certainly started nothing, and gives what is held back otherwise.
+pub(super) async fn unless_refused(
+    held: Option<Reservation>,
+    status: StatusCode,
+) -> Option<Reservation> {
+    if refuses(status) {
+        release(held).await;
+        return None;
+    }
+    held
+}
+
+/// Whether a status says that nothing was started. A server that gave up on a request (Cube answers 408 then, proxies
+/// 499) may be at work on it still.
+fn refuses(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 408 | 499)
+}
+
 /// The request started nothing.
-pub(super) async fn release(held: Option<Reservation>) {
+async fn release(held: Option<Reservation>) {
     if let Some(held) = held {
         // Not noted, it is in doubt.
         let _ = held.release().await;
@@ -128,6 +154,29 @@ pub(super) async fn learn<T>(
                 release(held).await;
             }
             Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_certain() {
+        for (status, certain) in [
+            (400, true),
+            (404, true),
+            (409, true),
+            (429, true),
+            (408, false),
+            (499, false),
+            (200, false),
+            (302, false),
+            (500, false),
+            (504, false),
+        ] {
+            assert_eq!(refuses(StatusCode::from_u16(status).unwrap()), certain, "{status}");
         }
     }
 }

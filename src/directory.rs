@@ -317,13 +317,6 @@ impl Directory {
             .await;
     }
 
-    /// Takes over a listing that was asked for at `asked`.
-    pub async fn learn_all(&self, listed: impl IntoIterator<Item = Sandbox>, asked: Moment) {
-        for sandbox in listed {
-            self.learn(sandbox, asked).await;
-        }
-    }
-
     /// Takes over from a list that was asked for at `asked` whom a sandbox's marker names. What was told of it alone
     /// counts for more.
     pub fn learn_owner(&self, id: &SandboxId, tenant: &TenantId, asked: Moment) {

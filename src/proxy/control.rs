@@ -42,7 +42,7 @@ use crate::request::{
     traceparent,
 };
 use crate::route::{BodyEdit, Effect};
-use crate::sandbox::State;
+use crate::sandbox::{Sandbox, State};
 
 /// Longest wait for all of a request body that is read to be changed.
 const SLOWEST_BODY: Duration = Duration::from_secs(60);
@@ -310,19 +310,26 @@ impl Ask<'_> {
         }
     }
 
-    /// Whose the sandboxes will be that a request makes: its caller's; but a fork stays its parent's tenant's, which an
-    /// admin need not be of, and nobody's if its parent is.
+    /// Whose the sandboxes will be that a request makes: its caller's, or as [`Self::heir`] says.
     async fn maker(&self, payload: Payload) -> Option<TenantId> {
         let principal = self.permit.caller().principal()?;
         match payload {
             Payload::Create | Payload::Nested | Payload::Connect => Some(principal.tenant.clone()),
-            Payload::Fork => self.owner_of_named().await,
+            Payload::Fork => self.heir_of_named().await,
         }
     }
 
-    /// Whose the sandbox is that the path names.
-    async fn owner_of_named(&self) -> Option<TenantId> {
-        self.named_sandbox().await.ok()??.tenant
+    /// Whose a fork is of the sandbox that the path names.
+    async fn heir_of_named(&self) -> Option<TenantId> {
+        self.heir(&self.named_sandbox().await.ok()??)
+    }
+
+    /// Whose a fork is: its parent's tenant's, which its maker need not be of. Of what nobody has, an admin's fork is
+    /// nobody's either; anybody else's, which there are only without isolation, is its maker's.
+    fn heir(&self, parent: &Sandbox) -> Option<TenantId> {
+        let caller = self.permit.caller();
+        let maker = caller.principal().filter(|_| !caller.sees_all_tenants());
+        parent.tenant.clone().or_else(|| maker.map(|maker| maker.tenant.clone()))
     }
 
     async fn send(

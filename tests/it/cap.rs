@@ -2,14 +2,16 @@
 //!
 //! The upstream is one that does less than E2B: it knows no aliases and no `Idempotency-Key`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex};
 
+use coppice_gateway::simulator::Options;
+
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{key, key_list};
-use crate::support::{Answer, Ask, Gateway, Upstream};
+use crate::support::{Answer, Ask, Gateway, Upstream, World};
 
 fn json(status: &str, json: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{json}", json.len())
@@ -117,6 +119,24 @@ fn nobody_forks_more_at_once_than_there_is_memory_for() {
     let fork = Ask::post("/sandboxes/i1/fork", r#"{"count":4000000000}"#).key(&key("exec"));
     assert_eq!(fork.send(gateway.control()).code(), "bad_count");
     assert_eq!(creates(&upstream), 1);
+}
+
+#[test]
+fn without_isolation_a_fork_of_what_nobody_has_is_its_makers() {
+    let world = World::with(Options::default(), |setup| {
+        setup
+            .env("COPPICE_TENANT_ISOLATION", "off")
+            .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1")
+    });
+    let nobodys = world.simulator.seed([BTreeMap::new()]).remove(0);
+    let fork = |count: usize| {
+        let body = format!(r#"{{"count":{count}}}"#);
+        Ask::post(&format!("/sandboxes/{nobodys}/fork"), body)
+    };
+    assert_eq!(world.ask("exec", fork(2)).code(), "quota_exceeded");
+    assert_eq!(world.ask("exec", fork(1)).status, 201);
+    assert_eq!(world.ask("exec", fork(1)).code(), "quota_exceeded");
+    assert_eq!(world.ask("admin", fork(2)).status, 201, "and an admin's is nobody's still");
 }
 
 #[test]

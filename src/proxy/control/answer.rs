@@ -133,7 +133,7 @@ impl Ask<'_> {
         held: Option<Reservation>,
     ) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
-        let owner = self.owner_of_named().await;
+        let owner = self.heir_of_named().await;
         let (mut seen, mut all_read) = (Vec::new(), true);
         let mint = |text: &str| {
             let told = lookup::started(text.as_bytes());

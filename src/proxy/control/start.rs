@@ -55,12 +55,13 @@ impl Ask<'_> {
                 };
                 // What nobody has, nothing can start.
                 let Some(sandbox) = &named else { return Ok(None) };
-                let Some(tenant) = sandbox.tenant.clone() else { return Ok(None) };
-                if effect == Effect::PlusN {
-                    (tenant, Start::Several(edit::fork_count(sent)?))
+                let (tenant, start) = if effect == Effect::PlusN {
+                    (self.heir(sandbox), Start::Several(edit::fork_count(sent)?))
                 } else {
-                    (tenant, Start::Existing(&sandbox.id))
-                }
+                    (sandbox.tenant.clone(), Start::Existing(&sandbox.id))
+                };
+                let Some(tenant) = tenant else { return Ok(None) };
+                (tenant, start)
             }
             Effect::None | Effect::End => return Ok(None),
         };

@@ -53,8 +53,8 @@ pub const FAIL: &str = "simulator-fail";
 pub const FAIL_AFTER: &str = "simulator-fail-after";
 
 /// Metadata of a create request: how it ends without an answer. `reset` and `reset-after` end the connection, without
-/// and with a sandbox; `stall` and `stall-after` never answer; `late` neither, but the sandbox is there after three
-/// seconds; `garbled` answers nonsense.
+/// and with a sandbox; `stall` and `stall-after` are silent for a second first; so is `late`, and its sandbox is there
+/// after three; `garbled` answers nonsense.
 pub const FAULT: &str = "simulator-fault";
 
 /// Metadata of a fork request: so many of the forks fail.

@@ -33,8 +33,15 @@ pub struct Census {
     turns: Mutex<HashMap<TenantId, Arc<Turn>>>,
 }
 
-/// One tenant's turn to be listed: the lock is held while it is, over when the last good one began.
-type Turn = tokio::sync::Mutex<Option<Instant>>;
+/// One tenant's turn to be listed: the lock is held while it is, over what came of the last one.
+type Turn = tokio::sync::Mutex<Option<Taken>>;
+
+/// A listing that is over.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    began: Instant,
+    outcome: Result<(), Unavailable>,
+}
 
 impl Census {
     /// A census that tells `ledger`.
@@ -51,17 +58,18 @@ impl Census {
         let wanted = clock::instant();
         let turn = self.turn(tenant);
         let mut last = turn.lock().await;
-        if last.is_some_and(|began| began >= wanted) {
-            return Ok(());
+        // A failure too: whoever waited for it need not wait for another.
+        if let Some(last) = last.filter(|last| last.began >= wanted) {
+            return last.outcome;
         }
         let began = clock::instant();
         let listing = tokio::time::timeout(LIMIT, self.list(asker, tenant, began));
-        listing.await.map_err(|_| {
+        let outcome = listing.await.unwrap_or_else(|_| {
             tracing::warn!(%tenant, "listing a tenant's sandboxes took too long");
-            Unavailable
-        })??;
-        *last = Some(began);
-        Ok(())
+            Err(Unavailable)
+        });
+        *last = Some(Taken { began, outcome });
+        outcome
     }
 
     /// Lists whatever is due, for as long as it is polled.

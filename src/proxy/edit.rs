@@ -29,8 +29,13 @@ const BAD_BODY: GatewayError = GatewayError::BadRequest(
 const BAD_METADATA: GatewayError =
     GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
 
-const BAD_COUNT: GatewayError =
-    GatewayError::BadRequest("bad_count", "'count' must be a whole number of forks, at least 1");
+/// How many forks one request may ask for: more than any upstream makes at once, and few enough to be counted one by one.
+const FORKS: std::ops::RangeInclusive<u32> = 1..=1000;
+
+const BAD_COUNT: GatewayError = GatewayError::BadRequest(
+    "bad_count",
+    "'count' must be a whole number of forks, from 1 to 1000",
+);
 
 /// Which generation of the API a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +105,9 @@ pub fn fork_count(body: &[u8]) -> Result<u32, GatewayError> {
     match root.get("count").map(|member| member.value) {
         None => Ok(1),
         Some(value) if value.kind() == Kind::Null => Ok(1),
-        Some(value) => value.text().parse().ok().filter(|count| *count > 0).ok_or(BAD_COUNT),
+        Some(value) => {
+            value.text().parse().ok().filter(|count| FORKS.contains(count)).ok_or(BAD_COUNT)
+        }
     }
 }
 

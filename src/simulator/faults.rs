@@ -12,6 +12,9 @@ use http::{Response, StatusCode};
 use super::reply::{Reply, empty, error, typed};
 use super::{FAIL, FAIL_AFTER, FAULT};
 
+/// How long a request goes without an answer before its connection ends.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// How long [`Fault::Late`] takes.
 pub(super) const LATE: Duration = Duration::from_secs(3);
 
@@ -65,11 +68,11 @@ pub(super) enum Fault {
     Reset,
     /// The connection ends, and the sandbox is there.
     ResetAfter,
-    /// No answer ever, and nothing is made.
+    /// Silence before the connection ends, and nothing is made.
     Stall,
-    /// No answer ever, and the sandbox is there.
+    /// Silence before the connection ends, and the sandbox is there.
     StallAfter,
-    /// No answer ever, and the sandbox is there [`LATE`], whether or not anybody still waits.
+    /// The same, but the sandbox comes [`LATE`], when nobody waits any more.
     Late,
     /// The sandbox is there, and the answer says nothing.
     Garbled,
@@ -107,7 +110,10 @@ impl Fault {
                 error(status, "The simulator was asked to fail")
             }
             Self::Reset | Self::ResetAfter => cut(),
-            Self::Stall | Self::StallAfter | Self::Late => std::future::pending().await,
+            Self::Stall | Self::StallAfter | Self::Late => {
+                tokio::time::sleep(SILENCE).await;
+                cut()
+            }
             Self::Garbled => typed(StatusCode::CREATED, None, Body::from("created")),
         }
     }

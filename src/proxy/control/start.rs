@@ -65,7 +65,16 @@ impl Ask<'_> {
         let admissions = &self.forwarder.inner.admissions;
         let limit = admissions.limit(principal, &tenant);
         let asker = self.forwarder.asker();
-        admissions.admit(&asker, &tenant, limit, start).await.map(Some)
+        match admissions.admit(&asker, &tenant, limit, start).await {
+            // What is not there can't be started, and is no matter of room.
+            Err(GatewayError::QuotaExceeded { .. })
+                if let Start::Existing(id) = start
+                    && asker.ask(id).await == Ok(None) =>
+            {
+                Err(GatewayError::SandboxNotFound)
+            }
+            admitted => admitted.map(Some),
+        }
     }
 
     /// The sandbox that the path names, also where the caller did not have to show that it is its own.
@@ -85,20 +94,40 @@ impl Ask<'_> {
         held: Option<Reservation>,
         status: StatusCode,
     ) -> Option<Reservation> {
-        if status.is_client_error() {
+        // Some answer so when a request took too long, and go on with it.
+        let gave_up = matches!(status.as_u16(), 408 | 499);
+        if status.is_client_error() && !gave_up {
             release(held).await;
             return None;
         }
         held
     }
 
+    /// The sandbox that the request ends, where it may count. A caller who did not have to show whose it is may end any.
+    pub(super) async fn ended(&self) -> Option<Owned> {
+        if self.permit.route()?.effect != Effect::End {
+            return None;
+        }
+        let known = self.control.sandbox.is_some();
+        let counts = !self.forwarder.inner.admissions.limits.is_empty();
+        self.permit.caller().principal().filter(|_| known || counts)?;
+        let Sandbox { id, tenant, .. } = Box::pin(self.named_sandbox()).await.ok()??;
+        Some(Owned { id, tenant: tenant? })
+    }
+
     /// Tells the ledger that a sandbox is gone.
-    pub(super) async fn note_end(&self, id: &SandboxId, tenant: Option<&TenantId>) {
-        if let Some(tenant) = tenant {
+    pub(super) async fn note_end(&self, ended: Option<Owned>) {
+        if let Some(Owned { id, tenant }) = ended {
             // Not noted, it counts until the next listing.
-            let _ = self.forwarder.inner.admissions.ledger.ended(tenant, id).await;
+            let _ = self.forwarder.inner.admissions.ledger.ended(&tenant, &id).await;
         }
     }
+}
+
+/// A sandbox and whose it is.
+pub(super) struct Owned {
+    id: SandboxId,
+    tenant: TenantId,
 }
 
 /// The request started nothing.

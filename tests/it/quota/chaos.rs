@@ -106,9 +106,7 @@ pub(super) fn assert_never_above(simulator: &Simulator, limit: u32) {
 #[test]
 fn however_the_upstream_fails_the_limit_holds_and_no_room_is_lost() {
     let world = World::with(Options::default(), |setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", format!("team-a={LIMIT}"))
-            .flag("--upstream-create-timeout=1s")
+        setup.env("COPPICE_TENANT_SANDBOX_LIMITS", format!("team-a={LIMIT}"))
     });
     // The first one is listed for, and that must go well.
     id_of(&create(&world, "exec"));

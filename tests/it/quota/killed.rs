@@ -56,7 +56,6 @@ fn killed_again_and_again_the_limit_holds_and_no_room_is_lost() {
     let setup = |setup: Setup| {
         setup
             .env("COPPICE_TENANT_SANDBOX_LIMITS", format!("team-a={LIMIT}"))
-            .flag("--upstream-create-timeout=1s")
             .flag(format!("--state-dir={}", state.path().display()))
     };
     let mut world = World::with(Options::default(), setup);

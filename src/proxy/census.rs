@@ -38,14 +38,14 @@ pub struct Census {
     turns: Mutex<HashMap<TenantId, Arc<Turn>>>,
 }
 
-/// One tenant's turn to be listed: the lock is held while it is, over how that went last.
+/// One tenant's turn to be listed: the lock is held while it is, over what came of the last one.
 type Turn = tokio::sync::Mutex<Option<Taken>>;
 
 /// A listing that is over.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     began: Instant,
-    result: Result<(), Unavailable>,
+    outcome: Result<(), Unavailable>,
 }
 
 impl Census {
@@ -175,12 +175,12 @@ where
     let wanted = clock::instant();
     let mut last = turn.lock().await;
     if let Some(taken) = last.filter(|taken| taken.began >= wanted) {
-        return taken.result;
+        return taken.outcome;
     }
     let began = clock::instant();
-    let result = list(began).await;
-    *last = Some(Taken { began, result });
-    result
+    let outcome = list(began).await;
+    *last = Some(Taken { began, outcome });
+    outcome
 }
 
 /// One page of a listing.

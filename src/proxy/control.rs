@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::AnswerEdit;
+use self::start::Owned;
 use super::body::{Outgoing, Reply};
 use super::edit::{self, Creator, Generation, MAX_BODY};
 use super::exchange::{BROKEN_BODY, Bounds, exchange};
@@ -99,6 +100,7 @@ impl Ask<'_> {
         let mut path =
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
+        let ended = ask.ended().await;
         let method = parts.method.clone();
         let lister = match ask.listed() {
             // Rare and large, as what follows from it: kept out of the way of every other request.
@@ -140,7 +142,7 @@ impl Ask<'_> {
         }
         refuse_stray_switch(answer.status(), bounds.creates)?;
         let held = start::unless_refused(held, answer.status()).await;
-        ask.take_note(answer.status()).await;
+        ask.take_note(answer.status(), ended).await;
         match lister {
             Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
             None => ask.pass(answer, &method, &bounds, held).await,
@@ -351,19 +353,16 @@ impl Ask<'_> {
     }
 
     /// What the status alone says of the sandbox: one that was killed is not remembered, one that was paused sleeps.
-    async fn take_note(&self, status: StatusCode) {
+    async fn take_note(&self, status: StatusCode, ended: Option<Owned>) {
         let Some(route) = self.permit.route() else { return };
         let directory = &self.forwarder.inner.directory;
         let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
-        let owner = self.control.sandbox.as_ref().and_then(|sandbox| sandbox.tenant.as_ref());
         let names = || known.into_iter().chain(&self.control.named);
         if route.effect == Effect::End && (status.is_success() || status == StatusCode::NOT_FOUND) {
             for id in names() {
                 Box::pin(directory.forget(id, status.is_success())).await;
             }
-            if let (Some(id), Some(owner)) = (known, owner) {
-                self.note_end(id, owner).await;
-            }
+            self.note_end(ended).await;
         } else if route.pattern.ends_with("/pause") && status.is_success() {
             for id in names() {
                 Box::pin(directory.turned(id, State::Paused)).await;

@@ -21,8 +21,6 @@ const ENVD_TOKEN: &str = "envdAccessToken";
 const TRAFFIC_TOKEN: &str = "trafficAccessToken";
 /// Seconds that `/v2` creates and connects get when they name no timeout; `/v1` ones get less.
 const V2_TIMEOUT: &str = "300";
-/// Most forks that one request may ask for, as at E2B. Room is made for each of them.
-const MAX_FORKS: u32 = 100;
 
 const BAD_BODY: GatewayError = GatewayError::BadRequest(
     "bad_body",
@@ -31,8 +29,13 @@ const BAD_BODY: GatewayError = GatewayError::BadRequest(
 const BAD_METADATA: GatewayError =
     GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
 
-const BAD_COUNT: GatewayError =
-    GatewayError::BadRequest("bad_count", "'count' must be a whole number from 1 to 100");
+/// How many forks one request may ask for: more than any upstream makes at once, and few enough to be counted one by one.
+const FORKS: std::ops::RangeInclusive<u32> = 1..=1000;
+
+const BAD_COUNT: GatewayError = GatewayError::BadRequest(
+    "bad_count",
+    "'count' must be a whole number of forks, from 1 to 1000",
+);
 
 /// Which generation of the API a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +106,7 @@ pub fn fork_count(body: &[u8]) -> Result<u32, GatewayError> {
         None => Ok(1),
         Some(value) if value.kind() == Kind::Null => Ok(1),
         Some(value) => {
-            let count = value.text().parse().ok();
-            count.filter(|count| (1..=MAX_FORKS).contains(count)).ok_or(BAD_COUNT)
+            value.text().parse().ok().filter(|count| FORKS.contains(count)).ok_or(BAD_COUNT)
         }
     }
 }
@@ -240,9 +242,9 @@ mod tests {
             ("", Some(1)),
             ("{}", Some(1)),
             (r#"{"count":null}"#, Some(1)),
-            (r#"{"\u0063ount":100,"x":1}"#, Some(100)),
+            (r#"{"\u0063ount":1000,"x":1}"#, Some(1000)),
             (r#"{"count":0}"#, None),
-            (r#"{"count":101}"#, None),
+            (r#"{"count":1001}"#, None),
             (r#"{"count":4000000000}"#, None),
             (r#"{"count":4294967297}"#, None),
             (r#"{"count":1e1}"#, None),

@@ -137,10 +137,10 @@ impl Asker {
             query.push_str(&format!("{joint}nextToken={}", escape(next)));
         }
         let query = if query.is_empty() { query } else { format!("?{query}") };
-        let answer = self.answer_to(format!("/v2/sandboxes{query}"), MAX_PAGE).await?;
+        let answer = self.page_at(format!("/v2/sandboxes{query}")).await?;
         let missing = matches!(answer.0, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
         let (status, headers, json) = if missing && next.is_none() {
-            self.answer_to(format!("/sandboxes{query}"), MAX_PAGE).await?
+            self.page_at(format!("/sandboxes{query}")).await?
         } else {
             answer
         };
@@ -149,6 +149,13 @@ impl Asker {
             token.map_err(|_| unavailable("the next page's name is no text"))
         });
         Ok(Page { status, json, next: next.transpose()?.filter(|token| !token.is_empty()) })
+    }
+
+    /// A page in no more time than a look at one sandbox may take, so that an upstream that hung is soon tried again.
+    async fn page_at(&self, path: String) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
+        let answer = self.answer_to(path, MAX_PAGE);
+        let answer = tokio::time::timeout(self.upstreams.lookup_timeout, answer).await;
+        answer.map_err(|_| unavailable("a page of a listing took too long"))?
     }
 
     async fn fetch(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {

@@ -68,6 +68,17 @@ pub enum Start<'a> {
     Existing(&'a SandboxId),
 }
 
+impl Start<'_> {
+    /// How many sandboxes that may be.
+    #[must_use]
+    pub const fn most(&self) -> u32 {
+        match self {
+            Self::One(_) | Self::Existing(_) => 1,
+            Self::Several(count) => *count,
+        }
+    }
+}
+
 /// What becomes of it.
 #[derive(Debug)]
 pub(super) enum Answer {

@@ -193,7 +193,7 @@ async fn what_is_killed_while_it_is_started_may_live_all_the_same() {
     let connect = start();
     bench.kill("paused").await;
     assert_eq!(bench.room().await, 0);
-    connect.bind(&[paused.clone()]).await.unwrap();
+    connect.bind(std::slice::from_ref(&paused)).await.unwrap();
     assert_eq!((bench.usage().await, bench.room().await), ((1, 0), 0));
     let connect = start();
     bench.kill("paused").await;

@@ -31,6 +31,7 @@ mod open;
 mod ownership;
 mod packaging;
 mod public;
+mod quota;
 mod receipt;
 mod reload;
 mod revocation;

@@ -68,11 +68,21 @@ impl Ask<'_> {
         let admissions = &self.forwarder.inner.admissions;
         let limit = admissions.limit(principal, &tenant);
         let asker = self.forwarder.asker();
-        tokio::select! {
+        let admitted = tokio::select! {
             biased;
-            held = admissions.admit(&asker, &tenant, limit, start) => held.map(Some),
+            admitted = admissions.admit(&asker, &tenant, limit, start) => admitted,
             // Nothing was sent, and who waits no more shall not cost anything more.
-            () = self.client_left() => Err(BROKEN_BODY),
+            () = self.client_left() => return Err(BROKEN_BODY),
+        };
+        match admitted {
+            // What is not there can't be started, and is no matter of room.
+            Err(GatewayError::QuotaExceeded { .. })
+                if let Start::Existing(id) = start
+                    && asker.ask(id).await == Ok(None) =>
+            {
+                Err(GatewayError::SandboxNotFound)
+            }
+            admitted => admitted.map(Some),
         }
     }
 
@@ -98,16 +108,35 @@ impl Ask<'_> {
         Ok(found.known().map(|sandbox| Sandbox::clone(&sandbox)))
     }
 
+    /// The sandbox that the request ends, where it may count. A caller who did not have to show whose it is may end any.
+    pub(super) async fn ended(&self) -> Option<Owned> {
+        if self.permit.route()?.effect != Effect::End {
+            return None;
+        }
+        let known = self.control.sandbox.is_some();
+        let counts = !self.forwarder.inner.admissions.limits.is_empty();
+        self.permit.caller().principal().filter(|_| known || counts)?;
+        let Sandbox { id, tenant, .. } = Box::pin(self.named_sandbox()).await.ok()??;
+        Some(Owned { id, tenant: tenant? })
+    }
+
     /// Tells the ledger that a sandbox is gone, after a kill that found it or not. An upstream that does not cut
     /// `-<clientID>` answers about that name alone, and the sandbox may live on.
-    pub(super) async fn note_end(&self, id: &SandboxId, tenant: &TenantId) {
-        let is_alias = self.control.named.as_ref() != Some(id);
-        if is_alias && !matches!(self.forwarder.asker().ask(id).await, Ok(None)) {
+    pub(super) async fn note_end(&self, ended: Option<Owned>) {
+        let Some(Owned { id, tenant }) = ended else { return };
+        let is_alias = self.control.named.as_ref() != Some(&id);
+        if is_alias && !matches!(self.forwarder.asker().ask(&id).await, Ok(None)) {
             return;
         }
         // Not noted, it counts until the next listing.
-        let _ = self.forwarder.inner.admissions.ledger.ended(tenant, id).await;
+        let _ = self.forwarder.inner.admissions.ledger.ended(&tenant, &id).await;
     }
+}
+
+/// A sandbox and whose it is.
+pub(super) struct Owned {
+    id: SandboxId,
+    tenant: TenantId,
 }
 
 /// Tells the ledger of a request that certainly started nothing, and gives what is held back otherwise.

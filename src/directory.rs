@@ -312,13 +312,6 @@ impl Directory {
             .await;
     }
 
-    /// Takes over a listing that was asked for at `asked`.
-    pub async fn learn_all(&self, listed: impl IntoIterator<Item = Sandbox>, asked: Moment) {
-        for sandbox in listed {
-            self.learn(sandbox, asked).await;
-        }
-    }
-
     /// Whose a sandbox is that the upstream just told of: whom its marker names, else the gateway's own record.
     #[must_use]
     pub fn owner(&self, told: &Sandbox) -> Option<TenantId> {

@@ -9,6 +9,7 @@ mod control;
 mod dataplane;
 mod envd;
 mod events;
+mod faults;
 mod files;
 mod filesystem;
 mod interpreter;
@@ -22,6 +23,7 @@ mod schedules;
 mod server;
 mod shell;
 mod state;
+mod tally;
 mod templates;
 mod transfer;
 mod view;
@@ -37,6 +39,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
+pub use self::faults::Lists;
 pub use self::record::{KEPT_BODY, Plane, RecordedRequest};
 use self::state::World;
 
@@ -45,6 +48,17 @@ pub const CLOSED_PORT: u16 = 9;
 
 /// Metadata of a create request: answer with this status and create nothing.
 pub const FAIL: &str = "simulator-fail";
+
+/// Metadata of a create request: answer with this status although the sandbox is there.
+pub const FAIL_AFTER: &str = "simulator-fail-after";
+
+/// Metadata of a create request: how it ends without an answer. `reset` and `reset-after` end the connection, without
+/// and with a sandbox; `stall` and `stall-after` are silent for a second first; so is `late`, and its sandbox is there
+/// after three; `garbled` answers nonsense.
+pub const FAULT: &str = "simulator-fault";
+
+/// Metadata of a fork request: so many of the forks fail.
+pub const FAIL_FORKS: &str = "simulator-fail-forks";
 
 /// Metadata of a create request: create at once, but answer only after so many milliseconds.
 pub const DELAY: &str = "simulator-delay-ms";
@@ -196,6 +210,23 @@ impl Simulator {
     ) -> Vec<String> {
         let seed = |metadata| self.world.seed(metadata).id.clone();
         metadata.into_iter().map(seed).collect()
+    }
+
+    /// Ends a sandbox, without any request; whether there was one.
+    pub fn kill(&self, id: &str) -> bool {
+        self.world.kill(id)
+    }
+
+    /// How many sandboxes there are that were created with this metadata, and how many there ever were at once. Only
+    /// with [`Options::record`].
+    #[must_use]
+    pub fn count_of(&self, name: &str, value: &str) -> (usize, usize) {
+        locked(&self.world.tally).of(name, value)
+    }
+
+    /// Answers lists like this from now on.
+    pub fn answer_lists(&self, lists: Lists) {
+        self.world.lists.set(lists);
     }
 
     /// The requests seen since the start or the last [`Self::clear_requests`], oldest first.

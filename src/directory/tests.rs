@@ -67,7 +67,9 @@ async fn failures_are_not_remembered() {
 #[tokio::test]
 async fn what_was_learnt_is_not_asked_and_what_was_forgotten_is() {
     let directory = Directory::default();
-    directory.learn_all([sandbox("i1"), sandbox("i2")], directory.now()).await;
+    for name in ["i1", "i2"] {
+        directory.learn(sandbox(name), directory.now()).await;
+    }
     assert!(directory.remembers(&id("i1")).await && known(&directory, "i2").await.is_some());
     directory.forget(&id("i1"), true).await;
     let found = directory.find(&id("i1"), async || Ok(None)).await;

@@ -102,9 +102,10 @@ pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
     response
 }
 
-/// A sentence as `grpc-message` carries it. Ours are visible ASCII already, and names in them too.
+/// A sentence as `grpc-message` carries it. Ours are visible ASCII, and names in them too, so that only `%` is escaped.
 fn percent(message: &str) -> HeaderValue {
-    HeaderValue::from_str(message).unwrap_or_else(|_| HeaderValue::from_static("refused"))
+    let escaped = message.replace('%', "%25");
+    HeaderValue::from_str(&escaped).unwrap_or_else(|_| HeaderValue::from_static("refused"))
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
@@ -183,6 +184,14 @@ mod tests {
         let response = respond(&GatewayError::BadCredential, &Dialect::Grpc(kind));
         assert_eq!((response.status(), response.body().len()), (StatusCode::OK, 0));
         assert_eq!(response.headers()[GRPC_STATUS], "16");
+        let over = GatewayError::QuotaExceeded {
+            tenant: crate::principal::TenantId::parse("a%41").unwrap(),
+            limit: 2,
+            status: crate::error::OverQuota::Forbidden,
+        };
+        let kind = HeaderValue::from_static("application/grpc");
+        let message = respond(&over, &Dialect::Grpc(kind)).headers()[GRPC_MESSAGE].clone();
+        assert_eq!(message, "tenant a%2541 has reached its limit of 2 active sandboxes");
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl Admissions {
                 Admission::AtLimit(at) => at,
             };
             // Something may have ended since. If the upstream cannot be asked, what is known stands.
-            if self.cadence.before_refusing(at.listed, now)
+            if start.most() <= at.limit
+                && self.cadence.before_refusing(at.listed, now)
                 && listings.next().is_some()
                 && self.census.take(asker, tenant).await.is_ok()
             {

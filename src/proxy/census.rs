@@ -3,13 +3,15 @@
 //! One listing of a tenant is under way at a time, and whoever needs one takes the result of any that began after it
 //! asked. A listing counts only when it was read to its end; what cannot be read proves nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::StatusCode;
 use serde_json::value::RawValue;
+use tokio::time::MissedTickBehavior;
 
 use super::list::query::{Narrowed, narrow};
 use super::lookup::{Asker, record};
@@ -26,6 +28,8 @@ const MAX_PAGES: usize = 1000;
 const LIMIT: Duration = Duration::from_secs(20);
 /// How often it is looked whether a listing is due.
 const TICK: Duration = Duration::from_secs(1);
+/// Most tenants that are listed at once because it is due, so that one whose listing is slow does not hold up all others.
+const AT_ONCE: usize = 8;
 
 /// Lists what counts.
 #[derive(Debug)]
@@ -78,18 +82,35 @@ impl Census {
     /// Lists whatever is due, for as long as it is polled.
     pub async fn keep(&self, asker: &Asker, cadence: Cadence) {
         let mut begun: HashMap<TenantId, Instant> = HashMap::new();
+        let mut due = VecDeque::new();
+        let mut busy = HashSet::new();
+        let mut under_way = FuturesUnordered::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(TICK).await;
-            let now = clock::instant();
-            let Ok(standings) = self.ledger.standings(now).await else { continue };
-            begun.retain(|tenant, _| standings.iter().any(|(known, _)| known == tenant));
-            self.clear(&standings.iter().map(|(tenant, _)| tenant).collect());
-            for (tenant, standing) in &standings {
-                let last = begun.get(tenant).copied().max(standing.listed);
-                if cadence.next(standing, last, now).is_some_and(|due| due <= clock::instant()) {
+            while under_way.len() < AT_ONCE
+                && let Some(tenant) = due.pop_front()
+            {
+                if busy.insert(TenantId::clone(&tenant)) {
                     begun.insert(tenant.clone(), clock::instant());
-                    // The cause is in the log, and the next turn comes.
-                    let _ = self.take(asker, tenant).await;
+                    under_way.push(async move {
+                        // The cause is in the log, and the next turn comes.
+                        let _ = self.take(asker, &tenant).await;
+                        tenant
+                    });
+                }
+            }
+            tokio::select! {
+                Some(tenant) = under_way.next() => {
+                    busy.remove(&tenant);
+                }
+                _ = tick.tick() => {
+                    let now = clock::instant();
+                    let Ok(standings) = self.ledger.standings(now).await else { continue };
+                    let known: HashSet<_> = standings.iter().map(|(tenant, _)| tenant).collect();
+                    begun.retain(|tenant, _| known.contains(tenant));
+                    self.clear(&known);
+                    due = cadence.due(standings, &begun, now).into();
                 }
             }
         }
@@ -236,4 +257,35 @@ impl Page {
 fn unreadable(what: &'static str) -> Unavailable {
     tracing::warn!(what, "a listing of sandboxes could not be read");
     Unavailable
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How many listings are made for a hundred who ask at once.
+    async fn made(result: Result<(), Unavailable>) -> usize {
+        let (turn, count) = (Turn::default(), Cell::new(0));
+        let ask = || {
+            shared(&turn, |_| async {
+                count.set(count.get() + 1);
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                result
+            })
+        };
+        let began = tokio::time::Instant::now();
+        for told in futures_util::future::join_all((0..100).map(|_| ask())).await {
+            assert_eq!(told, result);
+        }
+        assert!(began.elapsed() <= Duration::from_secs(41));
+        count.get()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_listing_serves_all_who_wait_for_it_however_it_ends() {
+        assert_eq!(made(Ok(())).await, 2);
+        assert_eq!(made(Err(Unavailable)).await, 2);
+    }
 }

@@ -20,8 +20,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 use self::answer::AnswerEdit;
+use self::start::Owned;
 use super::body::{Outgoing, Reply};
 use super::edit::{self, Creator, Generation, MAX_BODY};
 use super::exchange::{BROKEN_BODY, Bounds, exchange};
@@ -41,7 +43,7 @@ use crate::request::{
     traceparent,
 };
 use crate::route::{BodyEdit, Effect};
-use crate::sandbox::State;
+use crate::sandbox::{Sandbox, State};
 
 /// Longest wait for all of a request body that is read to be changed.
 const SLOWEST_BODY: Duration = Duration::from_secs(60);
@@ -63,15 +65,19 @@ impl Forwarder {
     ) -> Result<Response<Reply>, GatewayError> {
         let asked = self.inner.directory.now();
         let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-        let ask = Ask { forwarder: self, permit: &permit, control, asked };
+        let ask = Ask { forwarder: self, permit: &permit, control, asked, client_left: None };
         if !ask.may_start() {
             return ask.forward(request, origin).await;
         }
-        // Goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and whose that is.
+        // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
+        // whose that is.
+        let client_left = CancellationToken::new();
+        let _client = client_left.clone().drop_guard();
         let forwarder = self.clone();
         let task = self.inner.tunnels.open.spawn(async move {
             let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-            let ask = Ask { forwarder: &forwarder, permit: &permit, control, asked };
+            let client_left = Some(&client_left);
+            let ask = Ask { forwarder: &forwarder, permit: &permit, control, asked, client_left };
             ask.forward(request, origin).await
         });
         task.await.unwrap_or(Err(GatewayError::Internal))
@@ -94,6 +100,7 @@ impl Ask<'_> {
         let mut path =
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
+        let ended = ask.ended().await;
         let method = parts.method.clone();
         let lister = match ask.listed() {
             // Rare and large, as what follows from it: kept out of the way of every other request.
@@ -134,8 +141,8 @@ impl Ask<'_> {
             return Ok(inner.tunnels.begin(switch, answer, principal));
         }
         refuse_stray_switch(answer.status(), bounds.creates)?;
-        let held = ask.unless_refused(held, answer.status()).await;
-        ask.take_note(answer.status()).await;
+        let held = start::unless_refused(held, answer.status()).await;
+        ask.take_note(answer.status(), ended).await;
         match lister {
             Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
             None => ask.pass(answer, &method, &bounds, held).await,
@@ -151,6 +158,8 @@ struct Ask<'a> {
     control: &'a Control,
     /// When the upstream was asked.
     asked: Moment,
+    /// Tells that nobody waits for the answer any more, where that does not end everything by itself.
+    client_left: Option<&'a CancellationToken>,
 }
 
 impl Ask<'_> {
@@ -303,19 +312,26 @@ impl Ask<'_> {
         }
     }
 
-    /// Whose the sandboxes will be that a request makes: its caller's; but a fork stays its parent's tenant's, which an
-    /// admin need not be of, and nobody's if its parent is.
+    /// Whose the sandboxes will be that a request makes: its caller's, or as [`Self::heir`] says.
     async fn maker(&self, payload: Payload) -> Option<TenantId> {
         let principal = self.permit.caller().principal()?;
         match payload {
             Payload::Create | Payload::Nested | Payload::Connect => Some(principal.tenant.clone()),
-            Payload::Fork => self.owner_of_named().await,
+            Payload::Fork => self.heir_of_named().await,
         }
     }
 
-    /// Whose the sandbox is that the path names.
-    async fn owner_of_named(&self) -> Option<TenantId> {
-        self.named_sandbox().await.ok()??.tenant
+    /// Whose a fork is of the sandbox that the path names.
+    async fn heir_of_named(&self) -> Option<TenantId> {
+        self.heir(&self.named_sandbox().await.ok()??)
+    }
+
+    /// Whose a fork is: its parent's tenant's, which its maker need not be of. Of what nobody has, an admin's fork is
+    /// nobody's either; anybody else's, which there are only without isolation, is its maker's.
+    fn heir(&self, parent: &Sandbox) -> Option<TenantId> {
+        let caller = self.permit.caller();
+        let maker = caller.principal().filter(|_| !caller.sees_all_tenants());
+        parent.tenant.clone().or_else(|| maker.map(|maker| maker.tenant.clone()))
     }
 
     async fn send(
@@ -337,18 +353,16 @@ impl Ask<'_> {
     }
 
     /// What the status alone says of the sandbox: one that was killed is not remembered, one that was paused sleeps.
-    async fn take_note(&self, status: StatusCode) {
+    async fn take_note(&self, status: StatusCode, ended: Option<Owned>) {
         let Some(route) = self.permit.route() else { return };
         let directory = &self.forwarder.inner.directory;
-        let ended = status.is_success() || status == StatusCode::NOT_FOUND;
-        if route.effect == Effect::End && ended {
+        if route.effect == Effect::End && (status.is_success() || status == StatusCode::NOT_FOUND) {
             let known = self.known().await;
-            let owner = known.as_ref().and_then(|known| known.tenant.as_ref());
             let names = known.iter().map(|known| &known.id).chain(&self.control.named);
             for id in names {
                 Box::pin(directory.forget(id, status.is_success())).await;
-                self.note_end(id, owner).await;
             }
+            self.note_end(ended).await;
         } else if route.pattern.ends_with("/pause") && status.is_success() {
             let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
             for id in known.into_iter().chain(&self.control.named) {

@@ -29,8 +29,13 @@ const BAD_BODY: GatewayError = GatewayError::BadRequest(
 const BAD_METADATA: GatewayError =
     GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
 
-const BAD_COUNT: GatewayError =
-    GatewayError::BadRequest("bad_count", "'count' must be a whole number of forks, at least 1");
+/// How many forks one request may ask for: more than any upstream makes at once, and few enough to be counted one by one.
+const FORKS: std::ops::RangeInclusive<u32> = 1..=1000;
+
+const BAD_COUNT: GatewayError = GatewayError::BadRequest(
+    "bad_count",
+    "'count' must be a whole number of forks, from 1 to 1000",
+);
 
 /// Which generation of the API a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +105,9 @@ pub fn fork_count(body: &[u8]) -> Result<u32, GatewayError> {
     match root.get("count").map(|member| member.value) {
         None => Ok(1),
         Some(value) if value.kind() == Kind::Null => Ok(1),
-        Some(value) => value.text().parse().ok().filter(|count| *count > 0).ok_or(BAD_COUNT),
+        Some(value) => {
+            value.text().parse().ok().filter(|count| FORKS.contains(count)).ok_or(BAD_COUNT)
+        }
     }
 }
 
@@ -227,6 +234,28 @@ mod tests {
             !String::from_utf8(answer(twice, Some("o"), false).unwrap()).unwrap().contains("real")
         );
         assert_eq!(answer(b"oops", Some("o"), false), None);
+    }
+
+    #[test]
+    fn a_fork_has_one_count_within_bounds() {
+        for (body, count) in [
+            ("", Some(1)),
+            ("{}", Some(1)),
+            (r#"{"count":null}"#, Some(1)),
+            (r#"{"\u0063ount":1000,"x":1}"#, Some(1000)),
+            (r#"{"count":0}"#, None),
+            (r#"{"count":1001}"#, None),
+            (r#"{"count":4000000000}"#, None),
+            (r#"{"count":4294967297}"#, None),
+            (r#"{"count":1e1}"#, None),
+            (r#"{"count":1.0}"#, None),
+            (r#"{"count":-1}"#, None),
+            (r#"{"count":"2"}"#, None),
+            (r#"{"count":1,"count":9}"#, None),
+            (r#"{"count":1,"Count":9}"#, None),
+        ] {
+            assert_eq!(fork_count(body.as_bytes()).ok(), count, "{body}");
+        }
     }
 
     #[test]

@@ -158,10 +158,10 @@ impl Asker {
             query.push_str(&format!("{joint}nextToken={}", escape(next)));
         }
         let query = if query.is_empty() { query } else { format!("?{query}") };
-        let answer = self.answer_to(format!("/v2/sandboxes{query}"), MAX_PAGE).await?;
+        let answer = self.page_at(format!("/v2/sandboxes{query}")).await?;
         let missing = matches!(answer.0, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
         let (generation, (status, headers, json)) = if missing && next.is_none() {
-            (1, self.answer_to(format!("/sandboxes{query}"), MAX_PAGE).await?)
+            (1, self.page_at(format!("/sandboxes{query}")).await?)
         } else {
             (2, answer)
         };
@@ -175,6 +175,13 @@ impl Asker {
             json,
             next: next.transpose()?.filter(|token| !token.is_empty()),
         })
+    }
+
+    /// A page in no more time than a look at one sandbox may take, so that an upstream that hung is soon tried again.
+    async fn page_at(&self, path: String) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
+        let answer = self.answer_to(path, MAX_PAGE);
+        let answer = tokio::time::timeout(self.upstreams.lookup_timeout, answer).await;
+        answer.map_err(|_| unavailable("a page of a listing took too long"))?
     }
 
     async fn fetch(

@@ -177,16 +177,22 @@ impl Account {
         Claim::Use(id.clone())
     }
 
-    /// Ends a claim. The slots that closed go to `closed`. False when a repeat made a sandbox of its own.
+    /// Ends a claim. The slots that closed go to `closed`. Tells whether a repeat led to the same sandbox as the request
+    /// that it repeats, where that can be told.
     pub(super) fn settle(
         &mut self,
         claim: Claim,
         end: End<'_>,
         tick: Tick,
         closed: &mut Vec<Tick>,
-    ) -> bool {
+    ) -> Option<bool> {
         match claim {
             Claim::Slots(slots, key) => {
+                let again =
+                    |slot| matches!(self.slots.get(slot), Some(Slot::Flight { again: true }));
+                if slots.iter().any(again) {
+                    self.repeats.on_trial = false;
+                }
                 self.settle_slots(slots, end, tick, closed);
                 if let Some(key) = key {
                     self.repeats.settled(&key, end);
@@ -197,12 +203,12 @@ impl Account {
                 self.repeats.ended(&key);
                 if let End::Bound(ids) = end {
                     self.bind(ids, std::iter::empty(), tick, closed);
-                    return ids.iter().all(|bound| *bound == id);
+                    return Some(ids.iter().all(|bound| *bound == id));
                 }
             }
             Claim::Nothing => {}
         }
-        true
+        None
     }
 
     fn settle_slots(&mut self, slots: Vec<Tick>, end: End<'_>, tick: Tick, closed: &mut Vec<Tick>) {
@@ -276,10 +282,12 @@ impl Account {
 
     /// A sandbox was killed, or turned out not to exist.
     pub(super) fn ended(&mut self, id: &SandboxId, tick: Tick) {
-        if self.known.contains_key(id) {
-            self.forget(id, tick);
-        } else if !self.slots.is_empty() {
-            self.gone.insert(id.clone(), tick);
+        match self.known.get_mut(id) {
+            // What may start it still, or did without a word, may have come after the kill.
+            Some(known) if known.users > 0 || known.doubt.is_some() => known.proven = false,
+            Some(_) => self.forget(id, tick),
+            None if self.slots.is_empty() => {}
+            None => self.gone.insert(id.clone(), tick),
         }
     }
 

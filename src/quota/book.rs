@@ -39,8 +39,8 @@ pub(super) trait Journal: fmt::Debug + Send + Sync {
 pub struct Policy {
     /// How long it may still be at work on a request whose end nobody heard, once it answers again.
     pub grace: Duration,
-    /// Whether it starts nothing new when a request is repeated under the same `Idempotency-Key`. If it does, such
-    /// repeats would pass every limit.
+    /// Whether it starts nothing new when a request is repeated under the same `Idempotency-Key`, as far as anybody
+    /// knows. If it does, such repeats would pass every limit: it is watched for that.
     pub honours_keys: bool,
 }
 
@@ -66,6 +66,17 @@ pub enum Start<'a> {
     Several(u32),
     /// This sandbox, which may be running already.
     Existing(&'a SandboxId),
+}
+
+impl Start<'_> {
+    /// How many sandboxes that may be.
+    #[must_use]
+    pub const fn most(&self) -> u32 {
+        match self {
+            Self::One(_) | Self::Existing(_) => 1,
+            Self::Several(count) => *count,
+        }
+    }
 }
 
 /// What becomes of it.
@@ -118,6 +129,8 @@ pub(super) struct Book {
     shards: [Mutex<HashMap<TenantId, Account>>; SHARDS],
     tick: AtomicU64,
     shares: AtomicBool,
+    /// Whether the upstream was seen to honour keys.
+    honours: AtomicBool,
     grace: Duration,
     journal: Option<Box<dyn Journal>>,
 }
@@ -134,6 +147,7 @@ impl Book {
             shards: std::array::from_fn(|_| Mutex::new(HashMap::new())),
             tick: AtomicU64::new(next),
             shares: AtomicBool::new(policy.honours_keys),
+            honours: AtomicBool::new(false),
             grace: policy.grace,
             journal,
         };
@@ -179,11 +193,13 @@ impl Book {
                 return Answer::Unlisted;
             }
         }
+        let honoured = self.honours.load(Ordering::Relaxed);
+        let may_share = |limit| self.shares() && (honoured || account.count() <= limit as usize);
         let key = match ask.start {
-            Start::One(key) => key.filter(|_| ask.limit.is_some() && self.shares()),
+            Start::One(key) => key.filter(|_| ask.limit.is_some_and(may_share)),
             Start::Several(_) | Start::Existing(_) => None,
         };
-        match key.map_or(Repeat::First, |key| account.repeat(key, ask.now)) {
+        match key.map_or(Repeat::First, |key| account.repeat(key, honoured, ask.now)) {
             Repeat::First => {}
             Repeat::Busy => return Answer::Busy,
             // What it holds, if anything, was written down for the first request.
@@ -219,8 +235,10 @@ impl Book {
             let mut shard = self.shard(&ticket.tenant);
             let tick = self.next();
             let Some(account) = shard.get_mut(&ticket.tenant) else { return };
-            if !account.settle(ticket.claim, end, tick, &mut closed) {
-                self.shares.store(false, Ordering::Relaxed);
+            match account.settle(ticket.claim, end, tick, &mut closed) {
+                Some(true) => self.honours.store(true, Ordering::Relaxed),
+                Some(false) => self.shares.store(false, Ordering::Relaxed),
+                None => {}
             }
             if account.watched.is_none() && account.is_empty() {
                 shard.remove(&ticket.tenant);

@@ -2,9 +2,11 @@
 //!
 //! Pure: says when, and leaves it to others to wait, to ask the upstream and to share one listing among many requests.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Standing;
+use crate::principal::TenantId;
 
 /// How often to list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +46,24 @@ impl Cadence {
             _ => return None,
         };
         Some(last.map_or(now, |last| last + interval))
+    }
+
+    /// Whose listing is due, those first that wait longest. `begun` is when their last ones were begun in vain.
+    #[must_use]
+    pub fn due(
+        &self,
+        standings: Vec<(TenantId, Standing)>,
+        begun: &HashMap<TenantId, Instant>,
+        now: Instant,
+    ) -> Vec<TenantId> {
+        let mut due = Vec::new();
+        for (tenant, standing) in standings {
+            let last = begun.get(&tenant).copied().max(standing.listed);
+            due.extend(self.next(&standing, last, now).map(|at| (at, tenant)));
+        }
+        due.retain(|(at, _)| *at <= now);
+        due.sort_unstable_by_key(|(at, _)| *at);
+        due.into_iter().map(|(_, tenant)| tenant).collect()
     }
 
     /// Whether a request that found no room deserves a listing before it is refused. `listed` is when the listing began

@@ -44,8 +44,8 @@ impl MemoryLedger {
 
     /// Whether repeats of a request under the same `Idempotency-Key` share its reservation. No longer, once the
     /// upstream started something new for one.
-    #[must_use]
-    pub fn shares_keys(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn shares_keys(&self) -> bool {
         self.book.shares()
     }
 }

@@ -1,6 +1,7 @@
 //! Requests that a client may send again under the same `Idempotency-Key`.
 //!
-//! Bounded, and forgotten after a while: a repeat that comes later is a request of its own.
+//! Bounded, and forgotten after a while: a repeat that comes later is a request of its own. Until the upstream was seen to
+//! honour keys, a tenant's repeats go one by one: were each of them to start another sandbox, the first would show it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const LIFETIME: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     keys: HashMap<Box<str>, Keyed>,
+    /// A repeat is under way of which nobody knows whether the upstream takes it for one.
+    pub(super) on_trial: bool,
 }
 
 #[derive(Debug)]
@@ -45,28 +48,33 @@ pub(super) enum Repeat {
 }
 
 impl Account {
-    /// Looks a request's key up.
-    pub(super) fn repeat(&mut self, key: &str, now: Instant) -> Repeat {
-        let Some(keyed) = self.repeats.keys.get_mut(key) else { return Repeat::First };
+    /// Looks a request's key up. `honoured` says whether the upstream was seen to honour keys.
+    pub(super) fn repeat(&mut self, key: &str, honoured: bool, now: Instant) -> Repeat {
+        let Repeats { keys, on_trial } = &mut self.repeats;
+        let Some(keyed) = keys.get_mut(key) else { return Repeat::First };
         if now.saturating_duration_since(keyed.first) >= LIFETIME {
             return Repeat::First;
         }
-        match &keyed.outcome {
+        let must_wait = *on_trial && !honoured;
+        let claim = match &keyed.outcome {
             Outcome::Slot(tick) => match self.slots.get_mut(tick) {
-                None => Repeat::First,
-                Some(Slot::Flight { .. }) => Repeat::Busy,
+                None => return Repeat::First,
+                Some(Slot::Flight { .. }) => return Repeat::Busy,
+                Some(Slot::Doubt(_)) if must_wait => return Repeat::Busy,
                 Some(slot @ Slot::Doubt(_)) => {
                     *slot = Slot::Flight { again: true };
-                    Repeat::Of(Claim::Slots(vec![*tick], Some(key.into())))
+                    Claim::Slots(vec![*tick], Some(key.into()))
                 }
             },
-            Outcome::Bound(id) if !self.known.contains_key(id) => Repeat::First,
-            Outcome::Bound(_) if keyed.is_repeated => Repeat::Busy,
+            Outcome::Bound(id) if !self.known.contains_key(id) => return Repeat::First,
+            Outcome::Bound(_) if keyed.is_repeated || must_wait => return Repeat::Busy,
             Outcome::Bound(id) => {
                 keyed.is_repeated = true;
-                Repeat::Of(Claim::Repeat(id.clone(), key.into()))
+                Claim::Repeat(id.clone(), key.into())
             }
-        }
+        };
+        *on_trial = !honoured;
+        Repeat::Of(claim)
     }
 }
 
@@ -92,6 +100,7 @@ impl Repeats {
 
     /// A repeat of a request that had succeeded is over.
     pub(super) fn ended(&mut self, key: &str) {
+        self.on_trial = false;
         if let Some(keyed) = self.keys.get_mut(key) {
             keyed.is_repeated = false;
         }

@@ -186,6 +186,25 @@ async fn starting_what_counts_already_is_free() {
 }
 
 #[tokio::test]
+async fn what_is_killed_while_it_is_started_may_live_all_the_same() {
+    let bench = Bench::with(1, &["paused"]).await;
+    let paused = id("paused");
+    let start = || bench.admit(Start::Existing(&paused));
+    let connect = start();
+    bench.kill("paused").await;
+    assert_eq!(bench.room().await, 0);
+    connect.bind(std::slice::from_ref(&paused)).await.unwrap();
+    assert_eq!((bench.usage().await, bench.room().await), ((1, 0), 0));
+    let connect = start();
+    bench.kill("paused").await;
+    connect.release().await.unwrap();
+    assert_eq!(bench.room().await, 1);
+    drop(start());
+    bench.kill("paused").await;
+    assert_eq!(bench.room().await, 0, "nobody knows how that ended");
+}
+
+#[tokio::test]
 async fn starting_what_does_not_count_takes_room_once() {
     let other = id("other");
     let bench = Bench::with(1, &["a"]).await;
@@ -253,6 +272,38 @@ async fn an_upstream_that_ignores_keys_is_found_out() {
     assert_eq!(bench.usage().await, (2, 0));
     assert!(!bench.ledger.shares_keys());
     assert!(matches!(bench.ask(keyed).await, Admission::AtLimit(_)));
+}
+
+#[tokio::test]
+async fn an_upstream_that_ignores_keys_passes_a_limit_by_one_at_most() {
+    let bench = Bench::with(2, &[]).await;
+    let (k, l) = (Start::One(Some("k")), Start::One(Some("l")));
+    bench.admit(k).bind(&[id("a")]).await.unwrap();
+    bench.admit(l).bind(&[id("b")]).await.unwrap();
+    let repeat = bench.admit(k);
+    assert!(matches!(bench.ask(l).await, Admission::Busy));
+    repeat.bind(&[id("c")]).await.unwrap();
+    assert!(matches!(bench.ask(l).await, Admission::AtLimit(_)));
+
+    let bench = Bench::with(1, &[]).await;
+    drop(bench.admit(k));
+    drop(bench.admit(k));
+    bench.list(&["a", "b"]).await;
+    assert!(matches!(bench.ask(k).await, Admission::AtLimit(_)), "both started something");
+}
+
+#[tokio::test]
+async fn repeats_wait_for_each_other_only_until_keys_are_seen_to_be_honoured() {
+    let bench = Bench::with(2, &[]).await;
+    let (k, l) = (Start::One(Some("k")), Start::One(Some("l")));
+    bench.admit(k).bind(&[id("a")]).await.unwrap();
+    bench.admit(l).bind(&[id("b")]).await.unwrap();
+    bench.admit(k).release().await.unwrap();
+    drop(bench.admit(l));
+    bench.admit(k).bind(&[id("a")]).await.unwrap();
+    let both = (bench.admit(k), bench.admit(l));
+    assert_eq!((bench.usage().await, bench.room().await), ((2, 0), 0));
+    drop(both);
 }
 
 #[tokio::test]

@@ -15,10 +15,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::faults::{Fault, LATE};
 use super::files::Files;
 use super::reply::{Answer, Payload, Refusal, Reply, empty, error, json, typed};
 use super::state::{NewSandbox, Resumed, Sandbox, World};
-use super::{DELAY, FAIL, Metadata, events, locked, schedules, templates};
+use super::{DELAY, FAIL_FORKS, Metadata, events, locked, schedules, templates};
 use crate::clock::UnixTime;
 
 const V1_TIMEOUT: u32 = 15;
@@ -125,28 +126,44 @@ async fn create_v2(
     create(&world, &headers, spec, V2_TIMEOUT).await
 }
 
-/// Creates a sandbox, or answers with the one that the same `Idempotency-Key` made. See [`super::FAIL`] and
-/// [`super::DELAY`].
+/// Creates a sandbox, or answers with the one that the same `Idempotency-Key` made. See [`Fault`] and [`DELAY`].
 async fn create(
-    world: &World,
+    world: &Arc<World>,
     headers: &HeaderMap,
     spec: NewSandbox,
     default_timeout: u32,
 ) -> Answer {
-    let metadata = |name: &str| spec.metadata.get(name).and_then(|text| text.parse::<u16>().ok());
-    if let Some(status) = metadata(FAIL).and_then(|code| StatusCode::from_u16(code).ok()) {
-        return Err(error(status, "The simulator was asked to fail").into());
+    let fault = Fault::asked_by(&spec.metadata)?;
+    if let Some(fault @ (Fault::Refused(_) | Fault::Reset | Fault::Stall)) = fault {
+        return Ok(fault.strike().await);
     }
-    let delay = Duration::from_millis(metadata(DELAY).unwrap_or(0).into());
+    let delay = spec.metadata.get(DELAY).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let delay = Duration::from_millis(delay);
     let known = locked(&world.templates).resolve(&spec.template);
     let (template, alias) = known.ok_or_else(|| {
         error(StatusCode::NOT_FOUND, &format!("template '{}' not found", spec.template))
     })?;
     let timeout = spec.timeout.unwrap_or(default_timeout);
-    let key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
-    let sandbox =
-        world.create_once(key, || world.create(spec, template, Some(alias), timeout, Files::new()));
+    let key = headers.get("idempotency-key").map(|key| key.as_bytes().to_vec());
+    let create = {
+        let world = Arc::clone(world);
+        move || {
+            let made = || world.create(spec, template, Some(alias), timeout, Files::new());
+            world.create_once(key.as_deref(), made)
+        }
+    };
+    if fault == Some(Fault::Late) {
+        tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            create();
+        });
+        return Ok(Fault::Late.strike().await);
+    }
+    let sandbox = create();
     tokio::time::sleep(delay).await;
+    if let Some(fault) = fault {
+        return Ok(fault.strike().await);
+    }
     Ok(json(StatusCode::CREATED, &sandbox.brief(world.options.domain.as_deref())))
 }
 
@@ -260,6 +277,8 @@ async fn refresh(
 struct Fork {
     timeout: Option<u32>,
     count: Option<u32>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
 }
 
 async fn fork(
@@ -277,7 +296,12 @@ async fn fork(
     if world.options.metadata == Metadata::KeptButNotForked {
         spec.metadata.clear();
     }
-    let forks = (0..count).map(|_| {
+    let failing = request.metadata.get(FAIL_FORKS).and_then(|text| text.as_str()?.parse().ok());
+    let failing = failing.unwrap_or(0);
+    let forks = (0..count).map(|number| {
+        if number < failing {
+            return json!({ "error": { "code": 500, "message": "The simulator was asked to fail" } });
+        }
         let child = world.create(
             spec.clone(),
             parent.template.clone(),

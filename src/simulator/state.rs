@@ -17,11 +17,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
+use super::faults::ListFault;
 use super::files::Files;
 use super::interpreter::Contexts;
 use super::process::Processes;
 use super::record::Recorder;
 use super::schedules::Schedules;
+use super::tally::Tally;
 use super::templates::Templates;
 use super::{Metadata, Options, locked};
 use crate::clock::UnixTime;
@@ -43,6 +45,9 @@ pub(super) struct World {
     pub(super) templates: Mutex<Templates>,
     pub(super) schedules: Mutex<Schedules>,
     pub(super) events: Events,
+    pub(super) lists: ListFault,
+    /// Locked with `sandboxes`, and after it.
+    pub(super) tally: Mutex<Tally>,
     seed: [u8; 16],
     created: AtomicU64,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
@@ -120,6 +125,8 @@ impl World {
             templates: Mutex::new(Templates::new()),
             schedules: Mutex::default(),
             events: Events::default(),
+            lists: ListFault::default(),
+            tally: Mutex::default(),
             seed,
             created: AtomicU64::new(0),
             sandboxes: Mutex::default(),
@@ -174,7 +181,13 @@ impl World {
             life: Mutex::new(Life::new(timeout)),
             id: id.clone(),
         });
-        locked(&self.sandboxes).insert(id, Arc::clone(&sandbox));
+        {
+            let mut sandboxes = locked(&self.sandboxes);
+            sandboxes.insert(id, Arc::clone(&sandbox));
+            if self.options.record {
+                locked(&self.tally).began(&sandbox.spec.metadata);
+            }
+        }
         self.events.note(&sandbox, "created");
         sandbox
     }
@@ -222,7 +235,12 @@ impl World {
 
     /// Ends a sandbox; whether there was one.
     pub(super) fn kill(&self, id: &str) -> bool {
-        let Some(sandbox) = locked(&self.sandboxes).remove(plain_id(id)) else { return false };
+        let sandbox = {
+            let mut sandboxes = locked(&self.sandboxes);
+            let Some(sandbox) = sandboxes.remove(plain_id(id)) else { return false };
+            locked(&self.tally).ended(&sandbox.spec.metadata);
+            sandbox
+        };
         self.events.note(&sandbox, "killed");
         sandbox.ended.cancel();
         locked(&sandbox.life).session.cancel();

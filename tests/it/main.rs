@@ -10,6 +10,7 @@
 )]
 
 mod callback;
+mod cap;
 mod cli;
 mod cli_clients;
 mod config;
@@ -31,6 +32,7 @@ mod open;
 mod ownership;
 mod packaging;
 mod public;
+mod quota;
 mod receipt;
 mod reload;
 mod revocation;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 
 use super::super::edit;
+use super::super::exchange::BROKEN_BODY;
 use super::Ask;
 use super::repeat::IDEMPOTENCY_KEY;
 use crate::caller::Caller;
 use crate::directory::Unavailable;
 use crate::error::GatewayError;
-use crate::principal::TenantId;
+use crate::principal::{Principal, TenantId};
 use crate::quota::{Reservation, Start};
 use crate::route::Effect;
 use crate::sandbox::Sandbox;
@@ -50,24 +51,52 @@ impl Ask<'_> {
             Effect::PlusOneIfStarted | Effect::PlusN => {
                 named = match self.named_sandbox().await {
                     Ok(named) => named,
-                    Err(Unavailable) if self.forwarder.inner.admissions.limits.is_empty() => None,
+                    // Whoever may have a limit has to be counted.
+                    Err(Unavailable) if self.nobody_is_limited(principal) => None,
                     Err(Unavailable) => return Err(GatewayError::QuotaUnknown),
                 };
                 // What nobody has, nothing can start.
                 let Some(sandbox) = &named else { return Ok(None) };
-                let Some(tenant) = sandbox.tenant.clone() else { return Ok(None) };
-                if effect == Effect::PlusN {
-                    (tenant, Start::Several(edit::fork_count(sent)?))
+                let (tenant, start) = if effect == Effect::PlusN {
+                    (self.heir(sandbox), Start::Several(edit::fork_count(sent)?))
                 } else {
-                    (tenant, Start::Existing(&sandbox.id))
-                }
+                    (sandbox.tenant.clone(), Start::Existing(&sandbox.id))
+                };
+                let Some(tenant) = tenant else { return Ok(None) };
+                (tenant, start)
             }
             Effect::None | Effect::End => return Ok(None),
         };
         let admissions = &self.forwarder.inner.admissions;
         let limit = admissions.limit(principal, &tenant);
         let asker = self.forwarder.asker();
-        admissions.admit(&asker, &tenant, limit, start).await.map(Some)
+        let admitted = tokio::select! {
+            biased;
+            admitted = admissions.admit(&asker, &tenant, limit, start) => admitted,
+            // Nothing was sent, and who waits no more shall not cost anything more.
+            () = self.client_left() => return Err(BROKEN_BODY),
+        };
+        match admitted {
+            // What is not there can't be started, and is no matter of room.
+            Err(GatewayError::QuotaExceeded { .. })
+                if let Start::Existing(id) = start
+                    && asker.ask(id).await == Ok(None) =>
+            {
+                Err(GatewayError::SandboxNotFound)
+            }
+            admitted => admitted.map(Some),
+        }
+    }
+
+    async fn client_left(&self) {
+        match self.client_left {
+            Some(left) => left.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn nobody_is_limited(&self, principal: &Principal) -> bool {
+        self.forwarder.inner.admissions.limits.is_empty() && principal.max_sandboxes.is_none()
     }
 
     /// The sandbox that the path names, also where the caller did not have to show that it is its own.
@@ -90,30 +119,57 @@ impl Ask<'_> {
         self.forwarder.inner.directory.known(named).await
     }
 
-    /// Tells the ledger of a request that certainly started nothing, and keeps what is held otherwise.
-    pub(super) async fn unless_refused(
-        &self,
-        held: Option<Reservation>,
-        status: StatusCode,
-    ) -> Option<Reservation> {
-        if status.is_client_error() {
-            release(held).await;
+    /// The sandbox that the request ends, where it may count. A caller who did not have to show whose it is may end any.
+    pub(super) async fn ended(&self) -> Option<Owned> {
+        if self.permit.route()?.effect != Effect::End {
             return None;
         }
-        held
+        let known = self.control.sandbox.is_some();
+        let counts = !self.forwarder.inner.admissions.limits.is_empty();
+        self.permit.caller().principal().filter(|_| known || counts)?;
+        let Sandbox { id, tenant, .. } = Box::pin(self.named_sandbox()).await.ok()??;
+        Some(Owned { id, tenant: tenant? })
     }
 
-    /// Tells the ledger that a sandbox is gone.
-    pub(super) async fn note_end(&self, id: &SandboxId, tenant: Option<&TenantId>) {
-        if let Some(tenant) = tenant {
-            // Not noted, it counts until the next listing.
-            let _ = self.forwarder.inner.admissions.ledger.ended(tenant, id).await;
+    /// Tells the ledger that a sandbox is gone, after a kill that found it or not. An upstream that does not cut
+    /// `-<clientID>` answers about that name alone, and the sandbox may live on.
+    pub(super) async fn note_end(&self, ended: Option<Owned>) {
+        let Some(Owned { id, tenant }) = ended else { return };
+        let is_alias = self.control.named.as_ref() != Some(&id);
+        if is_alias && !matches!(self.forwarder.asker().ask(&id).await, Ok(None)) {
+            return;
         }
+        // Not noted, it counts until the next listing.
+        let _ = self.forwarder.inner.admissions.ledger.ended(&tenant, &id).await;
     }
 }
 
+/// A sandbox and whose it is.
+pub(super) struct Owned {
+    id: SandboxId,
+    tenant: TenantId,
+}
+
+/// Tells the ledger of a request that certainly started nothing, and gives what is held back otherwise.
+pub(super) async fn unless_refused(
+    held: Option<Reservation>,
+    status: StatusCode,
+) -> Option<Reservation> {
+    if refuses(status) {
+        release(held).await;
+        return None;
+    }
+    held
+}
+
+/// Whether a status says that nothing was started. A server that gave up on a request (Cube answers 408 then, proxies
+/// 499) may be at work on it still.
+fn refuses(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 408 | 499)
+}
+
 /// The request started nothing.
-pub(super) async fn release(held: Option<Reservation>) {
+async fn release(held: Option<Reservation>) {
     if let Some(held) = held {
         // Not noted, it is in doubt.
         let _ = held.release().await;
@@ -139,6 +195,29 @@ pub(super) async fn learn<T>(
                 release(held).await;
             }
             Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_certain() {
+        for (status, certain) in [
+            (400, true),
+            (404, true),
+            (409, true),
+            (429, true),
+            (408, false),
+            (499, false),
+            (200, false),
+            (302, false),
+            (500, false),
+            (504, false),
+        ] {
+            assert_eq!(refuses(StatusCode::from_u16(status).unwrap()), certain, "{status}");
         }
     }
 }

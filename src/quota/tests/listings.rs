@@ -161,3 +161,24 @@ fn listings_are_due_while_there_is_something_to_learn() {
     assert!(!cadence.before_refusing(Some(now), now));
     assert!(cadence.before_refusing(Some(now), now + cadence.refusal));
 }
+
+#[test]
+fn who_waits_longest_is_listed_first() {
+    let (cadence, start) = (Cadence::default(), tokio::time::Instant::now().into_std());
+    let named = |name: &str| TenantId::parse(name).unwrap();
+    let doubtful = |listed: u64| Standing {
+        in_doubt: 1,
+        listed: Some(start + Duration::from_secs(listed)),
+        ..Standing::default()
+    };
+    let standings = vec![
+        (named("fresh"), doubtful(10)),
+        (named("late"), doubtful(5)),
+        (named("later"), doubtful(2)),
+        (named("failed"), doubtful(0)),
+        (named("idle"), Standing::default()),
+    ];
+    let begun = [(named("failed"), start + Duration::from_secs(9))].into();
+    let due = cadence.due(standings, &begun, start + Duration::from_secs(10));
+    assert_eq!(due, [named("later"), named("late")]);
+}

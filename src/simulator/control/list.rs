@@ -21,17 +21,19 @@ fn bad(message: &str) -> Reply {
 }
 
 /// `GET /sandboxes`: all running ones, no paging.
-pub(super) async fn running(State(world): Known, uri: Uri) -> Reply {
+pub(super) async fn running(State(world): Known, uri: Uri) -> Answer {
+    world.lists.strike().await?;
     let wanted = metadata_filter(&world, &uri);
     let running = world
         .sandboxes()
         .into_iter()
         .filter(|sandbox| sandbox.is_running() && has_metadata(sandbox, &wanted));
-    json(StatusCode::OK, &running.map(|sandbox| sandbox.listed()).collect())
+    Ok(json(StatusCode::OK, &running.map(|sandbox| sandbox.listed()).collect()))
 }
 
 /// `GET /v2/sandboxes`: filtered, ordered, paged.
 pub(super) async fn paged(State(world): Known, uri: Uri) -> Answer {
+    world.lists.strike().await?;
     let limit = limit(&uri)?;
     let (want_running, want_paused) = states(&uri)?;
     let oldest_first = match first(&uri, "order").as_deref() {

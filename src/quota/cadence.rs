@@ -23,7 +23,7 @@ impl Default for Cadence {
     /// What ended, and what is in doubt under the default grace, is settled within 30 seconds.
     fn default() -> Self {
         Self {
-            in_doubt: Duration::from_secs(3),
+            in_doubt: Duration::from_secs(2),
             routine: Duration::from_secs(25),
             refusal: Duration::from_secs(1),
         }

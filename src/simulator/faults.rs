@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Response, StatusCode};
 
-use super::reply::{Reply, empty, error, typed};
+use super::reply::{Refusal, Reply, empty, error, typed};
 use super::{FAIL, FAIL_AFTER, FAULT};
 
 /// How long a request goes without an answer before its connection ends.
@@ -45,13 +45,14 @@ impl ListFault {
     }
 
     /// Does what is wrong with lists, if anything is.
-    pub(super) async fn strike(&self) -> Result<(), Reply> {
+    pub(super) async fn strike(&self) -> Result<(), Refusal> {
         let now = self.0.load(Ordering::Acquire);
         if now == Lists::Stalled as u8 {
             std::future::pending::<()>().await;
         }
         if now == Lists::Failed as u8 {
-            return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "The simulator cannot list"));
+            let failed = StatusCode::INTERNAL_SERVER_ERROR;
+            return Err(error(failed, "The simulator cannot list").into());
         }
         Ok(())
     }
@@ -80,8 +81,9 @@ pub(super) enum Fault {
 
 impl Fault {
     /// What a create's metadata asks for. A word that is none of these is the test's mistake, and its answer says so.
-    pub(super) fn asked_by(metadata: &BTreeMap<String, String>) -> Result<Option<Self>, Reply> {
-        let unknown = || error(StatusCode::NOT_IMPLEMENTED, "The simulator knows no such fault");
+    pub(super) fn asked_by(metadata: &BTreeMap<String, String>) -> Result<Option<Self>, Refusal> {
+        let unknown =
+            || error(StatusCode::NOT_IMPLEMENTED, "The simulator knows no such fault").into();
         let status =
             |text: &String| text.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
         if let Some(text) = metadata.get(FAIL) {

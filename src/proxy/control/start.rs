@@ -46,6 +46,9 @@ impl Ask<'_> {
             Effect::PlusOne => {
                 let mut keys = head.get_all(IDEMPOTENCY_KEY).iter();
                 let key = keys.next().and_then(|key| key.to_str().ok());
+                // The first generation of the API knows no such keys: every repeat starts another.
+                let dialects = &self.forwarder.inner.upstreams.dialects;
+                let key = key.filter(|_| !dialects.only_v1());
                 (principal.tenant.clone(), Start::One(key))
             }
             Effect::PlusOneIfStarted | Effect::PlusN => {

@@ -1,20 +1,21 @@
 //! An upstream that fails in every way it can, at random but the same in every run, under clients that come and go.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use coppice_gateway::simulator::{Lists, Options, Simulator};
 use serde_json::{Value, json};
 
-use super::{assert_refused, count, create, creating, id_of, kill};
-use crate::support::wait::{eventually, within};
+use super::{assert_refused, count, create, creating, id_of, kill, starts};
+use crate::support::wait::{PATIENCE, eventually, within};
 use crate::support::world::key;
 use crate::support::{Wire, World};
 
 const LIMIT: u32 = 40;
 const CLIENTS: u64 = 8;
-const REQUESTS: usize = 50;
+const REQUESTS: usize = 60;
 /// Within which everything is settled once the upstream answers again.
 const SETTLED: Duration = Duration::from_secs(30);
 
@@ -32,7 +33,7 @@ impl Dice {
 
     /// What a create's metadata asks to go wrong; mostly nothing.
     pub(super) fn fault(&mut self) -> Value {
-        match self.below(80) {
+        match self.below(160) {
             0 => json!({ "simulator-fail": "500" }),
             1 => json!({ "simulator-fail-after": "500" }),
             2 => json!({ "simulator-fail-after": "504" }),
@@ -43,8 +44,8 @@ impl Dice {
             7 => json!({ "simulator-fault": "stall-after" }),
             8 => json!({ "simulator-fault": "late" }),
             9 => json!({ "simulator-fault": "garbled" }),
-            10..15 => json!({ "simulator-fail": "400" }),
-            15..40 => json!({ "simulator-delay-ms": self.below(80).to_string() }),
+            10..20 => json!({ "simulator-fail": "400" }),
+            20..80 => json!({ "simulator-delay-ms": self.below(80).to_string() }),
             _ => json!({}),
         }
     }
@@ -60,30 +61,35 @@ fn leave(gateway: SocketAddr, dice: &mut Dice) {
     wire.reset();
 }
 
-fn client(world: &World, seed: u64) {
+fn client(world: &World, seed: u64, done: &AtomicUsize) {
     let mut dice = Dice(seed);
     let mut mine = Vec::new();
     for _ in 0..REQUESTS {
-        match dice.below(10) {
+        let mut is_full = false;
+        match dice.below(40) {
             0 => leave(world.control(), &mut dice),
-            1 | 2 if !mine.is_empty() => {
-                let id: String = mine.swap_remove(dice.below(mine.len()));
-                if dice.below(4) == 0 {
-                    world.simulator.kill(&id);
-                } else {
-                    assert_eq!(kill(world, "exec", &id), 204);
-                }
-            }
             _ => {
                 let answer = world.ask("exec", creating(&dice.fault()));
                 match answer.status {
                     201 => mine.push(id_of(&answer)),
-                    403 => assert_refused(&answer, "team-a", LIMIT),
+                    403 => {
+                        assert_refused(&answer, "team-a", LIMIT);
+                        is_full = true;
+                    }
                     400 | 408 | 500 | 502 | 504 => {}
                     _ => panic!("{} {}", answer.status, answer.text()),
                 }
             }
         }
+        if (is_full || dice.below(4) == 0) && !mine.is_empty() {
+            let id: String = mine.swap_remove(dice.below(mine.len()));
+            if dice.below(8) == 0 {
+                world.simulator.kill(&id);
+            } else {
+                assert_eq!(kill(world, "exec", &id), 204);
+            }
+        }
+        done.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -92,6 +98,7 @@ pub(super) fn assert_settles(world: &World, limit: u32) {
     let live = || u32::try_from(count(&world.simulator, "team-a").0).unwrap();
     eventually("there is room for all that the limit allows", SETTLED, || {
         while create(world, "exec").status == 201 {}
+        assert_never_above(&world.simulator, limit);
         live() == limit
     });
     assert_refused(&create(world, "exec"), "team-a", limit);
@@ -110,18 +117,20 @@ fn however_the_upstream_fails_the_limit_holds_and_no_room_is_lost() {
     });
     // The first one is listed for, and that must go well.
     id_of(&create(&world, "exec"));
+    let done = AtomicUsize::new(0);
     thread::scope(|scope| {
         for seed in 0..CLIENTS {
-            let world = &world;
-            scope.spawn(move || client(world, seed));
+            let (world, done) = (&world, &done);
+            scope.spawn(move || client(world, seed, done));
         }
-        for (halt, lists) in [(60, Lists::Failed), (120, Lists::Right), (180, Lists::Stalled)] {
-            let seen = world.simulator.request_count();
-            within(Duration::from_secs(2), || world.simulator.request_count() >= seen + halt);
+        for (after, lists) in [(150, Lists::Failed), (250, Lists::Right), (450, Lists::Stalled)] {
+            eventually("the clients go on", 2 * PATIENCE, || done.load(Ordering::Acquire) >= after);
             world.simulator.answer_lists(lists);
         }
     });
     assert_never_above(&world.simulator, LIMIT);
+    let sent = starts(&world.simulator).len();
+    assert!(sent > 150, "{sent} of the creates were sent: too few to tell anything");
     world.simulator.answer_lists(Lists::Right);
     assert_settles(&world, LIMIT);
 }

@@ -65,6 +65,7 @@ fn whatever_may_have_acted_holds_its_room_until_a_listing_tells() {
         ] {
             scope.spawn(move || holds(&fault, status, made));
         }
+        scope.spawn(holds_while_no_listing_comes);
     });
 }
 
@@ -93,4 +94,18 @@ fn holds(fault: &Value, status: u16, made: bool) {
     });
     assert_eq!(replaced.is_some(), made, "{fault}");
     assert_eq!(count(&world.simulator, "team-a"), (1, 1), "{fault}");
+}
+
+/// An upstream that hung is soon asked anew, though what it was asked before is never answered.
+fn holds_while_no_listing_comes() {
+    let world = world(|setup| setup);
+    let lost = world.ask("exec", creating(&json!({ "simulator-fault": "reset" })));
+    assert_eq!(lost.status, 502);
+    world.simulator.clear_requests();
+    world.simulator.answer_lists(Lists::Stalled);
+    eventually("it is asked for a list", SETTLED, || {
+        world.simulator.requests().iter().any(|request| request.path.contains("/v2/sandboxes"))
+    });
+    world.simulator.answer_lists(Lists::Right);
+    eventually("a hung listing is settled", SETTLED, || create(&world, "exec").status == 201);
 }

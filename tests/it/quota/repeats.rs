@@ -2,10 +2,10 @@
 
 use std::thread;
 
-use coppice_gateway::simulator::Lists;
+use coppice_gateway::simulator::{Lists, Options};
 use serde_json::{Value, json};
 
-use super::{assert_refused, count, creating, id_of, limited};
+use super::{assert_refused, count, creating, id_of, limited, limited_before};
 use crate::support::{Answer, World};
 
 fn keyed(world: &World, key: &str, metadata: &Value) -> Answer {
@@ -53,5 +53,13 @@ fn a_repeat_tells_the_outcome_of_a_first_that_was_lost() {
     assert_refused(&keyed(&world, "two", &json!({})), "team-a", 1);
     assert_eq!(super::kill(&world, "exec", &id), 204);
     assert_eq!(keyed(&world, "two", &json!({})).status, 201);
+    assert_eq!(count(&world.simulator, "team-a"), (1, 1));
+}
+
+#[test]
+fn a_repeat_is_a_create_like_any_where_the_upstream_knows_no_keys() {
+    let world = limited_before(Options { v1_only: true, ..Options::default() }, "team-a=1");
+    assert_eq!(keyed(&world, "one", &json!({})).status, 201);
+    assert_refused(&keyed(&world, "one", &json!({})), "team-a", 1);
     assert_eq!(count(&world.simulator, "team-a"), (1, 1));
 }

@@ -13,14 +13,23 @@ use tokio::sync::Semaphore;
 
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
-use crate::config::{Listen, Loaded, Settings, UpstreamSettings, UpstreamUrl};
+use crate::config::{Listen, Loaded, Settings, TenantSettings, UpstreamSettings, UpstreamUrl};
 use crate::directory::Directory;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
+use crate::layer::observe::Line;
 use crate::lifecycle::Phases;
 use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
-use crate::proxy::{Upstream, Upstreams, pool, v1};
+use crate::ownership::Ownership;
+use crate::permit::Isolation;
+use crate::proxy::admission::Admissions;
+use crate::proxy::census::Census;
+use crate::proxy::edit::Reserved;
+use crate::proxy::lookup::Asker;
+use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
+use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
+use crate::record::Observers;
 use crate::route::{Listener, PortLabel, Router};
 use crate::secret::Secret;
 use crate::server::connection;
@@ -53,7 +62,7 @@ pub enum StartError {
         cause: io::Error,
     },
     /// The state directory cannot be used.
-    #[error("cannot keep the signing secret in the state directory: {0}")]
+    #[error("cannot use the state directory: {0}")]
     State(io::Error),
     /// The auth callback cannot be set up.
     #[error("cannot set the auth callback up: {0}")]
@@ -84,7 +93,7 @@ impl App {
             let worker = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
-                    worker::run(shared, sockets)
+                    worker::run(shared, sockets, number == 0)
                         .inspect_err(|cause| tracing::error!(%cause, "a worker cannot go on"))
                 })
                 .map_err(StartError::Worker)?;
@@ -158,7 +167,10 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     let callback = auth.callback.clone().map(Callback::new).transpose();
     let callback = callback.map_err(StartError::Callback)?.map(Arc::new);
     let sealer = sealer(settings).map_err(StartError::State)?;
+    let ownership = Ownership::open(settings.state_dir.as_deref()).map_err(StartError::State)?;
     let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
+    let directory = Directory::new(ownership);
+    let admissions = admissions(settings, &directory).map_err(StartError::State)?;
     let server = &settings.server;
     let origins = server.cors_origins.iter();
     let origins =
@@ -166,18 +178,17 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     Ok(Shared {
         gate: Arc::new(Gate {
             authenticator: Arc::new(authenticator),
-            directory: Directory::default(),
+            directory,
             router: Router::new(),
+            isolation: if settings.tenants.isolation { Isolation::On } else { Isolation::Off },
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
         }),
+        admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
-        pool: pool::Settings {
-            connect_timeout: settings.upstream.connect_timeout,
-            idle_timeout: settings.upstream.idle_timeout,
-            http2: settings.upstream.http2,
-        },
+        observers: Observers::new(vec![Arc::new(Line)]),
+        pool: pool_settings(&settings.upstream),
         connections: connection::Settings {
             limits: Limits {
                 head_timeout: server.head_timeout,
@@ -190,6 +201,37 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         places: Arc::new(Semaphore::new(server.max_connections.get())),
         phases,
     })
+}
+
+/// What admits sandboxes. What was being started when an earlier process was killed is known where there is a state
+/// directory.
+fn admissions(settings: &Settings, directory: &Directory) -> io::Result<Admissions> {
+    let TenantSettings { limits, quota_status, .. } = &settings.tenants;
+    for (tenant, limit) in limits.lines() {
+        tracing::info!(tenant, limit, "active sandboxes are limited");
+    }
+    let policy = Policy { grace: quota::GRACE, honours_keys: true };
+    let ledger = match &settings.state_dir {
+        Some(state) => MemoryLedger::open(policy, &state.join("quota"))?,
+        None => MemoryLedger::new(policy),
+    };
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    Ok(Admissions {
+        census: Census::new(Arc::clone(&ledger), directory.clone()),
+        ledger,
+        limits: limits.clone(),
+        over_quota: (*quota_status).into(),
+        cadence: Cadence::default(),
+    })
+}
+
+fn marking(tenants: &TenantSettings) -> Marking {
+    let names = tenants.metadata_reserved.iter().map(ToString::to_string);
+    let names: Vec<String> = names.collect();
+    Marking {
+        reserved: Reserved::new(names.iter().map(String::as_str)),
+        shown: if tenants.show_marker { Shown::ToAdmins } else { Shown::ToNobody },
+    }
 }
 
 fn upstreams(settings: &Settings) -> Upstreams {
@@ -208,7 +250,22 @@ fn upstreams(settings: &Settings) -> Upstreams {
         response_timeout: upstream.response_timeout,
         create_timeout: upstream.create_timeout,
         lookup_timeout: upstream.lookup_timeout,
+        marking: marking(&settings.tenants),
         dialects: v1::Dialects::default(),
+    }
+}
+
+/// Asks the upstream that the settings name, without a gateway. Call it inside a runtime.
+#[must_use]
+pub fn asker(settings: &Settings) -> Asker {
+    Asker::new(pool::build(&pool_settings(&settings.upstream)), Arc::new(upstreams(settings)))
+}
+
+fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
+    pool::Settings {
+        connect_timeout: upstream.connect_timeout,
+        idle_timeout: upstream.idle_timeout,
+        http2: upstream.http2,
     }
 }
 

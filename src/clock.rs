@@ -7,7 +7,7 @@ mod date;
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use date::BadDate;
 
@@ -22,6 +22,13 @@ impl UnixTime {
     pub fn now() -> Self {
         Self(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs())
     }
+}
+
+/// The present of a clock that only goes forward.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this module is where the system clock is read")]
+pub fn instant() -> Instant {
+    Instant::now()
 }
 
 impl FromStr for UnixTime {

@@ -15,6 +15,7 @@ mod reader;
 mod settings;
 mod sources;
 mod table;
+mod tenants;
 mod upstream;
 mod value;
 
@@ -25,6 +26,7 @@ pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;
 pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
+pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
 use crate::keys::KeySet;
@@ -86,6 +88,10 @@ pub struct Decisive {
     pub keys: KeySet,
     /// The service that is asked about credentials that no key knows.
     pub callback: Option<crate::callback::Settings>,
+    /// What keeps tenants apart, and how much each may use.
+    pub tenants: TenantSettings,
+    /// Where that was limited.
+    pub limit_origins: LimitOrigins,
 }
 
 impl Decisive {
@@ -106,6 +112,8 @@ impl Decisive {
             is_open: upstream.is_some() && auth::is_open(&reader),
             keys,
             callback,
+            tenants: tenants::read(&mut reader),
+            limit_origins: LimitOrigins::read(&reader),
         };
         reader.finish(Some(decisive))
     }
@@ -117,6 +125,15 @@ fn remarks(reader: &mut Reader<'_>, settings: &Settings) {
         reader.warn(
             "no keys are set: the gateway is open, and every request passes unchecked".to_owned(),
         );
+        if !settings.tenants.limits.is_empty() {
+            let origin = LimitOrigins::read(reader).any();
+            reader.warn(format!("{origin}: limits nobody, since the gateway is open"));
+        }
+    } else if !settings.tenants.isolation {
+        let origin = reader.origin(table::ISOLATION);
+        reader.warn(format!(
+            "{origin}: tenants are only labelled: every key reaches the sandboxes of all of them"
+        ));
     }
     if settings.auth.secrets.is_empty() && settings.state_dir.is_none() {
         reader.warn(

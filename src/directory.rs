@@ -1,25 +1,35 @@
-//! The directory of sandboxes: id → record, learnt from answers passing by or by asking the upstream once.
+//! The directory of sandboxes: id → record, learnt from answers passing by or by asking the upstream.
 //!
-//! Bounded; look-ups of the same id are coalesced; an absent sandbox is remembered briefly. It holds what the upstream
-//! said and decides nothing.
+//! Bounded; look-ups of the same id are coalesced; an absent sandbox is remembered briefly. What was asked before a
+//! sandbox was killed and answered after says nothing any more: every record carries the moment from which it counts,
+//! and a kill outdates all before it. It holds what the upstream and the gateway's own record said, and decides nothing.
+
+mod lifetimes;
+mod lists;
+mod strangers;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::HeaderValue;
-use moka::Expiry;
 use moka::future::Cache;
 
-use crate::sandbox::Sandbox;
+use self::lifetimes::{ABSENT_FOR, KNOWN_FOR, Lifetimes};
+use crate::ownership::{Keeping, Ownership};
+use crate::principal::TenantId;
+use crate::sandbox::{Marker, Sandbox, State};
 use crate::target::SandboxId;
 
 /// Records kept. One costs about 500 bytes.
 const CAPACITY: u64 = 100_000;
-/// How long a record is used before the upstream is asked again.
-const KNOWN_FOR: Duration = Duration::from_secs(300);
-/// How long an absent sandbox is taken as absent: long enough to blunt a flood, short enough for one made elsewhere.
-const ABSENT_FOR: Duration = Duration::from_secs(2);
+/// How long a kill is remembered: longer than any record of before it may live.
+const KILLED_FOR: Duration = Duration::from_secs(900);
+/// How long a traffic token is kept that nobody uses. Only creates and connects tell it, and a sandbox lives for days.
+const TOKEN_UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How many sandboxes are asked about at most before a list, to know whether all have their marker.
+const DOUBTS: usize = 8;
 
 /// What is known of an id.
 #[derive(Clone, Debug)]
@@ -30,107 +40,325 @@ pub enum Entry {
     Absent,
 }
 
+impl Entry {
+    /// The sandbox, if there is one.
+    #[must_use]
+    pub fn known(self) -> Option<Arc<Sandbox>> {
+        match self {
+            Self::Known(sandbox) => Some(sandbox),
+            Self::Absent => None,
+        }
+    }
+}
+
 /// The upstream could not be asked, or answered nonsense. The cause is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the upstream could not be asked about a sandbox")]
 pub struct Unavailable;
 
+/// A point between kills. What was asked at a moment counts for nothing about a sandbox that was killed after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
 /// The directory. Cheap to clone; clones share the records.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    entries: Cache<SandboxId, Entry>,
-    /// Only creates and connects tell a sandbox's traffic token, a look at the sandbox does not; so it is kept apart,
-    /// for as long as there is room.
+    /// Under every id that was asked for; aliases (`<id>-<clientID>`) hold a record with another id than their own.
+    entries: Cache<SandboxId, Slot>,
+    /// A look at a sandbox does not tell its traffic token, so it is kept apart.
     traffic_tokens: moka::sync::Cache<SandboxId, HeaderValue>,
+    killed: moka::sync::Cache<SandboxId, Moment>,
+    /// How many kills there were: the current [`Moment`].
+    kills: Arc<AtomicU64>,
+    ownership: Arc<Ownership>,
+    /// Lists tell whose a sandbox is and none of its tokens, so what they tell is kept apart too.
+    owners: moka::sync::Cache<SandboxId, Owner>,
+    /// What was denied to strangers a moment ago, and asked about for that.
+    denied: Cache<SandboxId, ()>,
 }
 
-struct Lifetimes;
+#[derive(Clone, Debug)]
+struct Slot {
+    entry: Entry,
+    since: Moment,
+}
 
-impl Expiry<SandboxId, Entry> for Lifetimes {
-    fn expire_after_create(&self, _: &SandboxId, entry: &Entry, _: Instant) -> Option<Duration> {
-        Some(match entry {
-            Entry::Known(_) => KNOWN_FOR,
-            Entry::Absent => ABSENT_FOR,
-        })
-    }
+/// Whose a sandbox is, by a list.
+#[derive(Clone, Debug)]
+struct Owner {
+    tenant: TenantId,
+    since: Moment,
+}
 
-    fn expire_after_update(
-        &self,
-        id: &SandboxId,
-        entry: &Entry,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.expire_after_create(id, entry, now)
-    }
+/// Why a look-up led to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("the sandbox was killed meanwhile")]
+    Outdated,
 }
 
 impl Default for Directory {
     fn default() -> Self {
-        Self {
-            entries: Cache::builder().max_capacity(CAPACITY).expire_after(Lifetimes).build(),
-            traffic_tokens: moka::sync::Cache::new(CAPACITY),
-        }
+        Self::new(Ownership::default())
     }
 }
 
 impl Directory {
-    /// Whether [`Self::find`] would answer about `id` from memory.
+    /// An empty directory beside the gateway's own record.
     #[must_use]
-    pub fn remembers(&self, id: &SandboxId) -> bool {
-        self.entries.contains_key(id)
+    pub fn new(ownership: Ownership) -> Self {
+        Self {
+            entries: Cache::builder().max_capacity(CAPACITY).expire_after(Lifetimes).build(),
+            traffic_tokens: moka::sync::Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_idle(TOKEN_UNUSED_FOR)
+                .build(),
+            killed: moka::sync::Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(KILLED_FOR)
+                .build(),
+            kills: Arc::default(),
+            ownership: Arc::new(ownership),
+            owners: moka::sync::Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(KNOWN_FOR)
+                .build(),
+            denied: Cache::builder().max_capacity(CAPACITY).time_to_live(ABSENT_FOR).build(),
+        }
+    }
+
+    /// The gateway's own record of owners.
+    #[must_use]
+    pub fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
+    /// The current moment: to be taken before an upstream is asked, and given with what it answers.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        Moment(self.kills.load(Ordering::Acquire))
+    }
+
+    /// Whether [`Self::find`] would answer about `id` from memory.
+    pub async fn remembers(&self, id: &SandboxId) -> bool {
+        self.recall(id).await.is_some()
+    }
+
+    /// What is known of `id` without asking.
+    pub async fn known(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        self.recall(id).await?.entry.known()
     }
 
     /// What is known of `id`, asking with `ask` when nothing is. Concurrent calls for one id share one `ask`.
     ///
     /// # Errors
     /// [`Unavailable`] when `ask` fails; failures are not remembered.
-    pub async fn find<F>(
-        &self,
-        id: &SandboxId,
-        ask: impl FnOnce() -> F,
-    ) -> Result<Entry, Unavailable>
+    pub async fn find<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
     where
         F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
     {
-        if let Some(entry) = self.entries.get(id).await {
-            return Ok(entry);
+        match self.recall(id).await {
+            Some(slot) => Ok(slot.entry),
+            None => self.find_out(id, ask).await,
         }
+    }
+
+    async fn find_out<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
+    where
+        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    {
         // Rare and large: kept out of every request's own state.
-        Box::pin(self.fill(id, ask())).await
+        Box::pin(async {
+            for _ in 0..2 {
+                match self.fill(id, ask()).await {
+                    Ok(entry) => return Ok(entry),
+                    Err(Failed::Unavailable(unavailable)) => return Err(unavailable),
+                    // What was under way, perhaps for somebody else, says nothing: ask anew.
+                    Err(Failed::Outdated) => {}
+                }
+            }
+            Err(Unavailable)
+        })
+        .await
+    }
+
+    /// What counts of what is remembered. An alias stands for whatever its sandbox's own id stands for.
+    async fn recall(&self, id: &SandboxId) -> Option<Slot> {
+        let slot = self.entries.get(id).await?;
+        if !self.counts(&slot) {
+            self.entries.invalidate(id).await;
+            return None;
+        }
+        if let Entry::Known(sandbox) = &slot.entry
+            && sandbox.id != *id
+            && let Some(own) = self.entries.get(&sandbox.id).await
+            && matches!(own.entry, Entry::Known(_))
+            && self.counts(&own)
+        {
+            return Some(own);
+        }
+        Some(slot)
+    }
+
+    fn counts(&self, slot: &Slot) -> bool {
+        match &slot.entry {
+            Entry::Known(sandbox) => self.is_current(&sandbox.id, slot.since),
+            Entry::Absent => true,
+        }
+    }
+
+    /// Whether a sandbox was not killed after `since`.
+    fn is_current(&self, id: &SandboxId, since: Moment) -> bool {
+        since == self.now() || self.killed.get(id).is_none_or(|killed| killed <= since)
+    }
+
+    /// Whether each of a tenant's sandboxes that are known to be there is known to have its marker, asking about some
+    /// of those of which that was not told yet. If so, a filter for the marker hides none.
+    pub async fn are_marked<F>(
+        &self,
+        tenant: &TenantId,
+        ask: impl Fn(SandboxId) -> F + Copy,
+    ) -> bool
+    where
+        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
+    {
+        if self.ownership.keeping() == Keeping::Drops {
+            return false;
+        }
+        for id in self.ownership.doubtful(tenant, DOUBTS) {
+            if let Some(Slot { entry: Entry::Known(known), .. }) = self.recall(&id).await
+                && known.marker == Marker::Untold
+            {
+                self.entries.invalidate(&id).await;
+            }
+            match self.find(&id, || ask(id.clone())).await {
+                Ok(Entry::Known(found)) if found.marker == Marker::Present => {
+                    self.ownership.saw_marker(&id);
+                }
+                Ok(Entry::Absent) => self.ownership.saw_nothing(&id),
+                Ok(Entry::Known(_)) | Err(Unavailable) => return false,
+            }
+        }
+        self.ownership.keeping() != Keeping::Drops && self.ownership.doubtful(tenant, 1).is_empty()
     }
 
     async fn fill(
         &self,
         id: &SandboxId,
         ask: impl Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    ) -> Result<Entry, Unavailable> {
+    ) -> Result<Entry, Failed> {
         let found = async {
-            let found = ask.await?.map(|sandbox| Arc::new(self.with_traffic_token(sandbox)));
-            Ok(found.map_or(Entry::Absent, Entry::Known))
+            let since = self.now();
+            let Some(sandbox) = ask.await? else {
+                self.ownership.saw_nothing(id);
+                return Ok(Slot { entry: Entry::Absent, since });
+            };
+            if !self.is_current(&sandbox.id, since) {
+                return Err(Failed::Outdated);
+            }
+            let sandbox = Arc::new(self.completed(sandbox));
+            let slot = Slot { entry: Entry::Known(Arc::clone(&sandbox)), since };
+            if sandbox.id != *id {
+                self.entries.insert(sandbox.id.clone(), slot.clone()).await;
+            }
+            Ok(slot)
         };
         let filled = self.entries.try_get_with_by_ref(id, found).await;
-        filled.map_err(|failed: Arc<Unavailable>| *failed)
-    }
-
-    /// Takes over what an answer said. Where it did not say whose the sandbox is, the upstream will be asked when that
-    /// matters.
-    pub async fn learn(&self, sandbox: Sandbox) {
-        let sandbox = self.with_traffic_token(sandbox);
-        if sandbox.tenant.is_some() {
-            self.entries.insert(sandbox.id.clone(), Entry::Known(Arc::new(sandbox))).await;
-        } else {
-            self.entries.invalidate(&sandbox.id).await;
+        match filled.map_err(|failed: Arc<Failed>| match *failed {
+            Failed::Unavailable(unavailable) => Failed::Unavailable(unavailable),
+            Failed::Outdated => Failed::Outdated,
+        }) {
+            // It may have been stored just as the sandbox was killed.
+            Ok(slot) if !self.counts(&slot) => {
+                self.entries.invalidate(id).await;
+                Err(Failed::Outdated)
+            }
+            filled => filled.map(|slot| slot.entry),
         }
     }
 
-    /// Forgets `id`: it was killed.
-    pub async fn forget(&self, id: &SandboxId) {
-        self.traffic_tokens.invalidate(id);
-        self.entries.invalidate(id).await;
+    /// Takes over what an answer said of a sandbox; the upstream was asked at `asked`. Where neither it nor what was
+    /// known says whose the sandbox is, the upstream will be asked when that matters.
+    pub async fn learn(&self, mut sandbox: Sandbox, asked: Moment) {
+        if !self.is_current(&sandbox.id, asked) {
+            return;
+        }
+        if sandbox.marker == Marker::Untold {
+            let known = match self.recall(&sandbox.id).await.map(|slot| slot.entry) {
+                Some(Entry::Known(known)) => Some(known),
+                Some(Entry::Absent) | None => None,
+            };
+            match (&sandbox.tenant, known) {
+                (None, None) => {
+                    self.entries.invalidate(&sandbox.id).await;
+                    // Its tokens, at least.
+                    self.completed(sandbox);
+                    return;
+                }
+                (None, Some(known)) => {
+                    sandbox.tenant.clone_from(&known.tenant);
+                    sandbox.marker = known.marker;
+                    sandbox.ends = sandbox.ends.or(known.ends);
+                }
+                (Some(_), _) => {}
+            }
+        }
+        let sandbox = self.completed(sandbox);
+        let id = sandbox.id.clone();
+        self.entries
+            .insert(id, Slot { entry: Entry::Known(Arc::new(sandbox)), since: asked })
+            .await;
     }
 
-    fn with_traffic_token(&self, mut sandbox: Sandbox) -> Sandbox {
+    /// Whose a sandbox is that the upstream just told of: whom its marker names, else the gateway's own record.
+    #[must_use]
+    pub fn owner(&self, told: &Sandbox) -> Option<TenantId> {
+        match told.marker {
+            Marker::Absent => self.ownership.owner(&told.id),
+            Marker::Untold | Marker::Present => told.tenant.clone(),
+        }
+    }
+
+    /// Takes note that a sandbox was paused or woken, if it is remembered.
+    pub async fn turned(&self, id: &SandboxId, state: State) {
+        let Some(Slot { entry: Entry::Known(known), since }) = self.recall(id).await else {
+            return;
+        };
+        let ends = known.ends.filter(|_| state == State::Running);
+        let sandbox = Arc::new(Sandbox { state, ends, ..Sandbox::clone(&known) });
+        let id = sandbox.id.clone();
+        self.entries.insert(id, Slot { entry: Entry::Known(sandbox), since }).await;
+    }
+
+    /// Forgets a sandbox under all its names, of which `id` is any: it was killed, or the upstream says that it is gone.
+    /// Only a kill takes it off the gateway's own record, since a 404 may come from a path that the upstream lacks.
+    pub async fn forget(&self, id: &SandboxId, killed: bool) {
+        let known = match self.entries.get(id).await.map(|slot| slot.entry) {
+            Some(Entry::Known(known)) => Some(known.id.clone()),
+            Some(Entry::Absent) | None => None,
+        };
+        // An alias that was never asked for: what it may stand for is asked about again.
+        let short = id.as_str().split_once('-').and_then(|(short, _)| SandboxId::parse(short).ok());
+        for id in [Some(id.clone()), known, short].into_iter().flatten() {
+            let moment = Moment(self.kills.fetch_add(1, Ordering::AcqRel) + 1);
+            self.killed.insert(id.clone(), moment);
+            self.traffic_tokens.invalidate(&id);
+            self.owners.invalidate(&id);
+            self.entries.invalidate(&id).await;
+            if killed {
+                self.ownership.release(&id);
+            }
+        }
+    }
+
+    /// Adds what the answer did not tell.
+    fn completed(&self, mut sandbox: Sandbox) -> Sandbox {
+        sandbox.tenant = self.owner(&sandbox);
+        if sandbox.marker == Marker::Present {
+            self.ownership.saw_marker(&sandbox.id);
+        }
         match &sandbox.traffic_token {
             Some(token) => self.traffic_tokens.insert(sandbox.id.clone(), token.clone()),
             None => sandbox.traffic_token = self.traffic_tokens.get(&sandbox.id),
@@ -140,84 +368,4 @@ impl Directory {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-    use crate::principal::TenantId;
-
-    fn sandbox(id: &str) -> Sandbox {
-        Sandbox {
-            id: SandboxId::parse(id).unwrap(),
-            tenant: TenantId::parse("team-a").ok(),
-            envd_token: None,
-            traffic_token: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn concurrent_look_ups_ask_once() {
-        let (directory, asked) = (Directory::default(), AtomicU32::new(0));
-        let id = SandboxId::parse("i1").unwrap();
-        let (release, gate) = tokio::sync::watch::channel(false);
-        let ask = || async {
-            asked.fetch_add(1, Ordering::Relaxed);
-            gate.clone().wait_for(|open| *open).await.map_err(|_| Unavailable)?;
-            Ok(Some(sandbox("i1")))
-        };
-        let ((), a, b) = tokio::join!(
-            async {
-                release.send_replace(true);
-            },
-            directory.find(&id, ask),
-            directory.find(&id, ask),
-        );
-        assert!(matches!((a, b), (Ok(Entry::Known(_)), Ok(Entry::Known(_)))));
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
-    }
-
-    #[tokio::test]
-    async fn failures_are_not_remembered() {
-        let directory = Directory::default();
-        let id = SandboxId::parse("i1").unwrap();
-        let failed = directory.find(&id, async || Err(Unavailable)).await;
-        assert_eq!(failed.err(), Some(Unavailable));
-        let found = directory.find(&id, async || Ok(Some(sandbox("i1")))).await;
-        assert!(matches!(found, Ok(Entry::Known(record)) if record.id == id));
-    }
-
-    #[tokio::test]
-    async fn what_was_learnt_is_not_asked_and_what_was_forgotten_is() {
-        let directory = Directory::default();
-        let id = SandboxId::parse("i1").unwrap();
-        directory.learn(sandbox("i1")).await;
-        assert!(matches!(
-            directory.find(&id, async || { Err(Unavailable) }).await,
-            Ok(Entry::Known(_))
-        ));
-        directory.forget(&id).await;
-        assert!(matches!(directory.find(&id, async || { Ok(None) }).await, Ok(Entry::Absent)));
-    }
-
-    #[tokio::test]
-    async fn a_traffic_token_outlives_answers_that_do_not_tell_it() {
-        let directory = Directory::default();
-        let told = |tenant: Option<&str>, token: Option<&'static str>| Sandbox {
-            tenant: tenant.and_then(|tenant| TenantId::parse(tenant).ok()),
-            traffic_token: token.map(HeaderValue::from_static),
-            ..sandbox("i1")
-        };
-        let id = sandbox("i1").id;
-        let token = async || match directory.find(&id, async || Ok(Some(sandbox("i1")))).await {
-            Ok(Entry::Known(sandbox)) => sandbox.traffic_token.clone(),
-            Ok(Entry::Absent) | Err(Unavailable) => None,
-        };
-        directory.learn(told(Some("team-a"), Some("one"))).await;
-        directory.learn(told(Some("team-a"), None)).await;
-        assert_eq!(token().await.unwrap(), "one");
-        directory.learn(told(None, Some("two"))).await;
-        assert_eq!(token().await.unwrap(), "two");
-        directory.forget(&id).await;
-        assert_eq!(token().await, None);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! came another way is answered 500 and never runs one.
 
 mod callback;
+mod usage;
 mod whoami;
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::proxy::body::Reply;
 use crate::proxy::inbound::Inbound;
+use crate::proxy::usage::Usages;
 use crate::route::Methods;
 
 /// The gateway's own routes. Cheap to clone.
@@ -33,14 +35,18 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// The routes, over what decides who calls.
+    /// The routes, over what decides who calls and what knows how much everybody uses.
     #[must_use]
-    pub fn new(authenticator: Arc<Authenticator>) -> Self {
-        let router = Router::new()
-            .route("/auth/whoami", get(whoami::whoami))
+    pub fn new(authenticator: Arc<Authenticator>, usages: Usages) -> Self {
+        let callback = Router::new()
             .route("/auth/callback/cache", delete(callback::flush))
             .route("/auth/callback/principals/{key}", delete(callback::purge))
-            .with_state(authenticator)
+            .with_state(authenticator);
+        let router = Router::new()
+            .route("/auth/whoami", get(whoami::whoami))
+            .route("/auth/usage", get(usage::usage))
+            .with_state(usages)
+            .merge(callback)
             .fallback(async || OwnError(GatewayError::NotFound))
             .method_not_allowed_fallback(async || {
                 OwnError(GatewayError::MethodNotAllowed(Methods::NONE))

@@ -10,9 +10,11 @@
 
 pub mod shape;
 
+use std::borrow::Cow;
+
 use http::{HeaderValue, StatusCode};
 
-use crate::principal::Scope;
+use crate::principal::{Scope, TenantId};
 use crate::route::Methods;
 use crate::target::SandboxId;
 
@@ -51,6 +53,17 @@ pub enum GatewayError {
     CallbackUnavailable,
     /// The principal lacks the scope its route needs.
     MissingScope(Scope),
+    /// The tenant has as many active sandboxes as it may have.
+    QuotaExceeded {
+        /// Whose limit it is.
+        tenant: TenantId,
+        /// How many that are.
+        limit: u32,
+        /// The status that the operator chose.
+        status: OverQuota,
+    },
+    /// How many sandboxes the tenant has could not be found out.
+    QuotaUnknown,
     /// No such route or sandbox for this caller.
     NotFound,
     /// A sandbox that is not there, or not the caller's; said as the upstream says it.
@@ -82,6 +95,16 @@ pub enum GatewayError {
     NotReady,
     /// A bug: an invariant did not hold.
     Internal,
+}
+
+/// How a request above a tenant's limit is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverQuota {
+    /// 403.
+    #[default]
+    Forbidden,
+    /// 429, which SDKs raise as a rate limit. Without `Retry-After`: waiting alone frees nothing.
+    TooManyRequests,
 }
 
 /// One line of the table: what a client sees.
@@ -259,6 +282,21 @@ impl GatewayError {
                     Scope::Admin => "API key lacks required scope: admin",
                 },
             ),
+            Self::QuotaExceeded { status, .. } => (
+                match status {
+                    OverQuota::Forbidden => StatusCode::FORBIDDEN,
+                    OverQuota::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+                },
+                "quota_exceeded",
+                RpcCode::ResourceExhausted,
+                "The tenant has reached its limit of active sandboxes",
+            ),
+            Self::QuotaUnknown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "quota_unknown",
+                RpcCode::Unavailable,
+                "The tenant's active sandboxes could not be counted; try again shortly",
+            ),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "not_found",
@@ -326,6 +364,16 @@ impl GatewayError {
         Answer { status, code, rpc, message }
     }
 
+    /// The sentence in full, where it names what it is about.
+    #[must_use]
+    pub fn sentence(&self) -> Cow<'static, str> {
+        if let Self::QuotaExceeded { tenant, limit, .. } = self {
+            return format!("tenant {tenant} has reached its limit of {limit} active sandboxes")
+                .into();
+        }
+        self.answer().message.into()
+    }
+
     /// When a client may try again, for refusals that will pass.
     #[must_use]
     pub fn retry_after(&self) -> Option<HeaderValue> {
@@ -342,7 +390,8 @@ impl GatewayError {
     pub const fn forbids_retry(&self) -> bool {
         matches!(
             self,
-            Self::UpstreamUnreachable { unknown_outcome: true }
+            Self::QuotaExceeded { .. }
+                | Self::UpstreamUnreachable { unknown_outcome: true }
                 | Self::UpstreamBadAnswer { unknown_outcome: true }
                 | Self::UpstreamTimeout { unknown_outcome: true }
         )

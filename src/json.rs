@@ -17,7 +17,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use self::edit::Edit;
-pub use self::text::quote;
+pub use self::text::{folded, quote};
 pub use self::value::{Array, Elements, Found, Kind, Member, Members, Object, Value};
 
 /// What a text may ask of its reader.

@@ -43,6 +43,7 @@ pub struct Permit {
     surface: Surface,
     class: Class,
     tunnels: bool,
+    isolation: Isolation,
     plan: Plan,
 }
 
@@ -64,6 +65,9 @@ pub struct Control {
     pub sandbox: Option<Arc<Sandbox>>,
     /// The id in the path as it was sent, whoever's it is.
     pub named: Option<SandboxId>,
+    /// Those sandboxes that the query of a listing names and that are the caller's own. `None` where it names none, or
+    /// nobody asked.
+    pub selected: Option<Vec<Arc<Sandbox>>>,
     /// `Authorization` is not for the gateway and passes.
     pub foreign_authorization: bool,
 }
@@ -104,6 +108,16 @@ pub enum Upgrade {
     Other,
 }
 
+/// Whether tenants are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// They see and touch only their own sandboxes.
+    #[default]
+    On,
+    /// They are labelled, and that is all: every key sees every sandbox, as far as its scopes go.
+    Off,
+}
+
 /// Why a request may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -123,13 +137,19 @@ pub struct Cleared {
     surface: Surface,
     class: Class,
     tunnels: bool,
+    isolation: Isolation,
 }
 
 /// Judges a caller's scopes against what a request's class and upgrade demand.
 ///
 /// # Errors
 /// [`Denial::MissingScope`] or [`Denial::Hidden`].
-pub fn clear(caller: Caller, matched: &Match<'_>, upgrade: Upgrade) -> Result<Cleared, Denial> {
+pub fn clear(
+    caller: Caller,
+    matched: &Match<'_>,
+    upgrade: Upgrade,
+    isolation: Isolation,
+) -> Result<Cleared, Denial> {
     let on_control = !matched.surface.is_data_plane();
     let requirement = Requirement::of(matched.class, upgrade != Upgrade::None && on_control);
     let tunnels = match upgrade {
@@ -144,6 +164,7 @@ pub fn clear(caller: Caller, matched: &Match<'_>, upgrade: Upgrade) -> Result<Cl
             surface: matched.surface,
             class: matched.class,
             tunnels,
+            isolation,
         }),
         Verdict::MissingScope(scope) => Err(Denial::MissingScope(scope)),
         Verdict::Hidden => Err(Denial::Hidden),
@@ -155,7 +176,24 @@ impl Cleared {
     #[must_use]
     pub fn needs_standing(&self) -> bool {
         let names_sandbox = self.route.is_none_or(|route| route.notes.has(Notes::OWN));
-        names_sandbox && !self.caller.sees_all_tenants()
+        names_sandbox && !self.sees_all_tenants()
+    }
+
+    /// The query parameter that names sandboxes, if only the caller's own among them may be passed on.
+    #[must_use]
+    pub fn selects_by(&self) -> Option<&'static str> {
+        let listing = self.route.and_then(|route| route.listing)?;
+        listing.names_sandboxes_by().filter(|_| !self.sees_all_tenants())
+    }
+
+    /// Whether the sandbox is the caller's.
+    #[must_use]
+    pub fn owns(&self, sandbox: &Sandbox) -> bool {
+        owns(&self.caller, self.isolation, sandbox)
+    }
+
+    fn sees_all_tenants(&self) -> bool {
+        sees_all_tenants(&self.caller, self.isolation)
     }
 
     /// Permits it to the gateway's own router.
@@ -170,10 +208,15 @@ impl Cleared {
     /// [`Denial::NotTheirs`] when the route is about a sandbox that was not shown to be the caller's.
     pub fn control(self, control: Control) -> Result<Permit, Denial> {
         let stands = match &control.sandbox {
-            Some(sandbox) => owns(&self.caller, sandbox),
+            Some(sandbox) => self.owns(sandbox),
             None => !self.needs_standing(),
         };
-        if stands { Ok(self.permit(Plan::Control(control))) } else { Err(Denial::NotTheirs) }
+        let mut selected = control.selected.iter().flatten();
+        if stands && selected.all(|sandbox| self.owns(sandbox)) {
+            Ok(self.permit(Plan::Control(control)))
+        } else {
+            Err(Denial::NotTheirs)
+        }
     }
 
     /// Permits it into a sandbox.
@@ -182,33 +225,36 @@ impl Cleared {
     /// [`Denial::NotTheirs`] when the sandbox is not the caller's, or its record is of another one.
     pub fn data(self, data: Data) -> Result<Permit, Denial> {
         let stands = match &data.sandbox {
-            Some(sandbox) => sandbox.id == data.target.sandbox && owns(&self.caller, sandbox),
+            Some(sandbox) => sandbox.id == data.target.sandbox && self.owns(sandbox),
             None => matches!(self.caller, Caller::Open),
         };
         if stands { Ok(self.permit(Plan::Data(data))) } else { Err(Denial::NotTheirs) }
     }
 
     fn permit(self, plan: Plan) -> Permit {
-        let Self { caller, route, surface, class, tunnels } = self;
-        Permit { caller, route, surface, class, tunnels, plan }
+        let Self { caller, route, surface, class, tunnels, isolation } = self;
+        Permit { caller, route, surface, class, tunnels, isolation, plan }
     }
 }
 
-/// Whose sandbox it is. A token or signature is good for its own sandbox where the upstream keeps no marker, but never
-/// against one; without a marker a sandbox belongs to nobody.
-fn owns(caller: &Caller, sandbox: &Sandbox) -> bool {
-    let same_tenant = |tenant| sandbox.tenant.as_ref() == Some(tenant);
+/// Whose sandbox it is. A token or signature is good for its own sandbox alone, and never against whose that is now:
+/// minted by an admin whose key has lost that scope, it opens no sandbox of nobody.
+fn owns(caller: &Caller, isolation: Isolation, sandbox: &Sandbox) -> bool {
+    let has_standing =
+        |tenant| sees_all_tenants(caller, isolation) || sandbox.tenant.as_ref() == Some(tenant);
     match caller {
         Caller::Open => true,
         Caller::Anonymous => false,
-        Caller::Key(principal, _) => caller.sees_all_tenants() || same_tenant(&principal.tenant),
+        Caller::Key(principal, _) => has_standing(&principal.tenant),
         Caller::Token(principal, id) | Caller::Signature(principal, id) => {
-            *id == sandbox.id
-                && (caller.sees_all_tenants()
-                    || sandbox.tenant.is_none()
-                    || same_tenant(&principal.tenant))
+            *id == sandbox.id && has_standing(&principal.tenant)
         }
     }
+}
+
+fn sees_all_tenants(caller: &Caller, isolation: Isolation) -> bool {
+    caller.sees_all_tenants()
+        || (isolation == Isolation::Off && !matches!(caller, Caller::Anonymous))
 }
 
 impl Permit {
@@ -216,6 +262,12 @@ impl Permit {
     #[must_use]
     pub const fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Whether lists show the caller every tenant's sandboxes.
+    #[must_use]
+    pub fn sees_all_tenants(&self) -> bool {
+        sees_all_tenants(&self.caller, self.isolation)
     }
 
     /// The row of the route table that matched; `None` for what no row lists.
@@ -240,6 +292,18 @@ impl Permit {
     #[must_use]
     pub const fn tunnels(&self) -> bool {
         self.tunnels
+    }
+
+    /// The sandbox that the request is about.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&SandboxId> {
+        match &self.plan {
+            Plan::Own => None,
+            Plan::Control(control) => {
+                control.sandbox.as_ref().map(|sandbox| &sandbox.id).or(control.named.as_ref())
+            }
+            Plan::Data(data) => Some(&data.target.sandbox),
+        }
     }
 
     /// Where the request goes.

@@ -3,7 +3,9 @@
 //! It obeys and decides nothing: every entry takes a [`Permit`](crate::permit::Permit), which only the policy can make.
 //! It knows no keys and no settings file; what it needs to know of the upstream is in [`Upstreams`].
 
+pub mod admission;
 pub mod body;
+pub mod census;
 pub mod control;
 pub mod data;
 pub mod edit;
@@ -11,9 +13,11 @@ pub mod exchange;
 pub mod headers;
 pub mod inbound;
 mod lease;
+pub mod list;
 pub mod lookup;
 pub mod pool;
 pub mod tunnel;
+pub mod usage;
 pub mod v1;
 
 use std::sync::Arc;
@@ -23,10 +27,14 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
 use crate::authn::Authenticator;
+use crate::caller::Caller;
 use crate::directory::Directory;
 use crate::error::GatewayError;
+use admission::Admissions;
+use edit::Reserved;
 use pool::Pool;
 use tunnel::Tunnels;
+use usage::Usages;
 use v1::Dialects;
 
 /// One upstream's address, in the pieces that requests are built from.
@@ -86,8 +94,43 @@ pub struct Upstreams {
     pub create_timeout: Duration,
     /// For the gateway's own questions about a sandbox.
     pub lookup_timeout: Duration,
+    /// What tenants may put into metadata, and see of it.
+    pub marking: Marking,
     /// Which generation of the API the control plane speaks, once known.
     pub dialects: Dialects,
+}
+
+/// What tenants may put into metadata, and see of it.
+#[derive(Clone, Debug, Default)]
+pub struct Marking {
+    /// What no caller may set, beside the marker.
+    pub reserved: Reserved,
+    /// Who sees the marker.
+    pub shown: Shown,
+}
+
+/// Who sees the marker in answers about one sandbox or its forks, and in lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// Admins, so that everybody else gets back the metadata they sent.
+    #[default]
+    ToAdmins,
+    /// Everybody.
+    ToAll,
+    /// Nobody.
+    ToNobody,
+}
+
+impl Shown {
+    /// Whether `caller` sees it.
+    #[must_use]
+    pub fn to(self, caller: &Caller) -> bool {
+        match self {
+            Self::ToAdmins => caller.sees_all_tenants(),
+            Self::ToAll => true,
+            Self::ToNobody => false,
+        }
+    }
 }
 
 impl Upstreams {
@@ -112,7 +155,9 @@ struct Inner {
     /// Mints the tokens that go into answers.
     authenticator: Arc<Authenticator>,
     directory: Directory,
+    admissions: Arc<Admissions>,
     tunnels: Tunnels,
+    proofs: list::Proofs,
 }
 
 impl Forwarder {
@@ -123,9 +168,12 @@ impl Forwarder {
         upstreams: Arc<Upstreams>,
         authenticator: Arc<Authenticator>,
         directory: Directory,
+        admissions: Arc<Admissions>,
         tunnels: Tunnels,
     ) -> Self {
-        let inner = Inner { pool, upstreams, authenticator, directory, tunnels };
+        let proofs = list::Proofs::default();
+        let inner =
+            Inner { pool, upstreams, authenticator, directory, admissions, tunnels, proofs };
         Self { inner: Arc::new(inner) }
     }
 
@@ -133,5 +181,11 @@ impl Forwarder {
     #[must_use]
     pub fn asker(&self) -> lookup::Asker {
         lookup::Asker::new(self.inner.pool.clone(), Arc::clone(&self.inner.upstreams))
+    }
+
+    /// How this worker finds out what tenants use.
+    #[must_use]
+    pub fn usages(&self) -> Usages {
+        Usages::new(Arc::clone(&self.inner.admissions), self.asker())
     }
 }

@@ -16,5 +16,5 @@ pub use authority::{Authority, BadAuthority, Domain, HostKind};
 pub use matcher::{Match, Router, Rule};
 pub use methods::Methods;
 pub use path::{BadPath, CanonicalPath};
-pub use row::{BodyEdit, Class, Effect, Notes, Route, Surface, Tokens};
+pub use row::{BodyEdit, Class, Effect, Listing, Notes, Route, Surface, Tokens};
 pub use target::{BadTarget, Listener, Plane, PortLabel};

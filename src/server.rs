@@ -28,7 +28,6 @@ use crate::callback::Line;
 use crate::endpoint::Endpoints;
 use crate::error::GatewayError;
 use crate::layer::auth::{Auth, AuthLayer, Desk, Gate};
-use crate::layer::cors::Cors;
 use crate::layer::observe::{Observe, ObserveLayer};
 use crate::permit::{Permitted, Plan};
 use crate::proxy::Forwarder;
@@ -40,12 +39,17 @@ pub type Stack = Observe<Auth<Dispatch>>;
 
 /// Builds a worker's service.
 #[must_use]
-pub fn stack(gate: Arc<Gate>, line: Option<Line>, cors: Arc<Cors>, forwarder: Forwarder) -> Stack {
-    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator));
+pub fn stack(
+    gate: Arc<Gate>,
+    line: Option<Line>,
+    observe: ObserveLayer,
+    forwarder: Forwarder,
+) -> Stack {
+    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator), forwarder.usages());
     let desk = Arc::new(Desk { gate, asker: forwarder.asker(), line });
     ServiceBuilder::new()
         // Outermost: every request gets an id and a line in the log, refused ones too.
-        .layer(ObserveLayer { cors })
+        .layer(observe)
         // From here on, only what is permitted.
         .layer(AuthLayer { desk })
         .service(Dispatch { endpoints, forwarder })
@@ -74,7 +78,7 @@ impl Service<Permitted<Inbound>> for Dispatch {
         match permit.plan() {
             Plan::Own => Box::pin(async move { endpoints.answer(&permit, request).await }),
             Plan::Control(_) => {
-                Box::pin(async move { forwarder.control(&permit, request, origin).await })
+                Box::pin(async move { forwarder.control(permit, request, origin).await })
             }
             Plan::Data(_) => Box::pin(async move { forwarder.data(&permit, request).await }),
         }

@@ -8,6 +8,8 @@ mod connect;
 mod control;
 mod dataplane;
 mod envd;
+mod events;
+mod faults;
 mod files;
 mod filesystem;
 mod interpreter;
@@ -17,14 +19,17 @@ mod python;
 mod query;
 mod record;
 mod reply;
+mod schedules;
 mod server;
 mod shell;
 mod state;
+mod tally;
 mod templates;
 mod transfer;
 mod view;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,6 +39,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
+pub use self::faults::Lists;
 pub use self::record::{KEPT_BODY, Plane, RecordedRequest};
 use self::state::World;
 
@@ -42,6 +48,17 @@ pub const CLOSED_PORT: u16 = 9;
 
 /// Metadata of a create request: answer with this status and create nothing.
 pub const FAIL: &str = "simulator-fail";
+
+/// Metadata of a create request: answer with this status although the sandbox is there.
+pub const FAIL_AFTER: &str = "simulator-fail-after";
+
+/// Metadata of a create request: how it ends without an answer. `reset` and `reset-after` end the connection, without
+/// and with a sandbox; `stall` and `stall-after` are silent for a second first; so is `late`, and its sandbox is there
+/// after three; `garbled` answers nonsense.
+pub const FAULT: &str = "simulator-fault";
+
+/// Metadata of a fork request: so many of the forks fail.
+pub const FAIL_FORKS: &str = "simulator-fail-forks";
 
 /// Metadata of a create request: create at once, but answer only after so many milliseconds.
 pub const DELAY: &str = "simulator-delay-ms";
@@ -57,8 +74,14 @@ pub struct Options {
     pub api_key: Option<String>,
     /// As Cube: 405 on `POST /v2/sandboxes` and `POST /v2/sandboxes/{id}/connect`.
     pub v1_only: bool,
+    /// As a simple upstream: lists take `metadata` and `sandboxID` filters and do not apply them.
+    pub ignore_filters: bool,
+    /// As Cube: snapshots say which sandbox they were taken of.
+    pub snapshot_origins: bool,
     /// Whether sandboxes have tokens. Without, as at Cube, answers hold none and the data plane is open.
     pub tokens: bool,
+    /// What becomes of the metadata that creates and forks give.
+    pub metadata: Metadata,
     /// The `domain` of create answers.
     pub domain: Option<String>,
     /// Run real commands on this machine in place of the toy shell. There is no isolation whatsoever.
@@ -66,6 +89,18 @@ pub struct Options {
     /// Keep requests for [`Simulator::requests`], without bound: not for anything that runs long. They are counted in
     /// any case.
     pub record: bool,
+}
+
+/// What becomes of metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metadata {
+    /// It is kept, and a fork gets its parent's.
+    #[default]
+    Kept,
+    /// It is kept, but a fork has none.
+    KeptButNotForked,
+    /// It is forgotten at once.
+    Dropped,
 }
 
 impl Default for Options {
@@ -76,7 +111,10 @@ impl Default for Options {
             envd_listen: loopback,
             api_key: None,
             v1_only: false,
+            ignore_filters: false,
+            snapshot_origins: false,
             tokens: true,
+            metadata: Metadata::Kept,
             domain: None,
             local_processes: false,
             record: true,
@@ -91,7 +129,10 @@ impl fmt::Debug for Options {
             .field("envd_listen", &self.envd_listen)
             .field("api_key", &self.api_key.as_ref().map(|_| "[redacted]"))
             .field("v1_only", &self.v1_only)
+            .field("ignore_filters", &self.ignore_filters)
+            .field("snapshot_origins", &self.snapshot_origins)
             .field("tokens", &self.tokens)
+            .field("metadata", &self.metadata)
             .field("domain", &self.domain)
             .field("local_processes", &self.local_processes)
             .field("record", &self.record)
@@ -159,6 +200,33 @@ impl Simulator {
     #[must_use]
     pub fn envd_url(&self) -> String {
         format!("http://{}", self.data)
+    }
+
+    /// Starts one sandbox of the base template for each `metadata`, as creates would, but without any request. Their
+    /// ids, in order; they live for an hour.
+    pub fn seed(
+        &self,
+        metadata: impl IntoIterator<Item = BTreeMap<String, String>>,
+    ) -> Vec<String> {
+        let seed = |metadata| self.world.seed(metadata).id.clone();
+        metadata.into_iter().map(seed).collect()
+    }
+
+    /// Ends a sandbox, without any request; whether there was one.
+    pub fn kill(&self, id: &str) -> bool {
+        self.world.kill(id)
+    }
+
+    /// How many sandboxes there are that were created with this metadata, and how many there ever were at once. Only
+    /// with [`Options::record`].
+    #[must_use]
+    pub fn count_of(&self, name: &str, value: &str) -> (usize, usize) {
+        locked(&self.world.tally).of(name, value)
+    }
+
+    /// Answers lists like this from now on.
+    pub fn answer_lists(&self, lists: Lists) {
+        self.world.lists.set(lists);
     }
 
     /// The requests seen since the start or the last [`Self::clear_requests`], oldest first.

@@ -15,10 +15,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
+use crate::layer::observe::ObserveLayer;
 use crate::lifecycle::Phases;
+use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
 use crate::proxy::tunnel::Tunnels;
 use crate::proxy::{Forwarder, Upstreams};
+use crate::record::Observers;
 use crate::request::Conn;
 use crate::route::Listener;
 use crate::server::connection::{self, Connections};
@@ -29,10 +32,14 @@ use crate::server::stack;
 pub struct Shared {
     /// What decides.
     pub gate: Arc<Gate>,
+    /// Who may start sandboxes.
+    pub admissions: Arc<Admissions>,
     /// Where everything is.
     pub upstreams: Arc<Upstreams>,
     /// Which browsers' origins may ask.
     pub cors: Arc<Cors>,
+    /// Who is told of requests.
+    pub observers: Observers,
     /// How upstreams are reached.
     pub pool: pool::Settings,
     /// What connections may take.
@@ -73,7 +80,7 @@ const REST: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The runtime or a socket could not be set up.
-pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
+pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let tunnels = Tunnels { open: TaskTracker::new(), stop: shared.phases.stop.clone() };
@@ -82,11 +89,18 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
             Arc::clone(&shared.upstreams),
             Arc::clone(&shared.gate.authenticator),
             shared.gate.directory.clone(),
+            Arc::clone(&shared.admissions),
             tunnels.clone(),
         );
+        let census = keeps_census.then(|| {
+            let (admissions, asker) = (Arc::clone(&shared.admissions), forwarder.asker());
+            tokio::spawn(async move { admissions.census.keep(&asker, admissions.cadence).await })
+        });
         let callback = shared.gate.authenticator.callback();
         let line = callback.map(|callback| callback.line()).transpose()?;
-        let stack = stack(Arc::clone(&shared.gate), line, Arc::clone(&shared.cors), forwarder);
+        let observe =
+            ObserveLayer { cors: Arc::clone(&shared.cors), observers: shared.observers.clone() };
+        let stack = stack(Arc::clone(&shared.gate), line, observe, forwarder);
         let connections = Connections::new(&shared.connections, stack);
         let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
         let accepting = TaskTracker::new();
@@ -99,6 +113,9 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
         tokio::select! {
             () = worker.open.wait() => {}
             () = shared.phases.stop.cancelled() => {}
+        }
+        if let Some(census) = census {
+            census.abort();
         }
         Ok(())
     })

@@ -8,3 +8,8 @@
 
 #[path = "interleaving/callback.rs"]
 mod callback;
+#[path = "interleaving/quota.rs"]
+mod quota;
+
+// What the included sources name as their own crate's.
+use coppice_gateway::{principal, target};

@@ -150,12 +150,9 @@ pub fn command() -> Command {
         .subcommand(with_settings(
             Command::new("check")
                 .about("Load every setting and file, print all problems, start nothing")
-                .arg(
-                    Arg::new("live")
-                        .long("live")
-                        .action(ArgAction::SetTrue)
-                        .help("Also ask the auth callback once, with a credential made up for it"),
-                ),
+                .arg(Arg::new("live").long("live").action(ArgAction::SetTrue).help(
+                    "Also ask the upstream, and the auth callback with a credential made up for it",
+                )),
         ))
         .subcommand(demo())
         .subcommand(

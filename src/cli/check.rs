@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use super::Exit;
 use super::output::{complain, print, rows};
 use crate::callback;
-use crate::config::{Loaded, Settings, Sources};
+use crate::config::{Loaded, QuotaStatus, Settings, Sources, TenantSettings};
+
+/// How many limits a line of the summary holds.
+const LIMITS_SHOWN: usize = 20;
 
 /// Prints a summary, or every problem. With `live`, the services that the settings name are asked too.
 pub(super) fn run(sources: &Sources, live: bool) -> Exit {
@@ -16,15 +19,15 @@ pub(super) fn run(sources: &Sources, live: bool) -> Exit {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));
             }
-            let printed = print(&summary(&loaded));
-            match loaded.settings.auth.callback.as_ref().filter(|_| live).map(live::callback) {
-                Some(Ok(line)) => print(&rows(&[("auth callback, live", line)])),
-                Some(Err(problem)) => {
+            let mut exit = print(&summary(&loaded));
+            let said = if live { live::ask(&loaded.settings) } else { Vec::new() };
+            for said in said {
+                if let Err(problem) = said.map(|line| print(&rows(&[line]))) {
                     complain(&problem);
-                    Exit::Failed
+                    exit = Exit::Failed;
                 }
-                None => printed,
             }
+            exit
         }
         Err(problems) => {
             complain(&problems.to_string());
@@ -50,6 +53,12 @@ fn summary(loaded: &Loaded) -> String {
             settings.upstream.envd.iter().map(ToString::to_string).collect();
         lines.push(("envd-upstream", list(upstreams.into_iter().collect())));
     }
+    if !settings.auth.is_open() {
+        let tenants = &settings.tenants;
+        let isolation = if tenants.isolation { "on" } else { "off: sandboxes are only labelled" };
+        lines.push(("tenant isolation", isolation.to_owned()));
+        lines.push(("limits", limits(tenants)));
+    }
     lines.push((
         "keys",
         if settings.auth.is_open() {
@@ -65,6 +74,26 @@ fn summary(loaded: &Loaded) -> String {
         lines.push(("auth callback", brief(callback)));
     }
     format!("the settings are sound\n{}", rows(&lines))
+}
+
+/// Limits on active sandboxes in a line, as they are written. Of many, the first.
+fn limits(tenants: &TenantSettings) -> String {
+    let limits = &tenants.limits;
+    if limits.is_empty() {
+        return "none".to_owned();
+    }
+    let shown =
+        limits.lines().take(LIMITS_SHOWN).map(|(tenant, limit)| format!("{tenant}={limit}"));
+    let mut line = shown.collect::<Vec<_>>().join(", ");
+    let more = limits.lines().skip(LIMITS_SHOWN).count();
+    if more > 0 {
+        line.push_str(&format!(" and {more} more"));
+    }
+    let status = match tenants.quota_status {
+        QuotaStatus::Forbidden => 403,
+        QuotaStatus::TooManyRequests => 429,
+    };
+    format!("{line}; above that, {status}")
 }
 
 /// An auth callback in a line, without what its query may hold.

@@ -4,6 +4,7 @@
 //! not judged. Pure; the exit status is 0 for [`Explanation::is_allowed`], else 1.
 
 mod command;
+mod quota;
 
 use std::fmt;
 
@@ -15,10 +16,12 @@ use crate::policy::{Requirement, Verdict};
 use crate::principal::{Scope, Scopes, TenantId};
 use crate::route::target::{Aim, SandboxToken};
 use crate::route::{
-    Authority, BadTarget, CanonicalPath, Class, Domain, Listener, Match, Notes, Plane, PortLabel,
-    Router, Rule,
+    Authority, BadTarget, CanonicalPath, Class, Domain, Effect, Listener, Match, Notes, Plane,
+    PortLabel, Router, Rule,
 };
 use crate::target::Target;
+
+use quota::Tenancy;
 
 pub(super) use command::run;
 
@@ -37,6 +40,8 @@ pub(super) struct Question<'a> {
     pub(super) domain: Option<&'a Domain>,
     /// Who makes it.
     pub(super) caller: Caller<'a>,
+    /// What is set about tenants.
+    pub(super) tenancy: Tenancy<'a>,
 }
 
 /// Who makes a request.
@@ -76,6 +81,10 @@ pub(super) struct Explanation {
     pub(super) class: Option<&'static str>,
     /// The scope that the class demands.
     pub(super) scope: Option<&'static str>,
+    /// What success does to the count of active sandboxes, as `routes` shows it.
+    pub(super) effect: Option<&'static str>,
+    /// What that means, and the limit that it meets; none if the request is refused.
+    pub(super) quota: Option<String>,
     /// The auth callback that would be asked who the caller is, without its query; none if it would not be.
     pub(super) callback: Option<String>,
     /// `allowed`, `refused`, or `undecided` where that depends on the auth callback.
@@ -87,7 +96,7 @@ pub(super) struct Explanation {
 }
 
 impl Explanation {
-    /// Whether the gateway would certainly forward or answer the request.
+    /// Whether the gateway would certainly forward or answer the request, as long as no limit has been reached.
     #[must_use]
     pub(super) fn is_allowed(&self) -> bool {
         self.verdict == Ending::ALLOWED
@@ -116,6 +125,8 @@ impl fmt::Display for Explanation {
             ("rule", self.rule.as_deref()),
             ("class", self.class),
             ("scope", self.scope),
+            ("effect", self.effect),
+            ("quota", self.quota.as_deref()),
             ("callback", self.callback.as_deref()),
             ("verdict", Some(&verdict)),
             ("why", Some(&self.why)),
@@ -170,6 +181,8 @@ pub(super) fn explain(router: &Router, question: &Question<'_>) -> Explanation {
         rule: None,
         class: None,
         scope: None,
+        effect: None,
+        quota: None,
         callback: None,
         verdict: Ending::ALLOWED,
         status: None,
@@ -196,7 +209,12 @@ pub(super) fn explain(router: &Router, question: &Question<'_>) -> Explanation {
             {
                 explanation.callback = Some(callback.to_string());
             }
-            judge(&found, question.caller)
+            explanation.effect = Some(effect(&found).sign()).filter(|sign| !sign.is_empty());
+            let ending = judge(&found, question);
+            if ending.status.is_none() {
+                explanation.quota = quota::quota(effect(&found), question.caller, question.tenancy);
+            }
+            ending
         }
     };
     Explanation { verdict, status, why, ..explanation }
@@ -259,7 +277,12 @@ fn needed(class: Class) -> Option<Scope> {
     }
 }
 
-fn judge(found: &Match<'_>, caller: Caller<'_>) -> Ending {
+fn effect(found: &Match<'_>) -> Effect {
+    found.route().map_or(Effect::None, |row| row.effect)
+}
+
+fn judge(found: &Match<'_>, question: &Question<'_>) -> Ending {
+    let (caller, tenants) = (question.caller, question.tenancy.settings);
     let requirement = Requirement::of(found.class, false);
     let (tenant, scopes) = match caller {
         Caller::Nobody if requirement == Requirement::Nothing => (None, Scopes::default()),
@@ -282,11 +305,14 @@ fn judge(found: &Match<'_>, caller: Caller<'_>) -> Ending {
             (Caller::Unknown(_), scope) => Ending::undecided(up_to_the_callback(scope)),
             (Caller::Open, _) => Ending::allowed("no authenticator is configured".to_owned()),
             (Caller::Nobody | Caller::Key { .. }, scope) => {
+                if let Some(refusal) = quota::refusal(effect(found), tenant, tenants) {
+                    return refusal;
+                }
                 let base = match scope {
                     None => "any valid key will do".to_owned(),
                     Some(scope) => format!("the key has the scope {}", scope.name()),
                 };
-                Ending::allowed(base + &ownership(found, tenant, scopes))
+                Ending::allowed(base + &ownership(found, tenant, scopes, tenants.isolation))
             }
         },
     }
@@ -301,15 +327,30 @@ fn up_to_the_callback(needed: Option<Scope>) -> String {
     )
 }
 
-/// What must hold of the sandbox that a request is about; nothing where it is about none, or an admin asks.
-fn ownership(found: &Match<'_>, tenant: Option<&TenantId>, scopes: Scopes) -> String {
-    let about_a_sandbox =
-        found.surface.is_data_plane() || found.has(Notes::OWN) || found.has(Notes::OWN_QUERY);
-    if !about_a_sandbox || scopes.allows(Scope::Admin) {
+/// What else depends on whose sandboxes are: whether a request passes, or what a list shows. Nothing where an admin asks.
+fn ownership(
+    found: &Match<'_>,
+    tenant: Option<&TenantId>,
+    scopes: Scopes,
+    isolated: bool,
+) -> String {
+    if scopes.allows(Scope::Admin) {
         return String::new();
     }
+    let is_listed = found.has(Notes::LIST) || found.has(Notes::OWN_QUERY);
+    let is_about_one = found.surface.is_data_plane() || found.has(Notes::OWN);
+    if !isolated {
+        let said = "; tenants are not isolated, so it does not matter whose a sandbox is";
+        return if is_listed || is_about_one { said.to_owned() } else { String::new() };
+    }
     let owner = tenant.map_or("the caller's tenant".to_owned(), |t| format!("tenant {t}"));
-    format!("; the sandbox must belong to {owner}, else 404")
+    if is_listed {
+        format!("; what does not belong to {owner} is left out")
+    } else if is_about_one {
+        format!("; the sandbox must belong to {owner}, else 404")
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]

@@ -40,5 +40,17 @@ pub(super) fn describe(answer: &Value) -> Vec<(&'static str, String)> {
         };
         lines.push((label, text));
     }
+    lines.extend(answer.get("limits").and_then(sandboxes).map(|text| ("active sandboxes", text)));
     lines
+}
+
+/// How many sandboxes the tenant has and may have, as far as either is known.
+fn sandboxes(limits: &Value) -> Option<String> {
+    let number = |name| limits.get(name).and_then(Value::as_u64);
+    match (number("activeSandboxes"), number("maxSandboxes")) {
+        (Some(active), Some(most)) => Some(format!("{active} of {most}")),
+        (Some(active), None) => Some(active.to_string()),
+        (None, Some(most)) => Some(format!("at most {most}")),
+        (None, None) => None,
+    }
 }

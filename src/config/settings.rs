@@ -11,6 +11,7 @@ use super::listen::{DataListen, Listen};
 use super::network::{Origin, proxy};
 use super::reader::Reader;
 use super::table::{self, Setting};
+use super::tenants::{self, TenantSettings};
 use super::upstream::{DataUpstreams, UpstreamUrl};
 use super::value::{Raw, count, duration, number, switch};
 use crate::route::Domain;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// Who may come in.
     pub auth: AuthSettings,
+    /// What keeps tenants apart.
+    pub tenants: TenantSettings,
     /// A directory for what must outlive a restart.
     pub state_dir: Option<PathBuf>,
     /// What is logged, and how.
@@ -131,11 +134,12 @@ pub(super) fn read(
     let server = read_server(reader);
     check_listeners(reader, &server);
     let upstream = read_upstream(reader);
+    let tenants = tenants::read(reader);
     let log = LogSettings {
         filter: reader.value(table::LOG_FILTER, log_filter),
         format: reader.value(table::LOG_FORMAT, log_format),
     };
-    Some(Settings { server, upstream: upstream?, auth, state_dir, log })
+    Some(Settings { server, upstream: upstream?, auth, tenants, state_dir, log })
 }
 
 fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {

@@ -187,6 +187,20 @@ settings! {
     CALLBACK_CLIENT_KEY: Text "auth.callback.client_key", Some("auth-callback-client-key"), "AUTH_CALLBACK_CLIENT_KEY", "PATH" = None;
         "A PEM file with the key of that certificate.";
 
+    ISOLATION: Switch "tenants.isolation", Some("tenant-isolation"), "COPPICE_TENANT_ISOLATION", "on|off" = Some("on");
+        "Whether tenants see and touch only their own sandboxes. When off they are labelled, and that is all.";
+    SHOW_MARKER: Switch "tenants.show_marker", Some("tenants-show-marker"), "COPPICE_TENANTS_SHOW_MARKER", "on|off" = Some("on");
+        "Whether admins see in answers which tenant a sandbox belongs to.";
+    METADATA_RESERVED: List "tenants.metadata_reserved", Some("metadata-reserved"), "COPPICE_METADATA_RESERVED", "NAME|PREFIX*,…" = None;
+        "Further metadata keys that callers may not set; a * at the end stands for anything.";
+    MAX_SANDBOXES: Text "tenants.max_sandboxes", Some("tenant-max-sandboxes"), "COPPICE_TENANT_MAX_SANDBOXES", "N" = None;
+        "Sandboxes that a tenant may have running or paused at once, where tenants.sandbox_limits says nothing of it. 0 means none.";
+    SANDBOX_LIMITS: List "tenants.sandbox_limits", Some("tenant-sandbox-limits"), "COPPICE_TENANT_SANDBOX_LIMITS", "TENANT=N,…" = None;
+        "The same for single tenants; * stands for all that are not named.";
+
+    QUOTA_STATUS: Text "quota.status", Some("quota-status"), "COPPICE_QUOTA_STATUS", "403|429" = Some("403");
+        "The status of the answer to a create above the limit.";
+
     STATE_DIR: Text "state.dir", Some("state-dir"), "COPPICE_STATE_DIR", "PATH" = None;
         "A directory for what must outlive a restart.";
 
@@ -204,7 +218,7 @@ pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN"
 const UNSUPPORTED_VARIABLES: [&str; 7] = [
     "COPPICE_AUDIT_*",
     "COPPICE_OPS_LISTEN",
-    "COPPICE_QUOTA_STATUS",
+    "COPPICE_QUOTA_*",
     "COPPICE_STORE",
     "COPPICE_STORE_*",
     "COPPICE_TENANT_*",
@@ -212,24 +226,17 @@ const UNSUPPORTED_VARIABLES: [&str; 7] = [
 ];
 
 /// As [`UNSUPPORTED_VARIABLES`], in the TOML file. A name stands for everything below it too.
-const UNSUPPORTED_KEYS: [&str; 8] = [
-    "audit",
-    "metadata_reserved",
-    "quota",
-    "server.ops_listen",
-    "server.tls",
-    "store",
-    "tenants",
-    "tls",
-];
+const UNSUPPORTED_KEYS: [&str; 5] = ["audit", "server.ops_listen", "server.tls", "store", "tls"];
 
 /// Whether a variable asks for something that this version does not do.
 #[must_use]
 pub(super) fn is_unsupported_variable(name: &str) -> bool {
-    UNSUPPORTED_VARIABLES.iter().any(|known| match known.strip_suffix('*') {
+    let is_known = SETTINGS.iter().any(|setting| setting.env == name);
+    let is_reserved = UNSUPPORTED_VARIABLES.iter().any(|known| match known.strip_suffix('*') {
         Some(start) => name.starts_with(start),
         None => name == *known,
-    })
+    });
+    is_reserved && !is_known
 }
 
 /// Whether a variable means the auth callback, which decides who gets in: if it is misspelt, nothing may start without

@@ -3,6 +3,7 @@
 mod callback;
 mod credentials;
 mod example;
+mod tenants;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -83,7 +84,7 @@ impl Given {
 #[test]
 fn defaults() {
     let loaded = given(&[]).loads();
-    let Settings { server, upstream, auth, state_dir, log } = &loaded.settings;
+    let Settings { server, upstream, auth, tenants, state_dir, log } = &loaded.settings;
     assert_eq!(server.listen, [Listen::Tcp("127.0.0.1:3000".parse().unwrap())]);
     assert!(server.one_port && !server.allow_open && server.envd_listen.is_empty());
     assert_eq!((server.workers, &server.domain), (None, &None));
@@ -93,6 +94,9 @@ fn defaults() {
     assert!(upstream.envd.is_empty() && upstream.api_key.is_none() && !upstream.http2);
     assert_eq!((auth.is_open(), auth.precedence), (true, crate::credential::Precedence::Bearer));
     assert!(auth.secrets.is_empty() && auth.keys_file.is_none() && state_dir.is_none());
+    assert!(tenants.isolation && tenants.show_marker && tenants.metadata_reserved.is_empty());
+    assert!(tenants.limits.is_empty());
+    assert_eq!(tenants.quota_status, QuotaStatus::Forbidden);
     assert_eq!((log.filter.as_str(), log.format), ("info", LogFormat::Auto));
     assert!(loaded.keys.is_empty());
     assert!(loaded.warnings[0].contains("the gateway is open"), "{:?}", loaded.warnings);
@@ -199,10 +203,9 @@ fn the_upstream_is_required() {
 fn settings_of_other_versions_stop_the_start() {
     for name in [
         "COPPICE_STORE",
-        "COPPICE_TENANT_ISOLATION",
-        "COPPICE_TENANT_MAX_SANDBOXES",
-        "COPPICE_TENANT_SANDBOX_LIMITS",
-        "COPPICE_QUOTA_STATUS",
+        "COPPICE_TENANT_MAX_SANDBOX",
+        "COPPICE_TENANT_LIMITS",
+        "COPPICE_QUOTA_STATE",
         "COPPICE_AUDIT_LOG",
         "COPPICE_AUDIT_SYNC",
         "COPPICE_OPS_LISTEN",
@@ -215,16 +218,15 @@ fn settings_of_other_versions_stop_the_start() {
     }
     let file = given(&[]).toml(
         "[server]\nops_listen = '127.0.0.1:1'\n[[server.tls]]\ncert = 'x'\n\
-         [tenants]\nisolation = true\n[audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
+         [audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
             "gateway.toml:2:1: server.ops_listen: is not supported by this version",
             "gateway.toml:3:10: server.tls: is not supported by this version",
-            "gateway.toml:5:2: tenants: is not supported by this version",
-            "gateway.toml:7:2: audit: is not supported by this version",
-            "gateway.toml:9:2: store: is not supported by this version",
+            "gateway.toml:5:2: audit: is not supported by this version",
+            "gateway.toml:7:2: store: is not supported by this version",
         ]
     );
 }
@@ -310,11 +312,19 @@ fn the_log_filter_may_come_from_rust_log() {
 
 #[test]
 fn names_follow_one_rule() {
-    let explicit = ["upstream.url", "upstream.envd", "log.filter", "auth.precedence"];
+    let explicit = [
+        "upstream.url",
+        "upstream.envd",
+        "log.filter",
+        "auth.precedence",
+        "tenants.show_marker",
+        "tenants.metadata_reserved",
+    ];
     for setting in SETTINGS {
         let (table, name) = setting.key.rsplit_once('.').unwrap();
         let (start, name) = match table {
             "server" | "auth" => ("COPPICE_", name.to_owned()),
+            "tenants" => ("COPPICE_", format!("tenant_{name}")),
             "auth.callback" => ("", format!("auth_callback_{name}")),
             _ => ("COPPICE_", format!("{table}_{name}")),
         };

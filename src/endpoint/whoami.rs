@@ -1,11 +1,13 @@
 //! `GET /auth/whoami`: tells a caller who the gateway takes it for.
 
 use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
 
 use super::Who;
 use crate::caller::Caller;
 use crate::principal::{Principal, Scopes, Source};
+use crate::proxy::usage::{Glance, Usages};
 
 /// The answer. Nothing in it is secret, and nothing of the key is in it.
 #[derive(Debug, Serialize)]
@@ -29,26 +31,28 @@ struct Key {
     source: &'static str,
     credential: Option<&'static str>,
     expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limits: Option<Limits>,
+    limits: Limits,
 }
 
+/// Null stands for no limit, and for a count that nobody keeps.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Limits {
-    max_sandboxes: u32,
+    max_sandboxes: Option<u32>,
+    active_sandboxes: Option<usize>,
 }
 
-pub(super) async fn whoami(Who(caller): Who) -> Json<WhoAmI> {
-    Json(match &caller {
-        Caller::Open | Caller::Anonymous => nobody(&caller),
-        Caller::Key(principal, kind) => {
-            somebody(principal, caller.scopes(), principal.source, Some(kind.name()))
-        }
+pub(super) async fn whoami(Who(caller): Who, State(usages): State<Usages>) -> Json<WhoAmI> {
+    let (principal, source, credential) = match &caller {
+        Caller::Open | Caller::Anonymous => return Json(nobody(&caller)),
+        Caller::Key(principal, kind) => (principal, principal.source, Some(kind.name())),
         Caller::Token(principal, _) | Caller::Signature(principal, _) => {
-            somebody(principal, caller.scopes(), Source::SandboxToken, None)
+            (principal, Source::SandboxToken, None)
         }
-    })
+    };
+    let Glance { limit, active } = usages.glance(principal).await;
+    let limits = Limits { max_sandboxes: limit, active_sandboxes: active };
+    Json(somebody(principal, caller.scopes(), source, credential, limits))
 }
 
 fn nobody(caller: &Caller) -> WhoAmI {
@@ -66,6 +70,7 @@ fn somebody(
     scopes: Scopes,
     source: Source,
     credential: Option<&'static str>,
+    limits: Limits,
 ) -> WhoAmI {
     WhoAmI {
         authenticated: true,
@@ -76,7 +81,7 @@ fn somebody(
             source: source.name(),
             credential,
             expires_at: principal.expires.map(|at| at.to_string()),
-            limits: principal.max_sandboxes.map(|max_sandboxes| Limits { max_sandboxes }),
+            limits,
         }),
         scopes: scopes.names().collect(),
         effective_scopes: scopes.effective().names().collect(),

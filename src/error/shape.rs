@@ -50,26 +50,25 @@ impl Dialect {
 /// The answer to a request that spoke `dialect`.
 #[must_use]
 pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
-    let answer = error.answer();
+    let (answer, message) = (error.answer(), error.sentence());
     let mut response = match (error, dialect) {
         // E2B's own proxy answers every protocol in this one way, and SDKs read the words.
         (GatewayError::SandboxGone(id), _) => json(
             answer.status,
-            &serde_json::json!({"sandboxId": id.as_str(), "message": answer.message, "code": 502}),
+            &serde_json::json!({"sandboxId": id.as_str(), "message": message, "code": 502}),
         ),
         (_, Dialect::Rest) => json(
             answer.status,
             &serde_json::json!({
-                "code": answer.status.as_u16(), "message": answer.message, "error_code": answer.code,
+                "code": answer.status.as_u16(), "message": message, "error_code": answer.code,
             }),
         ),
-        (_, Dialect::ConnectUnary) => json(
-            answer.status,
-            &serde_json::json!({"code": answer.rpc.name(), "message": answer.message}),
-        ),
+        (_, Dialect::ConnectUnary) => {
+            json(answer.status, &serde_json::json!({"code": answer.rpc.name(), "message": message}))
+        }
         (_, Dialect::ConnectStream(kind)) => {
             let payload = serde_json::json!({
-                "error": {"code": answer.rpc.name(), "message": answer.message},
+                "error": {"code": answer.rpc.name(), "message": message},
             });
             let mut response = Response::new(end_stream(payload.to_string().as_bytes()));
             response.headers_mut().insert(CONTENT_TYPE, kind.clone());
@@ -80,7 +79,7 @@ pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, kind.clone());
             headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(answer.rpc.number())));
-            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(answer.message));
+            headers.insert(GRPC_MESSAGE, percent(&message));
             response
         }
     };
@@ -101,6 +100,12 @@ pub fn respond(error: &GatewayError, dialect: &Dialect) -> Response<Bytes> {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response
+}
+
+/// A sentence as `grpc-message` carries it. Ours are visible ASCII, and names in them too, so that only `%` is escaped.
+fn percent(message: &str) -> HeaderValue {
+    let escaped = message.replace('%', "%25");
+    HeaderValue::from_str(&escaped).unwrap_or_else(|_| HeaderValue::from_static("refused"))
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
@@ -179,6 +184,14 @@ mod tests {
         let response = respond(&GatewayError::BadCredential, &Dialect::Grpc(kind));
         assert_eq!((response.status(), response.body().len()), (StatusCode::OK, 0));
         assert_eq!(response.headers()[GRPC_STATUS], "16");
+        let over = GatewayError::QuotaExceeded {
+            tenant: crate::principal::TenantId::parse("a%41").unwrap(),
+            limit: 2,
+            status: crate::error::OverQuota::Forbidden,
+        };
+        let kind = HeaderValue::from_static("application/grpc");
+        let message = respond(&over, &Dialect::Grpc(kind)).headers()[GRPC_MESSAGE].clone();
+        assert_eq!(message, "tenant a%2541 has reached its limit of 2 active sandboxes");
     }
 
     #[test]

@@ -69,8 +69,8 @@ pub fn quote(text: &str) -> String {
 /// A key with its case taken away, as readers do that match keys in any case.
 ///
 /// Go's `encoding/json` also takes KELVIN SIGN for `k` and LONG S for `s`.
-pub(super) fn fold(key: &str) -> String {
-    key.chars().map(fold_char).collect()
+pub fn folded(key: &str) -> impl Iterator<Item = char> {
+    key.chars().map(fold_char)
 }
 
 fn fold_char(char: char) -> char {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use memchr::memchr2;
 
-use super::text::{decode, fold};
+use super::text::{decode, folded};
 use super::{JsonError, Span};
 
 /// What a value is.
@@ -118,6 +118,29 @@ impl<'a> Value<'a> {
     pub fn as_array(&self) -> Option<Array<'a>> {
         (self.kind == Kind::Array).then_some(Array(*self))
     }
+
+    /// Where the parts of an object or array are, in order: its members, each from its key on, or its elements.
+    pub(super) fn parts(self) -> impl Iterator<Item = Span> {
+        let keyed = self.kind == Kind::Object;
+        let mut items = Items::new(self);
+        std::iter::from_fn(move || {
+            let first = items.next_value()?.span;
+            let last = if keyed { items.next_value()?.span } else { first };
+            Some(Span { start: first.start, end: last.end })
+        })
+    }
+}
+
+impl<'a> From<Object<'a>> for Value<'a> {
+    fn from(object: Object<'a>) -> Self {
+        object.0
+    }
+}
+
+impl<'a> From<Array<'a>> for Value<'a> {
+    fn from(array: Array<'a>) -> Self {
+        array.0
+    }
 }
 
 impl<'a> Object<'a> {
@@ -140,7 +163,7 @@ impl<'a> Object<'a> {
     pub fn check_keys(&self) -> Result<(), JsonError> {
         let mut seen = HashSet::new();
         for member in self.members() {
-            if !seen.insert(fold(&member.key)) {
+            if !seen.insert(folded(&member.key).collect::<String>()) {
                 return Err(JsonError::RepeatedKey(member.key_span.start));
             }
         }
@@ -156,13 +179,12 @@ impl<'a> Object<'a> {
     /// Looks for a key, and for spellings of it that careless readers take for it.
     #[must_use]
     pub fn find_folded(&self, key: &str) -> Found<'a> {
-        let folded = fold(key);
         let mut variant = None;
         for member in self.members() {
             if member.key == key {
                 return Found::Exact(member);
             }
-            if variant.is_none() && fold(&member.key) == folded {
+            if variant.is_none() && folded(&member.key).eq(folded(key)) {
                 variant = Some(member);
             }
         }

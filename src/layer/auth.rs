@@ -23,11 +23,12 @@ use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::directory::{Directory, Entry, Unavailable};
 use crate::error::GatewayError;
-use crate::permit::{self, Cleared, Control, Data, Denial, Passing, Permit, Permitted};
+use crate::permit::{self, Cleared, Control, Data, Denial, Isolation, Passing, Permit, Permitted};
 use crate::proxy::body::Reply;
-use crate::proxy::lookup::Asker;
+use crate::proxy::list;
+use crate::proxy::lookup::{self, Asker};
 use crate::request::{Conn, Origin};
-use crate::route::{Domain, Router};
+use crate::route::{Class, Domain, Router, Surface};
 use crate::sandbox::Sandbox;
 use crate::target::{SandboxId, Target};
 use crate::token::signature::{self, Operation, SignedQuery};
@@ -41,6 +42,8 @@ pub struct Gate {
     pub directory: Directory,
     /// What is where.
     pub router: Router,
+    /// Whether tenants are kept apart.
+    pub isolation: Isolation,
     /// The domain under which sandboxes have host names.
     pub domain: Option<Domain>,
     /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked
@@ -128,11 +131,17 @@ pub struct Refused {
     pub error: GatewayError,
     /// Who, once authenticated.
     pub caller: Option<Caller>,
+    /// The surface, once the request was read.
+    pub surface: Option<Surface>,
+    /// The class of its route.
+    pub class: Option<Class>,
+    /// The sandbox that it names.
+    pub sandbox: Option<SandboxId>,
 }
 
 impl From<GatewayError> for Refused {
     fn from(error: GatewayError) -> Self {
-        Self { error, caller: None }
+        Self { error, caller: None, surface: None, class: None, sandbox: None }
     }
 }
 
@@ -142,8 +151,30 @@ async fn decide<B>(
     conn: &Conn,
     origin: &Origin,
 ) -> Result<Permit, Refused> {
-    let Desk { gate, asker, .. } = desk;
+    let Desk { gate, .. } = desk;
     let subject = Subject::read(request, conn, &gate.router, gate.domain.as_ref())?;
+    judge(desk, &subject, request, conn, origin).await.map_err(|(error, caller)| {
+        let matched = &subject.matched;
+        let sandbox = match &subject.aim {
+            Place::Sandbox(target) => Some(target.sandbox.clone()),
+            Place::Control => matched.sandbox.and_then(|raw| SandboxId::parse(raw).ok()),
+            Place::Nowhere => None,
+        };
+        let (surface, class) = (Some(matched.surface), Some(matched.class));
+        Refused { error, caller, surface, class, sandbox }
+    })
+}
+
+/// Decides about a request that was read. A refusal says who was refused, as far as that is known.
+async fn judge<B>(
+    desk: &Desk,
+    subject: &Subject<'_>,
+    request: &Request<B>,
+    conn: &Conn,
+    origin: &Origin,
+) -> Result<Permit, (GatewayError, Option<Caller>)> {
+    let Desk { gate, asker, .. } = desk;
+    let stranger = |error| (error, None);
     let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
     let now = UnixTime::now();
     let mut found = None;
@@ -153,16 +184,22 @@ async fn decide<B>(
         Identified { caller: Caller::Open, passing }
     } else {
         let circumstances = Circumstances::of(request, conn, origin);
-        match identify(&gate.authenticator, &subject, &circumstances, headers, query, now)? {
+        match identify(&gate.authenticator, subject, &circumstances, headers, query, now)
+            .map_err(stranger)?
+        {
             Reading::Caller(identified) => identified,
             Reading::Ask(asked) => {
-                let caller = Box::pin(ask(desk, &circumstances, &asked)).await?;
+                let caller = Box::pin(ask(desk, &circumstances, &asked)).await.map_err(stranger)?;
                 Identified { caller, passing: asked.passing }
             }
             Reading::Signed => {
-                let Place::Sandbox(target) = &subject.aim else { return Err(NO_SANDBOX.into()) };
+                let Place::Sandbox(target) = &subject.aim else {
+                    return Err(stranger(NO_SANDBOX));
+                };
                 let (caller, sandbox) =
-                    Box::pin(signed(gate, asker, target, request.method(), query, now)).await?;
+                    Box::pin(signed(gate, asker, target, request.method(), query, now))
+                        .await
+                        .map_err(stranger)?;
                 found = Some(sandbox);
                 unsigned = Some(signature::unsigned(query));
                 Identified { caller, passing: Passing { authorization: true, access_token: false } }
@@ -170,13 +207,13 @@ async fn decide<B>(
         }
     };
     let Identified { caller, passing } = identified;
-    let refuse = |error| Refused { error, caller: Some(caller.clone()) };
+    let refuse = |error| (error, Some(caller.clone()));
     if let Some(allowed) = subject.matched.method_not_allowed {
         return Err(refuse(GatewayError::MethodNotAllowed(allowed)));
     }
-    let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade)
+    let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade, gate.isolation)
         .map_err(|denial| refuse(denied(denial)))?;
-    let place = Placing { gate, asker, caller: &caller, subject: &subject, passing };
+    let place = Placing { gate, asker, caller: &caller, subject, query, passing };
     match &subject.aim {
         Place::Control if subject.is_own() => Ok(cleared.own()),
         Place::Control => place.on_control(cleared).await.map_err(refuse),
@@ -203,6 +240,7 @@ struct Placing<'a> {
     asker: &'a Asker,
     caller: &'a Caller,
     subject: &'a Subject<'a>,
+    query: &'a str,
     passing: Passing,
 }
 
@@ -212,13 +250,32 @@ impl Placing<'_> {
         let named = raw.and_then(|raw| SandboxId::parse(raw).ok());
         let sandbox = if raw.is_some() && cleared.needs_standing() {
             let id = named.as_ref().ok_or(GatewayError::SandboxNotFound)?;
-            let found = find(self.gate, self.asker, id).await?;
-            Some(found.ok_or(GatewayError::SandboxNotFound)?)
+            let directory = &self.gate.directory;
+            let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
+            // Its state is larger than all the rest of a request's: kept apart.
+            let found = Box::pin(directory.whose_theirs(id, is_theirs, || self.asker.ask(id)));
+            Some(found.await.map_err(unknown)?.ok_or(GatewayError::SandboxNotFound)?)
         } else {
             None
         };
+        let selected = match cleared.selects_by() {
+            Some(parameter) => Box::pin(self.selected(&cleared, parameter)).await?,
+            None => None,
+        };
         let foreign_authorization = self.passing.authorization;
-        cleared.control(Control { sandbox, named, foreign_authorization }).map_err(denied)
+        cleared.control(Control { sandbox, named, selected, foreign_authorization }).map_err(denied)
+    }
+
+    /// The caller's own among the sandboxes that the query of a listing names.
+    async fn selected(
+        &self,
+        cleared: &Cleared,
+        parameter: &str,
+    ) -> Result<Option<Vec<Arc<Sandbox>>>, GatewayError> {
+        let Some(ids) = list::query::named(Some(self.query), parameter)? else { return Ok(None) };
+        let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
+        let found = lookup::records_theirs(&self.gate.directory, self.asker, &ids, is_theirs);
+        found.await.map(Some).map_err(unknown)
     }
 
     async fn in_sandbox(
@@ -241,9 +298,10 @@ impl Placing<'_> {
                 (at(&sandbox, target), Some(sandbox))
             }
             (_, None) => {
-                let sandbox = find(self.gate, self.asker, &target.sandbox)
-                    .await?
-                    .ok_or(GatewayError::SandboxNotFound)?;
+                let (id, directory) = (&target.sandbox, &self.gate.directory);
+                let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
+                let found = Box::pin(directory.find_theirs(id, is_theirs, || self.asker.ask(id)));
+                let sandbox = found.await.map_err(unknown)?.ok_or(GatewayError::SandboxNotFound)?;
                 (at(&sandbox, target), Some(sandbox))
             }
         };
@@ -268,12 +326,12 @@ async fn find(
     asker: &Asker,
     id: &SandboxId,
 ) -> Result<Option<Arc<Sandbox>>, GatewayError> {
-    // Its state is larger than all the rest of a request's: kept apart.
-    match Box::pin(gate.directory.find(id, || asker.ask(id))).await {
-        Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
-        Ok(Entry::Absent) => Ok(None),
-        Err(Unavailable) => Err(GatewayError::OwnershipUnknown),
-    }
+    let found = Box::pin(gate.directory.find(id, || asker.ask(id)));
+    found.await.map(Entry::known).map_err(unknown)
+}
+
+fn unknown(_: Unavailable) -> GatewayError {
+    GatewayError::OwnershipUnknown
 }
 
 /// Who signed a file URL. Every failure but an unreachable upstream is the same to the client.
@@ -290,17 +348,23 @@ async fn signed(
     if !query.is_current(now) {
         return Err(GatewayError::BadSignature);
     }
-    let place = if gate.directory.remembers(&target.sandbox) {
-        None
-    } else {
-        Some(gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady)?)
+    let ask_place = || gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady);
+    let id = &target.sandbox;
+    let place = match gate.directory.remembers(id).await {
+        true => None,
+        false => Some(ask_place()?),
     };
-    let sandbox = find(gate, asker, &target.sandbox).await?.ok_or(GatewayError::BadSignature)?;
-    drop(place);
-    let principal = gate
-        .authenticator
-        .signer(&sandbox, &query, operation, now)
-        .ok_or(GatewayError::BadSignature)?;
+    let sandbox = find(gate, asker, id).await?.ok_or(GatewayError::BadSignature)?;
+    let Some(principal) = gate.authenticator.signer(&sandbox, &query, operation, now) else {
+        let was_asked = place.is_some();
+        let _place = match place {
+            None if !gate.directory.was_denied(id) => Some(ask_place()?),
+            place => place,
+        };
+        let denied = Box::pin(gate.directory.deny(id, was_asked, || asker.ask(id)));
+        denied.await.map_err(unknown)?;
+        return Err(GatewayError::BadSignature);
+    };
     Ok((Caller::Signature(principal, sandbox.id.clone()), sandbox))
 }
 

@@ -1,32 +1,39 @@
-//! The outermost layer: gives each request its id, logs how it ended, answers preflights.
+//! The outermost layer: gives each request its id, follows it to its end, answers preflights.
 //!
-//! Sees every request and every answer, and decides nothing. What it writes down is method, path and identity: never a
-//! query, a header or a body.
+//! Sees every request and every answer, and decides nothing. What it passes on to the observers is a [`Record`]: method,
+//! path and identity, never a query, a header or a body.
+
+mod body;
+mod line;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use tokio::time::Instant;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower::{Layer, Service};
 
+pub use self::body::Observed;
+pub use self::line::Line;
 use super::auth::Refused;
 use super::cors::Cors;
 use super::request_id::request_id;
+use crate::caller::Caller;
+use crate::clock;
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
-use crate::principal::Principal;
 use crate::proxy::body::Reply;
+use crate::record::{Observers, Pending, Record};
 use crate::request::{
     Conn, Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
 use crate::route::{Class, Surface};
+use crate::target::SandboxId;
 
 /// A request on its way in.
 #[derive(Debug)]
@@ -48,17 +55,21 @@ pub struct Answered {
     pub outcome: Outcome,
 }
 
-/// What became of a request, for the log.
+/// What became of a request, as the layers further in know it.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The gateway's own refusal or failure.
     pub error: Option<GatewayError>,
     /// Who called.
-    pub principal: Option<Arc<Principal>>,
+    pub caller: Option<Caller>,
     /// The surface, once the request was read.
     pub surface: Option<Surface>,
-    /// The class that was met.
+    /// The class of its route.
     pub class: Option<Class>,
+    /// The sandbox that it was about.
+    pub sandbox: Option<SandboxId>,
+    /// When it was decided.
+    pub decided: Option<Instant>,
 }
 
 impl Answered {
@@ -67,17 +78,21 @@ impl Answered {
     pub fn permitted(permit: &Permit) -> Outcome {
         Outcome {
             error: None,
-            principal: permit.caller().principal().cloned(),
+            caller: Some(permit.caller().clone()),
             surface: Some(permit.surface()),
             class: Some(permit.class()),
+            sandbox: permit.sandbox().cloned(),
+            decided: Some(clock::instant()),
         }
     }
 
     /// The answer to a request that was refused.
     #[must_use]
     pub fn refused(refused: Refused, dialect: &Dialect) -> Self {
-        let principal = refused.caller.as_ref().and_then(|caller| caller.principal().cloned());
-        Outcome { principal, ..Outcome::default() }.with(Err(refused.error), dialect)
+        let Refused { error, caller, surface, class, sandbox } = refused;
+        let decided = Some(clock::instant());
+        let outcome = Outcome { caller, surface, class, sandbox, decided, error: None };
+        outcome.with(Err(error), dialect)
     }
 }
 
@@ -97,6 +112,21 @@ impl Outcome {
             }
         }
     }
+
+    fn tell(self, record: &mut Record) {
+        let Self { error, caller, surface, class, sandbox, decided } = self;
+        record.error = error;
+        if let Some(caller) = caller {
+            record.scopes = caller.scopes();
+            record.principal = caller.principal().cloned();
+        }
+        record.surface = surface;
+        record.class = class;
+        record.sandbox = sandbox;
+        let since = |at: Instant| at.saturating_duration_since(record.began);
+        record.decided = decided.map(since);
+        record.answered = Some(since(clock::instant()));
+    }
 }
 
 /// Puts [`Observe`] in front of a service of arrivals.
@@ -104,13 +134,15 @@ impl Outcome {
 pub struct ObserveLayer {
     /// Which browsers' origins may ask.
     pub cors: Arc<Cors>,
+    /// Who is told of requests.
+    pub observers: Observers,
 }
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { cors: Arc::clone(&self.cors), inner }
+        Observe { cors: Arc::clone(&self.cors), observers: self.observers.clone(), inner }
     }
 }
 
@@ -118,7 +150,15 @@ impl<S> Layer<S> for ObserveLayer {
 #[derive(Clone, Debug)]
 pub struct Observe<S> {
     cors: Arc<Cors>,
+    observers: Observers,
     inner: S,
+}
+
+impl<S> Observe<S> {
+    /// Who is told of requests.
+    pub const fn observers(&self) -> &Observers {
+        &self.observers
+    }
 }
 
 impl<S, B> Service<(Arc<Conn>, Request<B>)> for Observe<S>
@@ -127,29 +167,34 @@ where
     S::Future: Send,
     B: Send + 'static,
 {
-    type Response = Response<Reply>;
+    type Response = Response<Observed>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Observed>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, (conn, request): (Arc<Conn>, Request<B>)) -> Self::Future {
-        let Self { cors, mut inner } = self.clone();
+        let Self { cors, observers, mut inner } = self.clone();
         Box::pin(async move {
-            let began = Instant::now();
             let origin = origin(&conn, &request);
             let id = origin.request_id.clone();
             let allowed_origin = cors.allowed(request.headers());
-            let line = Line { method: request.method().clone(), uri: request.uri().clone() };
             let mut response =
                 if let Some(preflight) = cors.preflight(&request, allowed_origin.as_ref()) {
-                    preflight.map(Reply::whole)
+                    preflight.map(|body| Observed::new(Reply::whole(body), None))
                 } else {
+                    let (method, uri) = (request.method().clone(), request.uri().clone());
+                    let client = conn.client(request.headers());
+                    let record = Record::begin(id.clone(), client, method, uri);
+                    let mut pending = Pending::new(record, observers);
                     let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
-                    line.write(&answered, &id, began.elapsed());
-                    answered.response
+                    let Answered { response, outcome } = answered;
+                    let record = pending.record();
+                    outcome.tell(record);
+                    record.status = Some(response.status());
+                    response.map(|reply| Observed::new(reply, Some(pending)))
                 };
             let headers = response.headers_mut();
             if let Some(allowed) = allowed_origin {
@@ -195,68 +240,4 @@ fn chain(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     }
     joined.extend_from_slice(peer.as_bytes());
     HeaderValue::from_bytes(&joined).unwrap_or_else(|_| peer.clone())
-}
-
-/// The path without the token that a download path ends in, wherever a client put it.
-fn loggable(path: &str) -> std::borrow::Cow<'_, str> {
-    const BEFORE_TOKEN: &str = "download-token";
-    match path.to_ascii_lowercase().find(BEFORE_TOKEN) {
-        Some(at) => {
-            let kept = path.get(..at + BEFORE_TOKEN.len()).unwrap_or_default();
-            format!("{kept}/[redacted]").into()
-        }
-        None => path.into(),
-    }
-}
-
-/// The same for a path that was refused: an escape in it may hide the word, so what follows one is not shown.
-fn loggable_refused(path: &str) -> std::borrow::Cow<'_, str> {
-    match path.split_once('%') {
-        Some((plain, _)) => format!("{}%[redacted]", loggable(plain)).into(),
-        None => loggable(path),
-    }
-}
-
-/// What is logged of a request.
-struct Line {
-    method: Method,
-    uri: http::Uri,
-}
-
-impl Line {
-    fn write(&self, answered: &Answered, id: &HeaderValue, took: Duration) {
-        let Answered { response, outcome } = answered;
-        let status = response.status();
-        let failed =
-            outcome.error.is_some() || status.is_client_error() || status.is_server_error();
-        if !failed && !tracing::enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        let refused = outcome.surface.is_none();
-        let path = if refused { loggable_refused } else { loggable }(self.uri.path());
-        let principal = outcome.principal.as_deref();
-        let request_id = id.to_str().unwrap_or_default();
-        macro_rules! line {
-            ($level:ident, $message:literal) => {
-                tracing::$level!(
-                    request_id,
-                    method = %self.method,
-                    path = &*path,
-                    status = status.as_u16(),
-                    tenant = principal.map(|principal| principal.tenant.as_str()),
-                    key = principal.map(|principal| principal.key.as_str()),
-                    surface = outcome.surface.map(Surface::name),
-                    class = outcome.class.map(Class::name),
-                    error = outcome.error.as_ref().map(|error| error.answer().code),
-                    duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                    $message
-                )
-            };
-        }
-        match &outcome.error {
-            Some(_) => line!(info, "request refused or failed"),
-            None if failed => line!(info, "request failed upstream"),
-            None => line!(debug, "request answered"),
-        }
-    }
 }

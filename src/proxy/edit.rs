@@ -4,9 +4,12 @@
 //! Only what the gateway owns is touched; everything else keeps its bytes. A request body that two readers could read
 //! differently is refused, an answer that cannot be read is not passed on.
 
+mod mark;
+
+pub use self::mark::{Creator, Reserved};
+use self::mark::{mark, mark_nested};
 use crate::error::GatewayError;
 use crate::json::{Document, Edit, Found, Kind, Limits, Object, quote};
-use crate::principal::TenantId;
 use crate::sandbox::MARKER;
 
 /// Longest request body that is read to be changed.
@@ -26,17 +29,13 @@ const BAD_BODY: GatewayError = GatewayError::BadRequest(
 const BAD_METADATA: GatewayError =
     GatewayError::BadRequest("bad_metadata", "'metadata' must be an object whose keys differ");
 
-/// Metadata with which Cube mounts any directory of the host into a sandbox.
-const HOST_MOUNT: &str = "host-mount";
+/// How many forks one request may ask for: more than any upstream makes at once, and few enough to be counted one by one.
+const FORKS: std::ops::RangeInclusive<u32> = 1..=1000;
 
-/// Whose create it is: what its metadata says, and may say.
-#[derive(Clone, Copy, Debug)]
-pub struct Creator<'t> {
-    /// Whom the sandbox will belong to; nobody in open mode.
-    pub tenant: Option<&'t TenantId>,
-    /// Whether directories of the host may be mounted.
-    pub may_mount: bool,
-}
+const BAD_COUNT: GatewayError = GatewayError::BadRequest(
+    "bad_count",
+    "'count' must be a whole number of forks, from 1 to 1000",
+);
 
 /// Which generation of the API a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +67,18 @@ pub fn create(
     Ok(edit.apply())
 }
 
+/// A body that create payloads are nested in, at any depth, each marked as by [`create`].
+///
+/// # Errors
+/// As [`create`].
+pub fn nested(body: &[u8], creator: Creator<'_>) -> Result<Vec<u8>, GatewayError> {
+    let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
+    unambiguous(&document)?;
+    let mut edit = Edit::of(&document);
+    mark_nested(&mut edit, &document.root(), creator)?;
+    Ok(edit.apply())
+}
+
 /// A connect payload written for v2, as v1 wants it: with a timeout. No body at all is an empty object there.
 ///
 /// # Errors
@@ -81,53 +92,30 @@ pub fn connect_v1(body: &[u8]) -> Result<Vec<u8>, GatewayError> {
     Ok(edit.apply())
 }
 
+/// How many sandboxes a fork's body asks for; one where it does not say.
+///
+/// # Errors
+/// As [`create`]; or the number is none that a fork can have.
+pub fn fork_count(body: &[u8]) -> Result<u32, GatewayError> {
+    if body.is_empty() {
+        return Ok(1);
+    }
+    let document = Document::parse(body, Limits::default()).map_err(|_| BAD_BODY)?;
+    let root = unambiguous(&document)?;
+    match root.get("count").map(|member| member.value) {
+        None => Ok(1),
+        Some(value) if value.kind() == Kind::Null => Ok(1),
+        Some(value) => {
+            value.text().parse().ok().filter(|count| FORKS.contains(count)).ok_or(BAD_COUNT)
+        }
+    }
+}
+
 /// The object that a request's body is, which must have one reading.
 fn unambiguous<'a>(document: &Document<'a>) -> Result<Object<'a>, GatewayError> {
     let root = document.root().as_object().ok_or(BAD_BODY)?;
     root.check_keys().map_err(|_| BAD_BODY)?;
     Ok(root)
-}
-
-fn mark<'a>(
-    edit: &mut Edit<'a>,
-    root: &Object<'a>,
-    creator: Creator<'_>,
-) -> Result<(), GatewayError> {
-    let marker = creator.tenant.map(|tenant| quote(tenant.as_str()));
-    let fresh = marker.as_ref().map(|marker| format!("{{{}:{marker}}}", quote(MARKER)));
-    let metadata = match root.find_folded("metadata") {
-        Found::Exact(member) => member,
-        Found::Variant(_) => return Err(BAD_METADATA),
-        Found::Absent => {
-            if let Some(fresh) = fresh {
-                edit.insert(root, "metadata", &fresh);
-            }
-            return Ok(());
-        }
-    };
-    match metadata.value.kind() {
-        Kind::Null => {
-            if let Some(fresh) = fresh {
-                edit.replace(metadata.value.span(), fresh);
-            }
-        }
-        Kind::Object => {
-            let object = metadata.value.as_object().ok_or(BAD_METADATA)?;
-            object.check_keys().map_err(|_| BAD_METADATA)?;
-            let reserved = [Some(MARKER), (!creator.may_mount).then_some(HOST_MOUNT)];
-            for name in reserved.into_iter().flatten() {
-                match object.find_folded(name) {
-                    Found::Exact(forged) | Found::Variant(forged) => edit.remove(&object, &forged),
-                    Found::Absent => {}
-                }
-            }
-            if let Some(marker) = marker {
-                edit.insert(&object, MARKER, &marker);
-            }
-        }
-        Kind::Bool | Kind::Number | Kind::String | Kind::Array => return Err(BAD_METADATA),
-    }
-    Ok(())
 }
 
 /// An answer about one sandbox, with the caller's token in place of the upstream's. `None`: the caller gets no token at
@@ -166,18 +154,10 @@ pub fn fork_answer(
     Some(edit.apply())
 }
 
-/// The answer to a listing: an array of sandboxes, without their markers and without any token.
-///
-/// `None` when the answer is no such array.
-#[must_use]
-pub fn list_answer(json: &[u8]) -> Option<Vec<u8>> {
-    let document = Document::parse(json, Limits::default()).ok()?;
-    let mut edit = Edit::of(&document);
-    for entry in document.root().as_array()?.elements() {
-        // No upstream puts tokens into listings; should one, they would be the real ones.
-        sandbox(&mut edit, &entry.as_object()?, None, false);
-    }
-    Some(edit.apply())
+/// Takes out of a listed sandbox the tokens, which no upstream puts there; should one, they would be the real ones. And
+/// the marker, unless `show_marker`.
+pub fn listed<'a>(edit: &mut Edit<'a>, entry: &Object<'a>, show_marker: bool) {
+    sandbox(edit, entry, None, show_marker);
 }
 
 fn sandbox<'a>(edit: &mut Edit<'a>, object: &Object<'a>, token: Option<&str>, show_marker: bool) {
@@ -191,17 +171,16 @@ fn sandbox<'a>(edit: &mut Edit<'a>, object: &Object<'a>, token: Option<&str>, sh
             edit.insert(object, name, token);
         }
     }
-    if !show_marker {
-        unmark(edit, object);
+    let metadata = object.get("metadata").and_then(|member| member.value.as_object());
+    if let Some(metadata) = metadata.filter(|_| !show_marker) {
+        unmark(edit, &metadata);
     }
 }
 
-fn unmark<'a>(edit: &mut Edit<'a>, object: &Object<'a>) {
-    let metadata = object.get("metadata").and_then(|member| member.value.as_object());
-    if let Some(metadata) = metadata {
-        for member in metadata.members().filter(|member| member.key.eq_ignore_ascii_case(MARKER)) {
-            edit.remove(&metadata, &member);
-        }
+/// Takes the marker out of metadata.
+pub fn unmark<'a>(edit: &mut Edit<'a>, metadata: &Object<'a>) {
+    for member in metadata.members().filter(|member| member.key.eq_ignore_ascii_case(MARKER)) {
+        edit.remove(metadata, &member);
     }
 }
 
@@ -222,77 +201,12 @@ fn add<'a>(edit: &mut Edit<'a>, object: &Object<'a>, key: &str, json: &str) {
 mod tests {
     use super::*;
 
-    const OPEN: Creator<'static> = Creator { tenant: None, may_mount: true };
-
-    fn marked(body: &str) -> Result<String, GatewayError> {
-        let tenant = TenantId::parse("team-a").unwrap();
-        let creator = Creator { tenant: Some(&tenant), may_mount: false };
-        create(body.as_bytes(), creator, Generation::AsSent)
-            .map(|edited| String::from_utf8(edited).unwrap())
-    }
-
-    #[test]
-    fn the_marker_is_ours_whatever_the_caller_wrote() {
-        for (body, expected) in [
-            (
-                r#"{"templateID":"b"}"#,
-                r#"{"templateID":"b","metadata":{"coppice_tenant_id":"team-a"}}"#,
-            ),
-            (r#"{"metadata":null}"#, r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#),
-            (r#"{"metadata":{}}"#, r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#),
-            (
-                r#"{"metadata":{"a":"b","coppice_tenant_id":"x","c":1e400}}"#,
-                r#"{"metadata":{"a":"b","c":1e400,"coppice_tenant_id":"team-a"}}"#,
-            ),
-            (
-                r#"{"metadata":{"\u0063oppice_tenant_id":["x"]}}"#,
-                r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#,
-            ),
-            (
-                r#"{"metadata":{"Coppice_Tenant_ID":"x"}}"#,
-                r#"{"metadata":{"coppice_tenant_id":"team-a"}}"#,
-            ),
-            (
-                r#"{"metadata":{"Host-Mount":"[]","a":"b"}}"#,
-                r#"{"metadata":{"a":"b","coppice_tenant_id":"team-a"}}"#,
-            ),
-        ] {
-            assert_eq!(marked(body).as_deref(), Ok(expected), "{body}");
-        }
-    }
-
-    #[test]
-    fn ambiguous_bodies_are_refused() {
-        for body in [
-            "",
-            "[]",
-            "null",
-            "{} {}",
-            r#"{"metadata":{},"metadata":{}}"#,
-            r#"{"metadata":{},"Metadata":{}}"#,
-            r#"{"Metadata":{}}"#,
-            r#"{"metadata":"x"}"#,
-            r#"{"metadata":[]}"#,
-            r#"{"metadata":{"a":1,"a":2}}"#,
-            r#"{"metadata":{"coppice_tenant_id":"x","COPPICE_TENANT_ID":"y"}}"#,
-            "\u{feff}{}",
-        ] {
-            assert!(marked(body).is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn open_mode_strips_what_the_caller_wrote() {
-        let edited =
-            create(br#"{"metadata":{"coppice_tenant_id":"x","a":"b"}}"#, OPEN, Generation::AsSent);
-        assert_eq!(edited.unwrap(), br#"{"metadata":{"a":"b"}}"#);
-        assert_eq!(create(b"{ }", OPEN, Generation::AsSent).unwrap(), b"{ }");
-    }
-
     #[test]
     fn v1_is_told_what_v2_takes_for_granted() {
         let down = |body: &str| {
-            String::from_utf8(create(body.as_bytes(), OPEN, Generation::MappedDown).unwrap())
+            let reserved = Reserved::default();
+            let open = Creator { tenant: None, may_mount: true, reserved: &reserved };
+            String::from_utf8(create(body.as_bytes(), open, Generation::MappedDown).unwrap())
                 .unwrap()
         };
         assert_eq!(down("{}"), r#"{"secure":true,"timeout":300}"#);
@@ -323,12 +237,25 @@ mod tests {
     }
 
     #[test]
-    fn listings_show_no_marker() {
-        let json = br#"[{"sandboxID":"i1","metadata":{"a":"b","coppice_tenant_id":"t"}},{"envdAccessToken":"real","sandboxID":"i2"}]"#;
-        let edited = String::from_utf8(list_answer(json).unwrap()).unwrap();
-        assert_eq!(edited, r#"[{"sandboxID":"i1","metadata":{"a":"b"}},{"sandboxID":"i2"}]"#);
-        assert_eq!(list_answer(b"[]").unwrap(), b"[]");
-        assert_eq!(list_answer(b"{}"), None);
+    fn a_fork_has_one_count_within_bounds() {
+        for (body, count) in [
+            ("", Some(1)),
+            ("{}", Some(1)),
+            (r#"{"count":null}"#, Some(1)),
+            (r#"{"\u0063ount":1000,"x":1}"#, Some(1000)),
+            (r#"{"count":0}"#, None),
+            (r#"{"count":1001}"#, None),
+            (r#"{"count":4000000000}"#, None),
+            (r#"{"count":4294967297}"#, None),
+            (r#"{"count":1e1}"#, None),
+            (r#"{"count":1.0}"#, None),
+            (r#"{"count":-1}"#, None),
+            (r#"{"count":"2"}"#, None),
+            (r#"{"count":1,"count":9}"#, None),
+            (r#"{"count":1,"Count":9}"#, None),
+        ] {
+            assert_eq!(fork_count(body.as_bytes()).ok(), count, "{body}");
+        }
     }
 
     #[test]

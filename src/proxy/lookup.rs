@@ -1,27 +1,38 @@
-//! Asks the upstream whose a sandbox is and which tokens it wants: `GET /sandboxes/{id}`.
+//! Asks the upstream whose a sandbox is and which tokens it wants, `GET /sandboxes/{id}`, and whether it applies filters.
 //!
-//! A read that wakes nothing. Anything but a clear answer is [`Unavailable`]: not knowing never means allowing.
+//! Reads that wake nothing. Anything but a clear answer is [`Unavailable`]: not knowing never means allowing.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::header::{ACCEPT, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Upstreams;
 use super::body::Outgoing;
+use super::census::Page;
 use super::exchange::{Bounds, exchange};
 use super::pool::Pool;
 use crate::credential::X_API_KEY;
-use crate::directory::Unavailable;
+use crate::directory::{Directory, Entry, Unavailable};
 use crate::principal::TenantId;
-use crate::sandbox::{MARKER, Sandbox, token_value};
+use crate::sandbox::{MARKER, Marker, Sandbox, State, token_value};
 use crate::target::SandboxId;
 
 /// Longest detail answer read.
 const MAX_ANSWER: usize = 1024 * 1024;
+/// Longest page of a listing read.
+const MAX_PAGE: usize = 16 * 1024 * 1024;
+
+const X_NEXT_TOKEN: HeaderName = HeaderName::from_static("x-next-token");
+
+/// Most questions that are open at once for one request.
+const AT_ONCE: usize = 8;
 
 /// Asks on behalf of one worker.
 #[derive(Clone, Debug)]
@@ -38,20 +49,38 @@ struct Detail {
     sandbox_id: String,
     envd_access_token: Option<String>,
     traffic_access_token: Option<String>,
+    state: Option<serde_json::Value>,
+    end_at: Option<serde_json::Value>,
     metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// Reads a sandbox's record off an answer about it. `None` when it is no such answer.
+/// Reads a sandbox's record off a detail answer or an entry of a listing, which show metadata where there is any.
+/// `None` when it is no such answer.
 #[must_use]
 pub fn record(json: &[u8]) -> Option<Sandbox> {
     let detail: Detail = serde_json::from_slice(json).ok()?;
     let marker = detail.metadata.as_ref().and_then(|metadata| metadata.get(MARKER));
+    let state = match detail.state.as_ref().and_then(serde_json::Value::as_str) {
+        Some("running") => State::Running,
+        Some("paused") => State::Paused,
+        Some(_) | None => State::Unknown,
+    };
     Some(Sandbox {
         id: SandboxId::parse(&detail.sandbox_id).ok()?,
         tenant: marker.and_then(|tenant| TenantId::parse(tenant.as_str()?).ok()),
+        marker: if marker.is_some() { Marker::Present } else { Marker::Absent },
+        state,
+        ends: detail.end_at.as_ref().and_then(|date| date.as_str()?.parse().ok()),
         envd_token: detail.envd_access_token.as_deref().and_then(token_value),
         traffic_token: detail.traffic_access_token.as_deref().and_then(token_value),
     })
+}
+
+/// Reads a sandbox's record off an answer to a create, connect, resume or fork: it runs, and its metadata is not shown.
+/// `None` when it is no such answer.
+#[must_use]
+pub fn started(json: &[u8]) -> Option<Sandbox> {
+    Some(Sandbox { marker: Marker::Untold, state: State::Running, ..record(json)? })
 }
 
 impl Asker {
@@ -61,34 +90,132 @@ impl Asker {
         Self { pool, upstreams }
     }
 
-    /// The sandbox, or `None` when the upstream has none of this id. An id with a `-` that is unknown as it stands is
-    /// asked for once more without what follows: old clients append `-<clientID>`, and not every upstream cuts it.
+    /// The sandbox, or `None` when the upstream has none of this id. An id with a `-` is also asked for without what
+    /// follows, for if it is unknown as it stands: old clients append `-<clientID>`, and not every upstream cuts it.
+    /// Both are asked whatever comes of the first, so that the time it takes does not tell which of them there is.
     ///
     /// # Errors
     /// [`Unavailable`], with the cause in the log.
     pub async fn ask(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
-        if let Some(found) = self.ask_exactly(id).await? {
-            return Ok(Some(found));
-        }
         match id.as_str().split_once('-').map(|(short, _)| SandboxId::parse(short)) {
-            Some(Ok(short)) => self.ask_exactly(&short).await,
-            Some(Err(_)) | None => Ok(None),
+            Some(Ok(short)) => {
+                let asked = self.ask_exactly(id, &[StatusCode::NOT_FOUND]);
+                // Cut, it may be no id at all where such ids are whole.
+                let absent = [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST];
+                let (exactly, cut) = tokio::join!(asked, self.ask_exactly(&short, &absent));
+                match exactly? {
+                    Some(found) => Ok(Some(found)),
+                    None => cut,
+                }
+            }
+            Some(Err(_)) | None => self.ask_exactly(id, &[StatusCode::NOT_FOUND]).await,
         }
     }
 
-    async fn ask_exactly(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
+    async fn ask_exactly(
+        &self,
+        id: &SandboxId,
+        absent: &[StatusCode],
+    ) -> Result<Option<Sandbox>, Unavailable> {
         let limit = self.upstreams.lookup_timeout;
-        match tokio::time::timeout(limit, self.fetch(id)).await {
+        match tokio::time::timeout(limit, self.fetch(id, absent)).await {
             Ok(answer) => answer,
             Err(_) => Err(unavailable("it took too long")),
         }
     }
 
-    async fn fetch(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
-        let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("/sandboxes/{id}")))
-            .map_err(|_| unavailable("its id makes no path"))?;
-        let uri =
-            self.upstreams.control.uri(path).map_err(|_| unavailable("its id makes no URI"))?;
+    /// Whether the upstream has nothing to list there.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with the cause in the log.
+    pub async fn lists_nothing(&self, path: String) -> Result<bool, Unavailable> {
+        let limit = self.upstreams.lookup_timeout;
+        let answer = tokio::time::timeout(limit, self.get(path)).await;
+        let (status, body) = answer.map_err(|_| unavailable("it took too long"))??;
+        let nothing = |listed: Vec<IgnoredAny>| listed.is_empty();
+        Ok(status == StatusCode::OK && serde_json::from_slice(&body).is_ok_and(nothing))
+    }
+
+    /// The status of the upstream's `GET /health`: any is better than none.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with the cause in the log.
+    pub async fn health(&self) -> Result<StatusCode, Unavailable> {
+        let limit = self.upstreams.lookup_timeout;
+        let answer = tokio::time::timeout(limit, self.get("/health".to_owned())).await;
+        Ok(answer.map_err(|_| unavailable("it took too long"))??.0)
+    }
+
+    /// One page of a listing: the one that `next` leads to, else the first. An upstream that has no paged listing is
+    /// asked for its only one.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with the cause in the log.
+    pub async fn page(&self, filter: &str, next: Option<&str>) -> Result<Page, Unavailable> {
+        let mut query = filter.to_owned();
+        if let Some(next) = next {
+            let joint = if query.is_empty() { "" } else { "&" };
+            query.push_str(&format!("{joint}nextToken={}", escape(next)));
+        }
+        let query = if query.is_empty() { query } else { format!("?{query}") };
+        let answer = self.page_at(format!("/v2/sandboxes{query}")).await?;
+        let missing = matches!(answer.0, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        let (generation, (status, headers, json)) = if missing && next.is_none() {
+            (1, self.page_at(format!("/sandboxes{query}")).await?)
+        } else {
+            (2, answer)
+        };
+        let next = headers.get(X_NEXT_TOKEN).map(|token| {
+            let token = token.to_str().map(str::to_owned);
+            token.map_err(|_| unavailable("the next page's name is no text"))
+        });
+        Ok(Page {
+            generation,
+            status,
+            json,
+            next: next.transpose()?.filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// A page in no more time than a look at one sandbox may take, so that an upstream that hung is soon tried again.
+    async fn page_at(&self, path: String) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
+        let answer = self.answer_to(path, MAX_PAGE);
+        let answer = tokio::time::timeout(self.upstreams.lookup_timeout, answer).await;
+        answer.map_err(|_| unavailable("a page of a listing took too long"))?
+    }
+
+    async fn fetch(
+        &self,
+        id: &SandboxId,
+        absent: &[StatusCode],
+    ) -> Result<Option<Sandbox>, Unavailable> {
+        let (status, body) = self.get(format!("/sandboxes/{id}")).await?;
+        match status {
+            StatusCode::OK => {
+                record(&body).map(Some).ok_or_else(|| unavailable("the answer is no sandbox"))
+            }
+            status if absent.contains(&status) => Ok(None),
+            status => {
+                tracing::warn!(%status, sandbox = %id, "unexpected answer to a question about a sandbox");
+                Err(Unavailable)
+            }
+        }
+    }
+
+    async fn get(&self, path: String) -> Result<(StatusCode, Bytes), Unavailable> {
+        let (status, _, body) = self.answer_to(path, MAX_ANSWER).await?;
+        Ok((status, body))
+    }
+
+    /// Asks in the gateway's own name. Only a good answer's body is read.
+    async fn answer_to(
+        &self,
+        path: String,
+        most: usize,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
+            .map_err(|_| unavailable("it makes no path"))?;
+        let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
         let mut request = Request::new(Outgoing::Empty);
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -100,21 +227,80 @@ impl Asker {
         let answer = exchange(&self.pool, request, &Bounds::default())
             .await
             .map_err(|_| unavailable("the upstream could not be asked"))?;
-        match answer.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            status => {
-                tracing::warn!(%status, sandbox = %id, "unexpected answer to a question about a sandbox");
-                return Err(Unavailable);
-            }
+        let status = answer.status();
+        if status != StatusCode::OK {
+            return Ok((status, HeaderMap::new(), Bytes::new()));
         }
-        let body = Limited::new(answer.into_body(), MAX_ANSWER)
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, most)
             .collect()
             .await
             .map_err(|_| unavailable("the answer broke off or is too long"))?
             .to_bytes();
-        record(&body).map(Some).ok_or_else(|| unavailable("the answer is no sandbox"))
+        Ok((status, head.headers, body))
     }
+}
+
+/// What is known of each of these sandboxes, as far as the upstream has them and without their tokens, in the order of
+/// their ids and each once.
+///
+/// # Errors
+/// [`Unavailable`], with the cause in the log.
+pub async fn records(
+    directory: &Directory,
+    asker: &Asker,
+    ids: &[SandboxId],
+) -> Result<Vec<Arc<Sandbox>>, Unavailable> {
+    let look = |id: SandboxId| {
+        let (directory, asker) = (directory.clone(), asker.clone());
+        async move { directory.whose(&id, || asker.ask(&id)).await.map(Entry::known) }
+    };
+    each(ids, look).await
+}
+
+/// As [`records`], of those that `is_theirs` accepts; the others cost no more and no less than absent ones.
+///
+/// # Errors
+/// As [`records`].
+pub async fn records_theirs(
+    directory: &Directory,
+    asker: &Asker,
+    ids: &[SandboxId],
+    is_theirs: impl Fn(&Sandbox) -> bool + Copy,
+) -> Result<Vec<Arc<Sandbox>>, Unavailable> {
+    let look = |id: SandboxId| {
+        let (directory, asker) = (directory.clone(), asker.clone());
+        async move { directory.whose_theirs(&id, is_theirs, || asker.ask(&id)).await }
+    };
+    each(ids, look).await
+}
+
+async fn each<F>(
+    ids: &[SandboxId],
+    look: impl Fn(SandboxId) -> F,
+) -> Result<Vec<Arc<Sandbox>>, Unavailable>
+where
+    F: Future<Output = Result<Option<Arc<Sandbox>>, Unavailable>>,
+{
+    let looks = stream::iter(ids.iter().cloned()).map(look).buffer_unordered(AT_ONCE);
+    let found: Vec<Option<Arc<Sandbox>>> = looks.try_collect().await?;
+    let mut found: Vec<_> = found.into_iter().flatten().collect();
+    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    found.dedup_by(|a, b| a.id == b.id);
+    Ok(found)
+}
+
+/// A text as a query's value carries it.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
 }
 
 fn unavailable(cause: &'static str) -> Unavailable {
@@ -137,6 +323,23 @@ mod tests {
         assert_eq!(full.tenant, TenantId::parse("team-a").ok());
         assert_eq!(full.envd_token.unwrap(), "envd");
         assert_eq!(full.traffic_token, None);
+        assert_eq!((full.marker, full.state, full.ends), (Marker::Present, State::Unknown, None));
+    }
+
+    #[test]
+    fn reads_whether_it_runs_and_until_when() {
+        for (members, state, ends) in [
+            (r#""state":"running","endAt":"1970-01-01T00:01:00Z""#, State::Running, Some(60)),
+            (r#""state":"paused","endAt":"soon""#, State::Paused, None),
+            (r#""state":"frozen","endAt":7"#, State::Unknown, None),
+            (r#""state":null"#, State::Unknown, None),
+        ] {
+            let read = record(format!(r#"{{"sandboxID":"i1",{members}}}"#).as_bytes()).unwrap();
+            assert_eq!((read.state, read.ends.map(|ends| ends.0)), (state, ends), "{members}");
+            assert_eq!(read.marker, Marker::Absent, "{members}");
+        }
+        let read = started(br#"{"sandboxID":"i1"}"#).unwrap();
+        assert_eq!((read.marker, read.state), (Marker::Untold, State::Running));
     }
 
     #[test]

@@ -166,6 +166,31 @@ pub enum BodyEdit {
     Nested,
 }
 
+/// What a response lists, of which a caller may see only its own tenant's part.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Listing {
+    /// Sandboxes, filtered by metadata where the query asks for it.
+    Sandboxes,
+    /// What happened to sandboxes.
+    Events,
+    /// Snapshots of sandboxes.
+    Snapshots,
+    /// Metrics of the sandboxes that the query names.
+    Metrics,
+}
+
+impl Listing {
+    /// The query parameter that names sandboxes, which must belong to the caller's tenant.
+    #[must_use]
+    pub const fn names_sandboxes_by(self) -> Option<&'static str> {
+        match self {
+            Self::Metrics => Some("sandbox_ids"),
+            Self::Snapshots => Some("sandboxID"),
+            Self::Sandboxes | Self::Events => None,
+        }
+    }
+}
+
 /// Small facts about a route.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Notes(u16);
@@ -173,7 +198,7 @@ pub struct Notes(u16);
 impl Notes {
     /// The first placeholder of the pattern is a sandbox id, which must belong to the caller's tenant.
     pub const OWN: Self = Self(1);
-    /// The query's `sandbox_ids` name sandboxes, which must belong to the caller's tenant.
+    /// The query's `sandbox_ids` name sandboxes, of which only the caller's tenant's count.
     pub const OWN_QUERY: Self = Self(1 << 1);
     /// The response is filtered to the caller's tenant.
     pub const LIST: Self = Self(1 << 2);
@@ -231,6 +256,8 @@ pub struct Route {
     pub tokens: Tokens,
     /// How its body is rewritten.
     pub body: BodyEdit,
+    /// What its response lists, if that is filtered to the caller's tenant.
+    pub listing: Option<Listing>,
     /// The rest.
     pub notes: Notes,
 }
@@ -272,6 +299,7 @@ impl Route {
             effect: Effect::None,
             tokens: Tokens::None,
             body: BodyEdit::None,
+            listing: None,
             notes: Notes::NONE,
         }
     }
@@ -296,8 +324,12 @@ impl Route {
         self.note(Notes::OWN)
     }
 
-    pub(super) const fn list(self) -> Self {
-        self.note(Notes::LIST)
+    pub(super) const fn list(self, listing: Listing) -> Self {
+        let listed = Self { listing: Some(listing), ..self };
+        match listing {
+            Listing::Metrics => listed.note(Notes::OWN_QUERY),
+            Listing::Sandboxes | Listing::Events | Listing::Snapshots => listed.note(Notes::LIST),
+        }
     }
 
     pub(super) const fn cube(self) -> Self {

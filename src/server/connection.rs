@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,12 +21,14 @@ use tower::Service;
 use super::Stack;
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
+use crate::layer::observe::Observed;
 use crate::layer::request_id::fresh;
 use crate::lifecycle::Phases;
 use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refusal};
 use crate::proxy::body::{BodyError, Reply};
 use crate::proxy::exchange::Chain;
 use crate::proxy::inbound::Inbound;
+use crate::record::{Pending, Record};
 use crate::request::{Conn, X_REQUEST_ID, upgrade};
 use crate::route::Methods;
 
@@ -112,11 +114,18 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
         let held = Some(self.guard.request_started());
         if let Some(refusal) = Refusal::from_method(request.method()) {
             let id = fresh();
-            let request_id = id.to_str().unwrap_or_default();
-            let (reason, peer) = (refusal.code(), self.conn.peer);
-            tracing::info!(request_id, reason, ?peer, "a request head was refused");
-            let mut response = respond(&refused(refusal), &Dialect::Rest).map(Reply::whole);
-            response.headers_mut().insert(X_REQUEST_ID, id);
+            let error = refused(refusal);
+            let mut response = respond(&error, &Dialect::Rest).map(Reply::whole);
+            response.headers_mut().insert(X_REQUEST_ID, id.clone());
+            // What was refused as a head has no method and path that could be told.
+            let method = Method::from_bytes(b"-").unwrap_or_default();
+            let uri = http::Uri::from_static("*");
+            let record = Record::begin(id, self.conn.peer, method, uri);
+            let mut pending = Pending::new(record, self.stack.observers().clone());
+            let record = pending.record();
+            record.error = Some(error);
+            record.status = Some(response.status());
+            let response = response.map(|reply| Observed::new(reply, Some(pending)));
             let answer = Box::pin(std::future::ready(Ok(response)));
             return Answering { answer, verdict: None, held };
         }
@@ -161,7 +170,7 @@ fn refused(refusal: Refusal) -> GatewayError {
 
 /// A body during which its connection does not count as idle.
 struct Held {
-    body: Reply,
+    body: Observed,
     _held: Option<InFlight>,
 }
 

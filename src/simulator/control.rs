@@ -2,7 +2,7 @@
 //!
 //! Routes that E2B has and this does not are 404, like any unknown path.
 
-mod list;
+pub(super) mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::faults::{Fault, LATE};
 use super::files::Files;
 use super::reply::{Answer, Payload, Refusal, Reply, empty, error, json, typed};
 use super::state::{NewSandbox, Resumed, Sandbox, World};
-use super::{DELAY, FAIL, locked, templates};
+use super::{DELAY, FAIL_FORKS, Metadata, events, locked, schedules, templates};
 use crate::clock::UnixTime;
 
 const V1_TIMEOUT: u32 = 15;
@@ -38,7 +39,7 @@ pub(super) fn router(world: &Arc<World>) -> Router {
             .route("/v2/sandboxes", get(list::paged).post(create_v2))
             .route("/v2/sandboxes/{id}/connect", post(connect_v2))
     };
-    Router::new()
+    let api = Router::new()
         .route("/health", get(async || empty(StatusCode::NO_CONTENT)))
         .route("/sandboxes", get(list::running).post(create_v1))
         .route("/sandboxes/metrics", get(list::metrics))
@@ -54,12 +55,19 @@ pub(super) fn router(world: &Arc<World>) -> Router {
         .route("/v2/sandboxes/{id}/logs", get(list::logs_v2))
         .route("/sandboxes/{id}/metrics", get(list::metrics_of_one))
         .route("/sandboxes/{id}/network", put(network))
+        .route("/events/sandboxes", get(events::of_all))
+        .route("/events/sandboxes/{id}", get(events::of_one))
         .route("/teams", get(teams))
         .route("/volumes", get(async || json(StatusCode::OK, &json!([]))))
         .route("/nodes", get(nodes))
         .route("/metrics", get(prometheus))
         .merge(v2)
         .merge(templates::routes())
+        .merge(schedules::routes());
+    Router::new()
+        // As Cube, which has it all a second time.
+        .nest("/cubeapi/v1", api.clone())
+        .merge(api)
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(world), authenticate))
@@ -118,28 +126,44 @@ async fn create_v2(
     create(&world, &headers, spec, V2_TIMEOUT).await
 }
 
-/// Creates a sandbox, or answers with the one that the same `Idempotency-Key` made. See [`super::FAIL`] and
-/// [`super::DELAY`].
+/// Creates a sandbox, or answers with the one that the same `Idempotency-Key` made. See [`Fault`] and [`DELAY`].
 async fn create(
-    world: &World,
+    world: &Arc<World>,
     headers: &HeaderMap,
     spec: NewSandbox,
     default_timeout: u32,
 ) -> Answer {
-    let metadata = |name: &str| spec.metadata.get(name).and_then(|text| text.parse::<u16>().ok());
-    if let Some(status) = metadata(FAIL).and_then(|code| StatusCode::from_u16(code).ok()) {
-        return Err(error(status, "The simulator was asked to fail").into());
+    let fault = Fault::asked_by(&spec.metadata)?;
+    if let Some(fault @ (Fault::Refused(_) | Fault::Reset | Fault::Stall)) = fault {
+        return Ok(fault.strike().await);
     }
-    let delay = Duration::from_millis(metadata(DELAY).unwrap_or(0).into());
+    let delay = spec.metadata.get(DELAY).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let delay = Duration::from_millis(delay);
     let known = locked(&world.templates).resolve(&spec.template);
     let (template, alias) = known.ok_or_else(|| {
         error(StatusCode::NOT_FOUND, &format!("template '{}' not found", spec.template))
     })?;
     let timeout = spec.timeout.unwrap_or(default_timeout);
-    let key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
-    let sandbox =
-        world.create_once(key, || world.create(spec, template, Some(alias), timeout, Files::new()));
+    let key = headers.get("idempotency-key").map(|key| key.as_bytes().to_vec());
+    let create = {
+        let world = Arc::clone(world);
+        move || {
+            let made = || world.create(spec, template, Some(alias), timeout, Files::new());
+            world.create_once(key.as_deref(), made)
+        }
+    };
+    if fault == Some(Fault::Late) {
+        tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            create();
+        });
+        return Ok(Fault::Late.strike().await);
+    }
+    let sandbox = create();
     tokio::time::sleep(delay).await;
+    if let Some(fault) = fault {
+        return Ok(fault.strike().await);
+    }
     Ok(json(StatusCode::CREATED, &sandbox.brief(world.options.domain.as_deref())))
 }
 
@@ -157,7 +181,9 @@ async fn pause(
     Path(id): Path<String>,
     Payload(_): Payload<Map<String, Value>>,
 ) -> Answer {
-    if find(&world, &id)?.pause() {
+    let sandbox = find(&world, &id)?;
+    if sandbox.pause() {
+        world.events.note(&sandbox, "paused");
         Ok(empty(StatusCode::NO_CONTENT))
     } else {
         Err(error(StatusCode::CONFLICT, &format!("Sandbox '{id}' is already paused")).into())
@@ -188,6 +214,7 @@ async fn resume(
         );
     }
     sandbox.resume(request.timeout.unwrap_or(V1_TIMEOUT));
+    world.events.note(&sandbox, "resumed");
     Ok(json(StatusCode::CREATED, &sandbox.brief(world.options.domain.as_deref())))
 }
 
@@ -250,6 +277,8 @@ async fn refresh(
 struct Fork {
     timeout: Option<u32>,
     count: Option<u32>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
 }
 
 async fn fork(
@@ -263,9 +292,18 @@ async fn fork(
         return Err(error(StatusCode::BAD_REQUEST, "count must be between 1 and 100").into());
     }
     let timeout = request.timeout.unwrap_or(V1_TIMEOUT);
-    let forks = (0..count).map(|_| {
+    let mut spec = parent.spec.clone();
+    if world.options.metadata == Metadata::KeptButNotForked {
+        spec.metadata.clear();
+    }
+    let failing = request.metadata.get(FAIL_FORKS).and_then(|text| text.as_str()?.parse().ok());
+    let failing = failing.unwrap_or(0);
+    let forks = (0..count).map(|number| {
+        if number < failing {
+            return json!({ "error": { "code": 500, "message": "The simulator was asked to fail" } });
+        }
         let child = world.create(
-            parent.spec.clone(),
+            spec.clone(),
             parent.template.clone(),
             parent.alias.clone(),
             timeout,

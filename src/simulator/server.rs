@@ -1,7 +1,6 @@
 //! The simulator's two listeners: accepts connections, speaks HTTP/1.1 and HTTP/2 with prior knowledge on each, and
 //! hands requests to the plane's router.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
+use super::faults::unless_cut;
 use super::record::{Plane, Recorder};
 
 /// More streams than E2B's 100 a connection, so that load tests through one connection measure something else.
@@ -65,7 +65,7 @@ async fn serve(stream: TcpStream, plane: Plane, router: Router, recorder: Arc<Re
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            Ok::<_, Infallible>(flight.answered(response))
+            unless_cut(flight.answered(response))
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -16,12 +16,16 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::events::Events;
+use super::faults::ListFault;
 use super::files::Files;
 use super::interpreter::Contexts;
 use super::process::Processes;
 use super::record::Recorder;
+use super::schedules::Schedules;
+use super::tally::Tally;
 use super::templates::Templates;
-use super::{Options, locked};
+use super::{Metadata, Options, locked};
 use crate::clock::UnixTime;
 
 /// The version sandboxes claim for their envd; SDKs choose features by it.
@@ -30,12 +34,20 @@ pub(super) const ENVD_VERSION: &str = "0.6.13";
 /// How often sandboxes past their time are looked for, as at E2B.
 const EXPIRY_TICK: Duration = Duration::from_millis(50);
 
+const SEED_TEMPLATE: &str = "base";
+const SEED_LIFETIME: u32 = 3600;
+
 /// Everything the two planes share.
 pub(super) struct World {
     pub(super) options: Options,
     pub(super) api: SocketAddr,
     pub(super) recorder: Arc<Recorder>,
     pub(super) templates: Mutex<Templates>,
+    pub(super) schedules: Mutex<Schedules>,
+    pub(super) events: Events,
+    pub(super) lists: ListFault,
+    /// Locked with `sandboxes`, and after it.
+    pub(super) tally: Mutex<Tally>,
     seed: [u8; 16],
     created: AtomicU64,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
@@ -44,7 +56,7 @@ pub(super) struct World {
 }
 
 /// What a create request asks for, as far as it matters here.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewSandbox {
     #[serde(rename = "templateID")]
@@ -111,6 +123,10 @@ impl World {
             options,
             api,
             templates: Mutex::new(Templates::new()),
+            schedules: Mutex::default(),
+            events: Events::default(),
+            lists: ListFault::default(),
+            tally: Mutex::default(),
             seed,
             created: AtomicU64::new(0),
             sandboxes: Mutex::default(),
@@ -136,12 +152,15 @@ impl World {
     /// Starts a sandbox; `files` are those of a parent, for forks.
     pub(super) fn create(
         &self,
-        spec: NewSandbox,
+        mut spec: NewSandbox,
         template: String,
         alias: Option<String>,
         timeout: u32,
         files: Files,
     ) -> Arc<Sandbox> {
+        if self.options.metadata == Metadata::Dropped {
+            spec.metadata.clear();
+        }
         let id = self.fresh_id('i');
         let order = self.created.fetch_add(1, Ordering::Relaxed);
         let tokens = self.options.tokens;
@@ -162,8 +181,28 @@ impl World {
             life: Mutex::new(Life::new(timeout)),
             id: id.clone(),
         });
-        locked(&self.sandboxes).insert(id, Arc::clone(&sandbox));
+        {
+            let mut sandboxes = locked(&self.sandboxes);
+            sandboxes.insert(id, Arc::clone(&sandbox));
+            if self.options.record {
+                locked(&self.tally).began(&sandbox.spec.metadata);
+            }
+        }
+        self.events.note(&sandbox, "created");
         sandbox
+    }
+
+    /// Starts a sandbox of the base template that nobody asked for.
+    pub(super) fn seed(&self, metadata: BTreeMap<String, String>) -> Arc<Sandbox> {
+        let spec = NewSandbox {
+            template: SEED_TEMPLATE.to_owned(),
+            secure: Some(true),
+            metadata,
+            ..NewSandbox::default()
+        };
+        // It is one of those that are always there.
+        let (template, alias) = locked(&self.templates).resolve(SEED_TEMPLATE).unwrap_or_default();
+        self.create(spec, template, Some(alias), SEED_LIFETIME, Files::new())
     }
 
     /// What `create` makes, or what it made for the same idempotency key while that sandbox lives.
@@ -196,7 +235,13 @@ impl World {
 
     /// Ends a sandbox; whether there was one.
     pub(super) fn kill(&self, id: &str) -> bool {
-        let Some(sandbox) = locked(&self.sandboxes).remove(plain_id(id)) else { return false };
+        let sandbox = {
+            let mut sandboxes = locked(&self.sandboxes);
+            let Some(sandbox) = sandboxes.remove(plain_id(id)) else { return false };
+            locked(&self.tally).ended(&sandbox.spec.metadata);
+            sandbox
+        };
+        self.events.note(&sandbox, "killed");
         sandbox.ended.cancel();
         locked(&sandbox.life).session.cancel();
         true

@@ -12,9 +12,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::control::list;
 use super::locked;
+use super::query::first;
 use super::reply::{Answer, Payload, Reply, empty, error, json, set};
-use super::state::{ENVD_VERSION, World};
+use super::state::{ENVD_VERSION, World, plain_id};
 use crate::clock::UnixTime;
 
 /// Templates that exist from the start: id and alias.
@@ -202,13 +204,26 @@ async fn defaults(State(world): State<Arc<World>>) -> Reply {
     json(StatusCode::OK, &built_in.map(Template::json).collect())
 }
 
-async fn snapshots(State(world): State<Arc<World>>, uri: http::Uri) -> Reply {
-    let sandbox = super::query::first(&uri, "sandboxID");
+async fn snapshots(State(world): State<Arc<World>>, uri: http::Uri) -> Answer {
+    let limit = list::limit(&uri)?;
+    let start = first(&uri, "nextToken").map(|token| list::cursor(&token)).transpose()?;
+    let start = start.and_then(|start| usize::try_from(start).ok()).unwrap_or_default();
+    let wanted = first(&uri, "sandboxID").filter(|_| !world.options.ignore_filters);
+    let wanted = wanted.as_deref().map(plain_id);
     let templates = locked(&world.templates);
-    let taken = templates.all.iter().filter(|template| {
-        template.source.is_some() && (sandbox.is_none() || template.source == sandbox)
+    let taken = templates.all.iter().filter_map(|template| {
+        let source = template.source.as_deref()?;
+        let mut snapshot = template.snapshot_json();
+        if world.options.snapshot_origins {
+            set(&mut snapshot, "originSandboxID", source);
+        }
+        wanted.is_none_or(|wanted| wanted == source).then_some(snapshot)
     });
-    json(StatusCode::OK, &taken.map(Template::snapshot_json).collect())
+    let mut rest = taken.skip(start);
+    let page = rest.by_ref().take(limit).collect();
+    let mut reply = json(StatusCode::OK, &page);
+    list::go_on(&mut reply, rest.next().and((start + limit).try_into().ok()));
+    Ok(reply)
 }
 
 async fn detail(State(world): State<Arc<World>>, Path(id): Path<String>) -> Answer {

@@ -81,7 +81,7 @@ fn wrong_usage_is_64_and_repeats_no_stray_word() {
 #[test]
 fn what_this_version_cannot_do_is_refused_by_name() {
     let upstream = ["--upstream", "http://127.0.0.1:9"];
-    for flag in ["--audit-log", "--ops-listen", "--store", "--tenant-isolation", "--tls-cert"] {
+    for flag in ["--audit-log", "--ops-listen", "--store", "--tenant-limits", "--tls-cert"] {
         for args in
             [&[flag, "canary"][..], &[&format!("{flag}=canary")], &["serve", flag, "canary"]]
         {
@@ -151,6 +151,23 @@ fn whoami_describes_the_token() {
     for head in heads.join().unwrap() {
         assert!(head.starts_with("get /auth/whoami http/1.1\r\n"), "{head}");
         assert!(head.contains("authorization: bearer canary\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn whoami_tells_how_much_of_a_limit_is_used() {
+    for (limits, line) in [
+        (r#"{"maxSandboxes":2,"activeSandboxes":1}"#, "active sandboxes\t1 of 2\n"),
+        (r#"{"maxSandboxes":0,"activeSandboxes":null}"#, "active sandboxes\tat most 0\n"),
+        (r#"{"maxSandboxes":null,"activeSandboxes":3}"#, "active sandboxes\t3\n"),
+        (r#"{"maxSandboxes":null,"activeSandboxes":null}"#, "source\tstatic\n"),
+    ] {
+        let with_limits = KNOWN.replace("\"expiresAt\":null", &format!("\"limits\":{limits}"));
+        let (url, heads) = gateway(&[with_limits.leak()]);
+        let ended = Program::new().run(&["whoami", "--token", "canary", "--url", &url]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        assert!(ended.out.ends_with(line), "{ended:?}");
+        heads.join().unwrap();
     }
 }
 

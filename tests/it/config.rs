@@ -1,8 +1,12 @@
 //! Settings as an operator meets them: through `check`, and through a start that is refused.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::TcpListener;
 
-use crate::support::Program;
+use coppice_gateway::simulator::{Options, Simulator};
+
+use crate::support::{Program, Upstream};
 
 fn with_upstream() -> Program {
     Program::new().env("COPPICE_UPSTREAM", "http://127.0.0.1:9")
@@ -17,8 +21,105 @@ fn check_sums_up_sound_settings() {
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert_eq!(
         ended.out,
-        "the settings are sound\nlisten\t0.0.0.0:0\nupstream\thttp://127.0.0.1:9\nkeys\t2 of 2 tenants\n"
+        "the settings are sound\nlisten\t0.0.0.0:0\nupstream\thttp://127.0.0.1:9\n\
+         tenant isolation\ton\nlimits\tnone\nkeys\t2 of 2 tenants\n"
     );
+}
+
+#[test]
+fn check_sums_up_what_tenants_may() {
+    let program = with_upstream()
+        .env("COPPICE_STATE_DIR", "/nowhere")
+        .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-b=10,team-a=2")
+        .env("COPPICE_TENANT_MAX_SANDBOXES", "8");
+    let open = program.run(&["check"]);
+    assert!(!open.out.contains("limits"), "{open:?}");
+    let program = program.env("COPPICE_API_KEYS", "team-a:k:read");
+    let ended = program.run(&["check"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let limits = "limits\tteam-a=2, team-b=10, *=8; above that, 403\n";
+    assert!(ended.out.contains(&format!("\ntenant isolation\ton\n{limits}")), "{ended:?}");
+
+    let ended = program
+        .env("COPPICE_TENANT_ISOLATION", "off")
+        .env("COPPICE_QUOTA_STATUS", "429")
+        .run(&["check"]);
+    assert_eq!(ended.code, 0);
+    assert!(ended.err.starts_with("warning: COPPICE_TENANT_ISOLATION: "), "{ended:?}");
+    assert!(ended.out.contains("\ntenant isolation\toff: sandboxes are only labelled\n"));
+    assert!(ended.out.contains("*=8; above that, 429\n"), "{ended:?}");
+
+    let many: Vec<String> = (0..25).map(|number| format!("t{number:02}=1")).collect();
+    let ended = with_upstream().env("COPPICE_API_KEYS", "team-a:k:read").run(&[
+        "check",
+        "--tenant-sandbox-limits",
+        &many.join(","),
+    ]);
+    assert!(ended.out.contains(", t19=1 and 5 more; above that, 403\n"), "{ended:?}");
+}
+
+#[test]
+fn a_live_check_asks_the_upstream_and_changes_nothing() {
+    let wanted = Some("upstream-canary".to_owned());
+    let simulator = Simulator::start(Options { api_key: wanted, ..Options::default() }).unwrap();
+    let check = |variables: &[(&str, &str)]| {
+        let program = Program::new().env("COPPICE_UPSTREAM", &simulator.api_url());
+        let program = program.env("COPPICE_STATE_DIR", "/nowhere");
+        let program = variables.iter().fold(program, |p, (name, value)| p.env(name, value));
+        let ended = program.run(&["check", "--live"]);
+        assert!(!ended.out.contains("canary") && !ended.err.contains("canary"), "{ended:?}");
+        ended
+    };
+    let keys = ("COPPICE_API_KEYS", "team-a:k:read");
+    let good = ("COPPICE_UPSTREAM_API_KEY", "upstream-canary");
+    let sound =
+        "\nupstream, live\tanswers (GET /health: 204), takes the key, lists sandboxes as v2, ";
+    let ended = check(&[keys, good]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let unmarked = "lists no sandbox with a marker, so that the first create will tell";
+    assert!(ended.out.contains(&format!("{sound}{unmarked}")), "{ended:?}");
+
+    simulator.seed([BTreeMap::from([("coppice_tenant_id".to_owned(), "team-a".to_owned())])]);
+    let ended = check(&[keys, good]);
+    assert!(ended.out.ends_with(&format!("{sound}keeps metadata\n")), "{ended:?}");
+
+    let ended = check(&[keys, ("COPPICE_UPSTREAM_API_KEY", "other-canary")]);
+    let refused = "the upstream: it refuses the key of COPPICE_UPSTREAM_API_KEY with 401\n";
+    assert!(ended.code == 1 && ended.err.ends_with(refused), "{ended:?}");
+    assert_eq!(check(&[keys]).code, 1);
+    assert_eq!(check(&[]).code, 0, "clients of an open gateway bring their own key");
+    assert!(simulator.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[test]
+fn a_live_check_tells_an_upstream_that_knows_only_v1() {
+    let upstream = Upstream::start(|_, talk| {
+        while let Some(head) = talk.request() {
+            let status = if head.starts_with("GET /sandboxes ") { "200 OK" } else { "404 No" };
+            talk.send(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n[]"));
+        }
+    });
+    let program = Program::new().env("COPPICE_API_KEYS", "team-a:k:read");
+    let ended = program.run(&["check", "--live", "--upstream", &upstream.url()]);
+    let said = "answers (GET /health: 404), asks for no key, lists sandboxes as v1 alone, ";
+    assert!(ended.code == 0 && ended.out.contains(said), "{ended:?}");
+}
+
+#[test]
+fn a_live_check_tells_an_upstream_that_is_away() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let program = Program::new().env("COPPICE_API_KEYS", "team-a:k:read");
+    let ended =
+        program.env("COPPICE_STATE_DIR", "/nowhere").run(&["check", "--live", "--upstream", &url]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.out.starts_with("the settings are sound\n"), "{ended:?}");
+    assert!(
+        ended.err.contains("refused") && ended.err.ends_with("the upstream: it does not answer\n")
+    );
+    let unasked = Program::new().run(&["check", "--upstream", &url]);
+    assert_eq!(unasked.code, 0);
 }
 
 #[test]

@@ -182,6 +182,62 @@ fn a_callback_alone_is_no_open_gateway() {
 }
 
 #[test]
+fn the_limit_is_named_with_where_it_was_set() {
+    let program = configured()
+        .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=2,team-c=0")
+        .env("COPPICE_TENANT_MAX_SANDBOXES", "8");
+    let create = ["explain", "POST", "/v2/sandboxes"];
+    let asked = |how: &[&str]| program.run(&[&create[..], how].concat());
+    let of = |limit, tenant, origin: &str| {
+        format!(
+            "one active sandbox more; limit of {limit} active sandboxes for tenant {tenant} ({origin})"
+        )
+    };
+    for (how, code, effect, quota) in [
+        (&["--token", "key-of-a"][..], 0, "+1", of(2, "team-a", "COPPICE_TENANT_SANDBOX_LIMITS")),
+        (
+            &["--scopes", "exec", "--tenant", "team-b"],
+            0,
+            "+1",
+            of(8, "team-b", "COPPICE_TENANT_MAX_SANDBOXES"),
+        ),
+        (
+            &["--token", "key-of-a", "--tenant-sandbox-limits", "*=7"],
+            0,
+            "+1",
+            of(7, "team-a", "--tenant-sandbox-limits, for *"),
+        ),
+        (
+            &["--scopes", "exec"],
+            0,
+            "+1",
+            "one active sandbox more; the limit depends on the caller's tenant".to_owned(),
+        ),
+        (&["--token", "key-of-b"], 1, "+1", String::new()),
+        (&["--scopes", "exec", "--tenant", "team-c"], 1, "+1", String::new()),
+    ] {
+        let ended = asked(how);
+        assert_eq!((ended.code, ended.err.as_str()), (code, ""), "{how:?}");
+        assert_eq!((fact(&ended.out, "effect"), fact(&ended.out, "quota")), (effect, &*quota));
+    }
+    let none = asked(&["--scopes", "exec", "--tenant", "team-c", "--json"]);
+    let none: Value = serde_json::from_str(&none.out).unwrap();
+    assert_eq!((&none["status"], &none["quota"]), (&json!(403), &json!(null)));
+    assert_eq!(none["why"], "tenant team-c has reached its limit of 0 active sandboxes");
+
+    let other = configured();
+    other.file("gateway.toml", "[tenants]\nsandbox_limits = ['team-a=3', '*=5']\n");
+    let of_file = other.run(
+        &[&create[..], &["--config", "gateway.toml", "--token", "key-of-a", "--json"]].concat(),
+    );
+    let of_file: Value = serde_json::from_str(&of_file.out).unwrap();
+    assert_eq!(
+        (&of_file["effect"], of_file["quota"].as_str().unwrap()),
+        (&json!("+1"), &*of(3, "team-a", "gateway.toml:2:18: tenants.sandbox_limits"))
+    );
+}
+
+#[test]
 fn bad_settings_are_told() {
     let ended = configured().run(&["explain", "GET", "/", "--domain", "http://x"]);
     assert_eq!((ended.code, ended.out.as_str()), (78, ""));
@@ -199,7 +255,7 @@ fn the_answer_as_json() {
         json!({
             "method": "PUT", "path": "/files", "surface": "envd", "sandbox": "i1", "port": 49983,
             "rule": "the path is listed, but not with this method", "class": "exec", "scope": "exec",
-            "callback": null, "verdict": "refused", "status": 403, "why": "API key lacks required scope: exec",
+            "effect": null, "quota": null, "callback": null, "verdict": "refused", "status": 403, "why": "API key lacks required scope: exec",
         })
     );
 }

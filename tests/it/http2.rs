@@ -18,21 +18,21 @@ use crate::support::wait::run;
 use crate::support::world::DOMAIN;
 use crate::support::{Ask, Wire, World};
 
-type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, std::convert::Infallible>;
+pub(crate) type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// One connection with prior knowledge.
-async fn connect(address: SocketAddr) -> SendRequest<Body> {
+pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Body> {
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-fn whole(text: &'static str) -> Body {
+pub(crate) fn whole(text: &'static str) -> Body {
     Full::new(Bytes::from_static(text.as_bytes())).boxed_unsync()
 }
 
-async fn parts(response: Response<Incoming>) -> (u16, Bytes, HeaderMap) {
+pub(crate) async fn parts(response: Response<Incoming>) -> (u16, Bytes, HeaderMap) {
     let status = response.status().as_u16();
     let collected = response.into_body().collect().await.unwrap();
     let trailers = collected.trailers().cloned().unwrap_or_default();

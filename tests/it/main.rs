@@ -10,23 +10,29 @@
 )]
 
 mod callback;
+mod cap;
 mod cli;
 mod cli_clients;
 mod config;
 mod cors;
 mod credentials;
 mod demo;
+mod directory;
 mod drain;
 mod errors;
 mod explain;
 mod http2;
 mod hygiene;
+mod isolation;
+mod lists;
+mod marker;
 mod matrix;
 mod metadata;
 mod open;
 mod ownership;
 mod packaging;
 mod public;
+mod quota;
 mod receipt;
 mod reload;
 mod revocation;
@@ -40,6 +46,7 @@ mod support;
 mod targets;
 mod tokens;
 mod upgrade;
+mod usage;
 mod v1;
 mod waiting;
 mod websocket;

@@ -7,7 +7,7 @@ use coppice_gateway::route::{Class, Methods, Notes, Route, Surface};
 
 use crate::support::{Answer, Ask, Wire, World, exchange};
 
-const METHODS: [(&str, Methods); 6] = [
+pub(crate) const METHODS: [(&str, Methods); 6] = [
     ("GET", Methods::GET),
     ("HEAD", Methods::GET),
     ("POST", Methods::POST),
@@ -74,7 +74,7 @@ enum Expected {
 }
 
 /// The class of a method on the path of a row: that of the row of this path that lists it, else the surface's own.
-fn class(row: &Route, prefix: &str, method: Methods) -> Option<Class> {
+pub(crate) fn class(row: &Route, prefix: &str, method: Methods) -> Option<Class> {
     let listed = table::rows().find(|other| {
         other.surface == row.surface
             && other.pattern == row.pattern
@@ -134,10 +134,11 @@ fn fill(row: &Route, sandbox: &str) -> String {
 
 fn check(world: &World, answer: &Answer, expected: Expected, what: &str) {
     let mut upstream = world.simulator.requests();
-    // Whose a sandbox is, the gateway may ask on its own behalf: a read that wakes nothing.
+    // Whose a sandbox is, and how many there are, the gateway may ask on its own behalf: reads that wake nothing.
     upstream.retain(|request| {
         let asked_by_the_gateway = request.method == "GET"
-            && request.path.starts_with("/sandboxes/i")
+            && (request.path.starts_with("/sandboxes/i")
+                || request.path.starts_with("/v2/sandboxes"))
             && request.header("x-request-id").is_none();
         !asked_by_the_gateway
     });

@@ -362,7 +362,8 @@ fn a_fork_cannot_be_given_another_tenants_marker() {
     assert_eq!(answer.status, 201, "{}", answer.text());
     let requests = world.simulator.requests();
     let fork = requests.iter().find(|request| request.path.ends_with("/fork")).unwrap();
-    assert_eq!(fork.body, r#"{"count":1,"metadata":{"mine":"kept"}}"#);
+    let marked = r#"{"count":1,"metadata":{"mine":"kept","coppice_tenant_id":"team-a"}}"#;
+    assert_eq!(fork.body, marked);
 }
 
 #[test]

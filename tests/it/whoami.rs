@@ -1,5 +1,6 @@
 //! What `/auth/whoami` says to whom.
 
+use coppice_gateway::simulator::Options;
 use serde_json::{Value, json};
 
 use crate::support::keys_file::KeysFile;
@@ -29,6 +30,7 @@ fn a_key_without_a_name_or_an_end() {
             "authenticated": true, "tenantID": "team-a", "name": null, "keyID": null,
             "scopes": [role], "effectiveScopes": effective,
             "source": "static", "credential": "api_key", "expiresAt": null,
+            "limits": {"maxSandboxes": null, "activeSandboxes": null},
         });
         assert_eq!(seen, expected);
         let again = whoami(&world, Ask::get("/auth/whoami").bearer(&key(role)));
@@ -69,4 +71,26 @@ fn a_key_keeps_its_id_wherever_it_is_written_and_two_keys_never_share_one() {
     let ids: std::collections::BTreeSet<_> =
         roles.iter().map(|role| id(&one, &key(role))).collect();
     assert_eq!(ids.len(), roles.len());
+}
+
+#[test]
+fn the_limit_is_told_and_what_is_known_of_its_use_without_asking() {
+    let limits = |who: &Value| who["limits"].clone();
+    let world = World::with(Options::default(), |setup| {
+        setup.env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=2")
+    });
+    let seen = |role: &str| limits(&whoami(&world, Ask::get("/auth/whoami").key(&key(role))));
+    assert_eq!(seen("read"), json!({"maxSandboxes": 2, "activeSandboxes": null}));
+    assert!(world.simulator.requests().is_empty());
+
+    let (id, _) = world.create("exec");
+    let asked = world.simulator.requests().len();
+    for role in ["read", "admin"] {
+        assert_eq!(seen(role), json!({"maxSandboxes": 2, "activeSandboxes": 1}), "{role}");
+    }
+    assert_eq!(seen("other"), json!({"maxSandboxes": null, "activeSandboxes": null}));
+    assert_eq!(world.simulator.requests().len(), asked);
+
+    world.ask("exec", Ask::new("DELETE", &format!("/sandboxes/{id}")));
+    assert_eq!(seen("owner"), json!({"maxSandboxes": 2, "activeSandboxes": 0}));
 }

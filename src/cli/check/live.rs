@@ -2,14 +2,31 @@
 //!
 //! The auth callback is shown a credential that was made up on the spot: whoever lets that one in lets everybody in.
 
+mod upstream;
+
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::callback::{self, Callback, Question};
+use crate::config::{LogFormat, LogSettings, Settings};
 use crate::credential::{Credential, Kind};
 use crate::secret::Secret;
+use crate::telemetry;
+
+/// What a service said: its name and a line for the summary, or what is wrong.
+pub(super) type Said = Result<(&'static str, String), String>;
+
+/// Asks all of them. Causes of what is wrong go to the log.
+pub(super) fn ask(settings: &Settings) -> Vec<Said> {
+    let filter = settings.log.filter.clone();
+    telemetry::start(&LogSettings { filter, format: LogFormat::Text });
+    let upstream = upstream::upstream(settings).map(|line| ("upstream, live", line));
+    let callback = settings.auth.callback.as_ref().map(callback);
+    let callback = callback.map(|said| said.map(|line| ("auth callback, live", line)));
+    std::iter::once(upstream).chain(callback).collect()
+}
 
 /// What asking came to: a line for the summary, or what is wrong.
-pub(super) fn callback(settings: &callback::Settings) -> Result<String, String> {
+fn callback(settings: &callback::Settings) -> Result<String, String> {
     let fail = |why: String| format!("the auth callback: {why}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| fail(why.to_string()))?;

@@ -1,5 +1,6 @@
 //! The command `explain`: takes the question from the command line, and what it depends on from the settings.
 
+use super::quota::Tenancy;
 use super::{Caller, Question, explain};
 use crate::cli::args::{CallerOption, ExplainOptions, TokenOption};
 use crate::cli::output::{complain, print};
@@ -40,6 +41,7 @@ pub(in crate::cli) fn run(options: &ExplainOptions, sources: &Sources) -> Result
         listener: Listener::Control { one_port: settings.one_port },
         domain: settings.domain.as_ref(),
         caller,
+        tenancy: Tenancy { settings: &settings.tenants, origins: &settings.limit_origins },
     };
     let explanation = explain(&Router::new(), &question);
     let printed =

@@ -1,6 +1,8 @@
 //! What `explain` says, for each kind of outcome.
 
 use super::*;
+use crate::config::{LimitOrigins, QuotaStatus, Spelling, TenantSettings};
+use crate::limits::Limits;
 use crate::target::ENVD_PORT;
 
 const API: Listener = Listener::Control { one_port: true };
@@ -8,6 +10,29 @@ const ENVD: Listener = Listener::Data(PortLabel::Port(ENVD_PORT));
 
 /// `scopes` is a list with `|`, `-` for nobody, `*` for an open gateway and `?` for whoever the callback names.
 fn ask(listener: Listener, method: &str, path: &str, host: &str, scopes: &str) -> Explanation {
+    ask_where(&tenants("other=1", true), listener, method, path, host, scopes)
+}
+
+fn tenants(limits: &str, isolation: bool) -> TenantSettings {
+    TenantSettings {
+        isolation,
+        show_marker: true,
+        metadata_reserved: Vec::new(),
+        limits: Limits::parse(limits).unwrap_or_default(),
+        quota_status: QuotaStatus::TooManyRequests,
+    }
+}
+
+fn ask_where(
+    settings: &TenantSettings,
+    listener: Listener,
+    method: &str,
+    path: &str,
+    host: &str,
+    scopes: &str,
+) -> Explanation {
+    let variable = |name: &str| Spelling::Variable(name.to_owned());
+    let origins = LimitOrigins { list: variable("LIST"), maximum: variable("MAXIMUM") };
     let domain = Domain::parse("box.dev").unwrap();
     let tenant = TenantId::parse("team-a").unwrap();
     let callback = CallbackUrl::parse("https://auth.test/verify?tok=canary").unwrap();
@@ -27,6 +52,7 @@ fn ask(listener: Listener, method: &str, path: &str, host: &str, scopes: &str) -
         listener,
         domain: Some(&domain),
         caller,
+        tenancy: Tenancy { settings, origins: &origins },
     };
     explain(&Router::new(), &question)
 }
@@ -93,8 +119,9 @@ fn renders_as_text_and_json() {
         serde_json::from_str::<serde_json::Value>(&said.render_json()).unwrap(),
         serde_json::json!({
             "method": "POST", "path": "/files", "surface": "envd", "sandbox": "abc-c1", "port": 49983,
-            "rule": "POST /files", "class": "exec", "scope": "exec", "callback": null, "verdict": "refused",
-            "status": 403, "why": "API key lacks required scope: exec",
+            "rule": "POST /files",
+            "class": "exec", "scope": "exec", "effect": null, "quota": null,
+            "callback": null, "verdict": "refused", "status": 403, "why": "API key lacks required scope: exec",
         })
     );
 }
@@ -105,7 +132,8 @@ fn what_is_up_to_the_callback_is_not_decided() {
     assert_eq!(
         said.to_string(),
         "POST /sandboxes\n  surface  api\n  rule     POST /sandboxes\n  class    exec\n  scope    exec\n  \
-         callback https://auth.test/verify\n  verdict  undecided\n  why      the token is none of the configured \
+         effect   +1\n  quota    one active sandbox more; the limit is the tenant's, or one that the auth callback sets \
+         if that is smaller\n  callback https://auth.test/verify\n  verdict  undecided\n  why      the token is none of the configured \
          keys; the auth callback, which was not asked, decides whose it is: the route needs the scope exec\n"
     );
     for (method, path, verdict, status, is_asked, why) in [
@@ -121,4 +149,68 @@ fn what_is_up_to_the_callback_is_not_decided() {
         assert_eq!((said.is_allowed(), said.callback.is_some()), (verdict == "allowed", is_asked));
         assert!(said.why.contains(why) && !said.render_json().contains("canary"), "{said}");
     }
+}
+
+#[test]
+fn says_what_counts_and_against_which_limit() {
+    const ONE: &str = "one active sandbox more; ";
+    const RESUME: &str = "one active sandbox more, unless it counts already as running or paused; ";
+    const FORK: &str = "as many active sandboxes more as the body asks for; ";
+    let named = "limit of 2 active sandboxes for tenant team-a (LIST)";
+    let rest = "limit of 4 active sandboxes for tenant team-a (LIST, for *)";
+    let of_sandbox = "the limit is that of the sandbox's tenant";
+    for (limits, path, scopes, effect, quota) in [
+        ("team-a=2", "/sandboxes", "exec", "+1", [ONE, named].concat()),
+        ("team-a=2", "/v2/sandboxes", "admin", "+1", [ONE, named].concat()),
+        ("*=4,b=2", "/sandboxes", "exec", "+1", [ONE, rest].concat()),
+        ("b=2", "/sandboxes", "exec", "+1", [ONE, "no limit for tenant team-a"].concat()),
+        ("", "/sandboxes", "exec", "+1", [ONE, "no limit is set"].concat()),
+        ("team-a=2", "/sandboxes", "*", "+1", [ONE, "an open gateway limits nobody"].concat()),
+        ("team-a=2", "/sandboxes/i1/resume", "exec", "+1?", [RESUME, named].concat()),
+        ("team-a=2", "/sandboxes/i1/resume", "admin", "+1?", [RESUME, of_sandbox].concat()),
+        ("team-a=2", "/sandboxes/i1/fork", "exec", "+n", [FORK, named].concat()),
+        ("team-a=2", "/sandboxes/i1/fork", "admin", "+n", [FORK, of_sandbox].concat()),
+    ] {
+        let said = ask_where(&tenants(limits, true), API, "POST", path, "", scopes);
+        assert_eq!((said.effect, said.quota.as_ref()), (Some(effect), Some(&quota)), "{said}");
+        assert!(said.is_allowed() && said.to_string().contains(&format!("quota    {quota}\n")));
+    }
+    let end = ask(API, "DELETE", "/sandboxes/i1", "", "exec");
+    assert_eq!((end.effect, end.quota.as_deref()), (Some("end"), Some("one active sandbox less")));
+    let read = ask(API, "GET", "/sandboxes", "", "exec");
+    assert_eq!((read.effect, read.quota), (None, None));
+    let refused = ask(API, "POST", "/sandboxes", "", "read");
+    assert_eq!((refused.effect, refused.quota), (Some("+1"), None));
+}
+
+#[test]
+fn a_tenant_that_may_have_none_is_refused_at_once() {
+    for (path, scopes, status) in [
+        ("/sandboxes", "exec", Some(429)),
+        ("/sandboxes", "admin", Some(429)),
+        ("/sandboxes", "read", Some(403)),
+        ("/sandboxes", "*", None),
+        // Only the upstream knows whether there is anything to start.
+        ("/sandboxes/i1/connect", "exec", None),
+    ] {
+        let said = ask_where(&tenants("team-a=0", true), API, "POST", path, "", scopes);
+        assert_eq!(said.status, status, "{said}");
+        let exceeded = said.why == "tenant team-a has reached its limit of 0 active sandboxes";
+        assert_eq!(exceeded, status == Some(429), "{said}");
+    }
+}
+
+#[test]
+fn without_isolation_it_does_not_matter_whose_a_sandbox_is() {
+    let settings = tenants("team-a=2", false);
+    for (method, path) in
+        [("GET", "/sandboxes/i1"), ("GET", "/v2/sandboxes"), ("POST", "/sandboxes/i1/resume")]
+    {
+        let said = ask_where(&settings, API, method, path, "", "exec");
+        assert!(said.is_allowed() && said.why.contains("does not matter whose"), "{said}");
+    }
+    let created = ask_where(&settings, API, "POST", "/sandboxes", "", "exec");
+    assert_eq!(created.why, "the key has the scope exec");
+    let resumed = ask_where(&settings, API, "POST", "/sandboxes/i1/resume", "", "exec");
+    assert!(resumed.quota.is_some_and(|quota| quota.ends_with("that of the sandbox's tenant")));
 }

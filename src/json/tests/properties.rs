@@ -163,4 +163,28 @@ proptest! {
         let Span { start, end } = member.value.span();
         prop_assert_eq!(edited, format!("{}\"replaced\"{}", &text[..start], &text[end..]));
     }
+
+    #[test]
+    fn an_array_loses_the_elements_that_were_named_and_nothing_else(
+        elements in vec((any_text(), any::<bool>()), 0..8),
+        space in "[ \\n\\t]{0,2}",
+    ) {
+        let inside: Vec<_> =
+            elements.iter().map(|(text, _)| format!("{space}{text}{space}")).collect();
+        let text = format!("{space}[{}{space}]", inside.join(","));
+        let document = parse(&text).unwrap();
+        let array = document.root().as_array().unwrap();
+        let mut edit = Edit::of(&document);
+        for (element, (_, stays)) in array.elements().zip(&elements) {
+            if !stays {
+                edit.remove_element(&array, &element);
+            }
+        }
+        let edited = String::from_utf8(edit.apply()).unwrap();
+        let read = parse(&edited).unwrap();
+        let left: Vec<_> = read.root().as_array().unwrap().elements().map(|e| e.text()).collect();
+        let expected: Vec<_> =
+            elements.iter().filter(|(_, stays)| *stays).map(|(text, _)| text.trim()).collect();
+        prop_assert_eq!(left, expected);
+    }
 }

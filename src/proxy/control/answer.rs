@@ -4,10 +4,11 @@
 //! An answer that should carry a sandbox and cannot be read is not passed on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
@@ -16,11 +17,18 @@ use super::super::edit::{self, MAX_ANSWER};
 use super::super::exchange::Bounds;
 use super::super::{headers, lookup};
 use super::Ask;
+use super::start::bind;
 use crate::caller::Caller;
 use crate::error::GatewayError;
-use crate::principal::Principal;
-use crate::route::{BodyEdit, Notes, Tokens};
-use crate::sandbox::Sandbox;
+use crate::ownership::Keeping;
+use crate::principal::{Principal, TenantId};
+use crate::quota::Reservation;
+use crate::route::{BodyEdit, Tokens};
+use crate::sandbox::{Marker, Sandbox};
+use crate::target::SandboxId;
+
+/// How long the first create waits for a look at what it made.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// What has to be changed in an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +39,7 @@ pub(super) enum AnswerEdit {
     Sandbox,
     /// It is an array of forks.
     Forks,
-    /// It is an array of sandboxes, without tokens.
+    /// The caller gets only a part of it.
     Listing,
 }
 
@@ -46,11 +54,7 @@ impl Ask<'_> {
         match route.tokens {
             Tokens::One | Tokens::OneUnlessReadOnly => AnswerEdit::Sandbox,
             Tokens::Each => AnswerEdit::Forks,
-            Tokens::None
-                if route.notes.has(Notes::LIST) && !self.permit.caller().sees_all_tenants() =>
-            {
-                AnswerEdit::Listing
-            }
+            Tokens::None if self.listed().is_some() => AnswerEdit::Listing,
             Tokens::None => AnswerEdit::None,
         }
     }
@@ -61,6 +65,7 @@ impl Ask<'_> {
         answer: Response<Incoming>,
         method: &Method,
         bounds: &Bounds,
+        held: Option<Reservation>,
     ) -> Result<Response<Reply>, GatewayError> {
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
@@ -71,70 +76,136 @@ impl Ask<'_> {
         }
         // Rare and large: kept out of the way of every other request.
         let unknown_outcome = bounds.creates;
-        let changing = Box::pin(self.changed(edit, &parts.headers, body));
+        let changing = Box::pin(self.changed(edit, &parts.headers, body, held));
         let late = GatewayError::UpstreamTimeout { unknown_outcome };
-        let changed = bounds.let_read(bounds.head, late, changing).await?.ok_or_else(|| {
-            tracing::warn!("an answer that the gateway has to change could not be read");
-            GatewayError::UpstreamBadAnswer { unknown_outcome }
-        })?;
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(changed.len()));
-        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(Response::from_parts(parts, Reply::whole(Bytes::from(changed))))
+        let changed = bounds
+            .let_read(bounds.head, late, changing)
+            .await?
+            .ok_or_else(|| unreadable(unknown_outcome))?;
+        Ok(changed_answer(parts, changed))
     }
 
-    async fn changed(&self, edit: AnswerEdit, head: &HeaderMap, body: Incoming) -> Option<Vec<u8>> {
+    async fn changed(
+        &self,
+        edit: AnswerEdit,
+        head: &HeaderMap,
+        body: Incoming,
+        held: Option<Reservation>,
+    ) -> Option<Vec<u8>> {
         let principal =
             self.permit.caller().principal().filter(|_| !head.contains_key(CONTENT_ENCODING))?;
         let json = read(body).await?;
         match edit {
-            AnswerEdit::Sandbox => self.exchange_one(&json, principal).await,
-            AnswerEdit::Forks => self.exchange_each(&json, principal).await,
-            // A listing of another form holds no sandbox's metadata.
-            AnswerEdit::Listing => edit::list_answer(&json).or_else(|| Some(json.to_vec())),
-            AnswerEdit::None => None,
+            AnswerEdit::Sandbox => self.exchange_one(&json, principal, held).await,
+            AnswerEdit::Forks => self.exchange_each(&json, principal, held).await,
+            AnswerEdit::Listing | AnswerEdit::None => None,
         }
     }
 
-    async fn exchange_one(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+    async fn exchange_one(
+        &self,
+        json: &[u8],
+        principal: &Arc<Principal>,
+        held: Option<Reservation>,
+    ) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
-        let sandbox = self.with_owner(lookup::record(json)?, principal);
+        let told = match self.permit.route().map(|route| route.tokens) {
+            Some(Tokens::OneUnlessReadOnly) => lookup::record(json)?,
+            _ => lookup::started(json)?,
+        };
+        let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
+        let sandbox = self.with_owner(told, created.then_some(&principal.tenant));
+        bind(held, std::slice::from_ref(&sandbox.id)).await;
         let token = inner.authenticator.mint(principal, &sandbox.id);
-        let edited = edit::answer(json, token.as_deref(), self.permit.caller().sees_all_tenants())?;
-        inner.directory.learn(sandbox).await;
+        let edited = edit::answer(json, token.as_deref(), self.shows_marker())?;
+        let id = sandbox.id.clone();
+        inner.directory.learn(sandbox, self.asked).await;
+        if created {
+            Box::pin(self.put_on_record(&id, &principal.tenant)).await;
+        }
         Some(edited)
     }
 
-    async fn exchange_each(&self, json: &[u8], principal: &Arc<Principal>) -> Option<Vec<u8>> {
+    async fn exchange_each(
+        &self,
+        json: &[u8],
+        principal: &Arc<Principal>,
+        held: Option<Reservation>,
+    ) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
-        let mut seen = Vec::new();
+        let owner = self.heir_of_named().await;
+        let (mut seen, mut all_read) = (Vec::new(), true);
         let mint = |text: &str| {
-            let sandbox = lookup::record(text.as_bytes())?;
+            let told = lookup::started(text.as_bytes());
+            all_read &= told.is_some();
+            let sandbox = self.with_owner(told?, owner.as_ref());
             let token = inner.authenticator.mint(principal, &sandbox.id);
             seen.push(sandbox);
             token
         };
-        let edited = edit::fork_answer(json, mint, self.permit.caller().sees_all_tenants())?;
+        let edited = edit::fork_answer(json, mint, self.shows_marker())?;
+        let ids: Vec<SandboxId> = seen.iter().map(|sandbox| sandbox.id.clone()).collect();
+        // Of what cannot be read, a listing tells.
+        bind(held.filter(|_| all_read), &ids).await;
         for sandbox in seen {
-            inner.directory.learn(sandbox).await;
+            // Always: an upstream may keep metadata and yet not give a fork its parent's.
+            if let Some(owner) = &owner {
+                inner.directory.ownership().bind(&sandbox.id, owner, false);
+            }
+            inner.directory.learn(sandbox, self.asked).await;
         }
         Some(edited)
     }
 
-    /// Whose the sandbox in an answer is: what its marker says; else whose it was shown to be on the way in; a create's
-    /// is its caller's, whose marker it was given. Otherwise the upstream will be asked when it matters.
-    fn with_owner(&self, mut sandbox: Sandbox, principal: &Principal) -> Sandbox {
-        if sandbox.tenant.is_none() {
-            let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
-            sandbox.tenant = if created {
-                Some(principal.tenant.clone())
-            } else {
-                self.control.sandbox.as_ref().and_then(|known| known.tenant.clone())
-            };
+    /// Whose the sandbox in an answer is: what its marker says; else the maker's, where the request made it; else whose
+    /// it was shown to be on the way in. Otherwise the upstream will be asked when it matters.
+    fn with_owner(&self, mut sandbox: Sandbox, maker: Option<&TenantId>) -> Sandbox {
+        if sandbox.marker == Marker::Untold && sandbox.tenant.is_none() {
+            let named = self.control.sandbox.as_ref().filter(|known| known.id == sandbox.id);
+            sandbox.tenant =
+                maker.cloned().or_else(|| named.and_then(|known| known.tenant.clone()));
         }
         sandbox
     }
+
+    /// Remembers who made a sandbox, until it is certain that the upstream does. The first one is looked at for that;
+    /// where nothing comes of it, whatever the upstream tells later will do.
+    async fn put_on_record(&self, id: &SandboxId, tenant: &TenantId) {
+        let directory = &self.forwarder.inner.directory;
+        let ownership = directory.ownership();
+        if ownership.keeping() == Keeping::Keeps {
+            return;
+        }
+        ownership.bind(id, tenant, true);
+        if ownership.wants_a_look() {
+            let asked = directory.now();
+            let asker = self.forwarder.asker();
+            if let Ok(Ok(Some(found))) = tokio::time::timeout(FIRST_LOOK, asker.ask(id)).await {
+                directory.learn(found, asked).await;
+            }
+        }
+    }
+
+    pub(super) fn shows_marker(&self) -> bool {
+        let shown = self.forwarder.inner.upstreams.marking.shown;
+        shown.to(self.permit.caller())
+    }
 }
 
-async fn read(body: Incoming) -> Option<Bytes> {
+/// An answer that was changed, under the head that came with it.
+pub(super) fn changed_answer(mut parts: response::Parts, changed: Vec<u8>) -> Response<Reply> {
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(changed.len()));
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, Reply::whole(Bytes::from(changed)))
+}
+
+/// Why an answer is not passed on.
+pub(super) fn unreadable(unknown_outcome: bool) -> GatewayError {
+    tracing::warn!("an answer that the gateway has to change could not be read");
+    GatewayError::UpstreamBadAnswer { unknown_outcome }
+}
+
+/// All of an answer, if it is not over [`MAX_ANSWER`].
+pub(super) async fn read(body: Incoming) -> Option<Bytes> {
     Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }

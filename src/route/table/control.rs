@@ -1,7 +1,7 @@
 //! The control plane: the sandbox API of E2B, Coppice and Cube, and the template image registry. What is not listed
 //! needs admin.
 
-use crate::route::row::{Class, Notes, Route, Surface};
+use crate::route::row::{Class, Listing, Notes, Route, Surface};
 use crate::route::{BodyEdit, Class::*, Effect::*, Methods, Tokens};
 
 const GET: Methods = Methods::GET;
@@ -29,11 +29,11 @@ pub(super) const ROWS: &[Route] = &[
     api(GET_HEAD, "/files/download-token/{token}", Public).note(Notes::SECRET_PATH),
     //
     // Sandboxes.
-    api(GET, "/sandboxes", Read).list().cube(),
+    api(GET, "/sandboxes", Read).list(Listing::Sandboxes).cube(),
     api(POST, "/sandboxes", Exec).effect(PlusOne).tokens(Tokens::One).body(BodyEdit::Create).cube(),
     api(POST, "/v2/sandboxes", Exec).effect(PlusOne).tokens(Tokens::One).body(BodyEdit::Create),
-    api(GET, "/v2/sandboxes", Read).list().cube(),
-    api(GET, "/sandboxes/metrics", Read).note(Notes::OWN_QUERY),
+    api(GET, "/v2/sandboxes", Read).list(Listing::Sandboxes).cube(),
+    api(GET, "/sandboxes/metrics", Read).list(Listing::Metrics),
     api(GET, "/sandboxes/{id}", Read).own().tokens(Tokens::OneUnlessReadOnly).cube(),
     api(DELETE, "/sandboxes/{id}", Exec).effect(End).own().cube(),
     api(GET, "/sandboxes/{id}/metrics", Read).own(),
@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Route] = &[
     // A terminal and an editor are as good as a shell, whatever the method.
     api(GET, "/sandboxes/{id}/terminal/ws", Exec).own().note(Notes::WEBSOCKET).cube(),
     api(ANY, "/vscode-proxy/{id}/*", Exec).own().note(Notes::WEBSOCKET),
-    api(GET, "/snapshots", Read).cube(),
+    api(GET, "/snapshots", Read).list(Listing::Snapshots).cube(),
     //
     // Templates. Their names may hold %2F.
     api(GET, "/templates", Read).cube(),
@@ -117,7 +117,7 @@ pub(super) const ROWS: &[Route] = &[
     // Secrets and webhooks show what they hold, so reading them is no less than changing them.
     api(ANY, "/secrets", Admin),
     api(ANY, "/secrets/*", Admin),
-    api(GET, "/events/sandboxes", Read).list(),
+    api(GET, "/events/sandboxes", Read).list(Listing::Events),
     api(GET, "/events/sandboxes/{id}", Read).own(),
     api(ANY, "/events/webhooks", Admin),
     api(ANY, "/events/webhooks/*", Admin),

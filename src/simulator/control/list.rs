@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::query::{first, pairs, unescape};
 use super::super::reply::{Answer, Refusal, Reply, error, json};
-use super::super::state::{Sandbox, plain_id};
+use super::super::state::{Sandbox, World, plain_id};
 use super::{Known, find};
 use crate::clock::UnixTime;
 
@@ -21,24 +21,20 @@ fn bad(message: &str) -> Reply {
 }
 
 /// `GET /sandboxes`: all running ones, no paging.
-pub(super) async fn running(State(world): Known, uri: Uri) -> Reply {
-    let wanted = metadata_filter(&uri);
+pub(super) async fn running(State(world): Known, uri: Uri) -> Answer {
+    world.lists.strike().await?;
+    let wanted = metadata_filter(&world, &uri);
     let running = world
         .sandboxes()
         .into_iter()
         .filter(|sandbox| sandbox.is_running() && has_metadata(sandbox, &wanted));
-    json(StatusCode::OK, &running.map(|sandbox| sandbox.listed()).collect())
+    Ok(json(StatusCode::OK, &running.map(|sandbox| sandbox.listed()).collect()))
 }
 
 /// `GET /v2/sandboxes`: filtered, ordered, paged.
 pub(super) async fn paged(State(world): Known, uri: Uri) -> Answer {
-    let limit = match first(&uri, "limit") {
-        None => PAGE,
-        Some(text) => match text.parse() {
-            Ok(limit @ 1..=PAGE) => limit,
-            Ok(_) | Err(_) => return Err(bad("limit must be between 1 and 100").into()),
-        },
-    };
+    world.lists.strike().await?;
+    let limit = limit(&uri)?;
     let (want_running, want_paused) = states(&uri)?;
     let oldest_first = match first(&uri, "order").as_deref() {
         None | Some("desc") => false,
@@ -46,7 +42,7 @@ pub(super) async fn paged(State(world): Known, uri: Uri) -> Answer {
         Some(_) => return Err(bad("order must be asc or desc").into()),
     };
     let after = first(&uri, "nextToken").map(|token| cursor(&token)).transpose()?;
-    let wanted = metadata_filter(&uri);
+    let wanted = metadata_filter(&world, &uri);
     let template = first(&uri, "template");
 
     let mut found = world.sandboxes();
@@ -75,15 +71,30 @@ pub(super) async fn paged(State(world): Known, uri: Uri) -> Answer {
     if want_running {
         reply.headers_mut().insert("x-total-running", HeaderValue::from(total_running));
     }
+    go_on(&mut reply, next);
+    Ok(reply)
+}
+
+/// How much a page may hold.
+pub(in super::super) fn limit(uri: &Uri) -> Result<usize, Refusal> {
+    match first(uri, "limit").map(|text| text.parse()) {
+        None => Ok(PAGE),
+        Some(Ok(limit @ 1..=PAGE)) => Ok(limit),
+        Some(Ok(_) | Err(_)) => Err(bad("limit must be between 1 and 100").into()),
+    }
+}
+
+/// Says where the next page begins, if there is one.
+pub(in super::super) fn go_on(reply: &mut Reply, next: Option<u64>) {
     if let Some(next) = next
         && let Ok(token) = HeaderValue::from_str(&URL_SAFE_NO_PAD.encode(next.to_string()))
     {
         reply.headers_mut().insert("x-next-token", token);
     }
-    Ok(reply)
 }
 
-fn cursor(token: &str) -> Result<u64, Refusal> {
+/// What [`go_on`] said.
+pub(in super::super) fn cursor(token: &str) -> Result<u64, Refusal> {
     let decoded = URL_SAFE_NO_PAD.decode(token).ok();
     let order = decoded.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
     Ok(order.ok_or_else(|| bad("Invalid next token"))?)
@@ -108,8 +119,9 @@ fn states(uri: &Uri) -> Result<(bool, bool), Refusal> {
 }
 
 /// The `metadata` parameter: a query string inside the query, encoded as a whole and each part once more.
-fn metadata_filter(uri: &Uri) -> Vec<(String, String)> {
-    let Some(filter) = first(uri, "metadata") else { return Vec::new() };
+fn metadata_filter(world: &World, uri: &Uri) -> Vec<(String, String)> {
+    let filter = first(uri, "metadata").filter(|_| !world.options.ignore_filters);
+    let Some(filter) = filter else { return Vec::new() };
     pairs(&unescape(&filter)).collect()
 }
 

@@ -1,0 +1,268 @@
+//! What became of one request: a typed, closed record, built where the request ends.
+//!
+//! Whoever wants to know (the log, the audit trail, metrics, traces) is told once, by an [`Observer`], when the last byte
+//! of the answer was passed on, the client was gone, or a panic took the request down. Nothing in it is a header or a
+//! body, and its path has lost what is secret in it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, StatusCode, Uri};
+
+use crate::clock;
+use crate::error::GatewayError;
+use crate::principal::{Principal, Scopes};
+use crate::route::{Class, Surface};
+use crate::target::SandboxId;
+
+/// One request, as far as it got.
+#[derive(Debug)]
+pub struct Record {
+    /// Its id, which the answer carries too.
+    pub request_id: HeaderValue,
+    /// The client's address; none on a unix socket.
+    pub client: Option<IpAddr>,
+    /// Its method.
+    pub method: Method,
+    uri: Uri,
+    /// The surface, once the request was read.
+    pub surface: Option<Surface>,
+    /// The class of its route, once that was found.
+    pub class: Option<Class>,
+    /// Who called, once that was known.
+    pub principal: Option<Arc<Principal>>,
+    /// What the caller might do, which for a sandbox token is less than for its key.
+    pub scopes: Scopes,
+    /// The sandbox that it was about.
+    pub sandbox: Option<SandboxId>,
+    /// The status of the answer, once there was one.
+    pub status: Option<StatusCode>,
+    /// The gateway's own refusal or failure.
+    pub error: Option<GatewayError>,
+    /// When it arrived.
+    pub began: Instant,
+    /// From then until it was decided.
+    pub decided: Option<Duration>,
+    /// Until the head of the answer.
+    pub answered: Option<Duration>,
+    /// Until its end.
+    pub took: Duration,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It was answered to the end.
+    Complete,
+    /// The client left before that.
+    ClientGone,
+    /// The answer broke off: the upstream did, or the key was revoked.
+    Broken,
+    /// A bug took it down.
+    Panicked,
+}
+
+/// What became of it, in the words of the audit trail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was let through and went well.
+    Allowed,
+    /// The gateway refused it.
+    Denied,
+    /// It failed, upstream or here.
+    Error,
+}
+
+impl Outcome {
+    /// The name used in answers and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Record {
+    /// A request that just arrived.
+    #[must_use]
+    pub fn begin(
+        request_id: HeaderValue,
+        client: Option<IpAddr>,
+        method: Method,
+        uri: Uri,
+    ) -> Self {
+        Self {
+            request_id,
+            client,
+            method,
+            uri,
+            surface: None,
+            class: None,
+            principal: None,
+            scopes: Scopes::default(),
+            sandbox: None,
+            status: None,
+            error: None,
+            began: clock::instant(),
+            decided: None,
+            answered: None,
+            took: Duration::ZERO,
+            end: End::Complete,
+        }
+    }
+
+    /// The request's id as text.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The path, without query and without what is secret in it.
+    #[must_use]
+    pub fn path(&self) -> Cow<'_, str> {
+        let path = self.uri.path();
+        if self.surface.is_none() { loggable_refused(path) } else { loggable(path) }
+    }
+
+    /// What became of it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let fails = |status: StatusCode| status.is_client_error() || status.is_server_error();
+        match (&self.error, self.status) {
+            (Some(error), _) if error.answer().status.is_client_error() => Outcome::Denied,
+            (Some(_), _) | (None, None) => Outcome::Error,
+            (None, Some(status)) if fails(status) || self.end == End::Panicked => Outcome::Error,
+            (None, Some(_)) => Outcome::Allowed,
+        }
+    }
+
+    /// Whether a request of this kind can change something.
+    #[must_use]
+    pub fn can_change(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+            || self.status == Some(StatusCode::SWITCHING_PROTOCOLS)
+    }
+}
+
+/// Is told of every request, once, when it ended. Must not wait.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// A request ended.
+    fn ended(&self, record: &Record);
+}
+
+/// All who are told. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Observers(Arc<[Arc<dyn Observer>]>);
+
+impl Observers {
+    /// These, in this order.
+    #[must_use]
+    pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        Self(observers.into())
+    }
+
+    /// Tells everybody.
+    pub fn ended(&self, record: &Record) {
+        for observer in self.0.iter() {
+            observer.ended(record);
+        }
+    }
+}
+
+/// A request under way. Whatever becomes of it, dropping this tells the observers.
+#[derive(Debug)]
+pub struct Pending {
+    record: Box<Record>,
+    observers: Observers,
+}
+
+impl Pending {
+    /// From here on it is accounted for.
+    #[must_use]
+    pub fn new(record: Record, observers: Observers) -> Self {
+        // Until there is an answer, whoever drops it left, or panicked.
+        Self { record: Box::new(Record { end: End::ClientGone, ..record }), observers }
+    }
+
+    /// What is known so far.
+    pub const fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let record = &mut self.record;
+        record.took = clock::instant().saturating_duration_since(record.began);
+        if std::thread::panicking() {
+            record.end = End::Panicked;
+        }
+        self.observers.ended(record);
+    }
+}
+
+/// The path without the token that a download path ends in, wherever a client put it.
+fn loggable(path: &str) -> Cow<'_, str> {
+    const BEFORE_TOKEN: &str = "download-token";
+    match path.to_ascii_lowercase().find(BEFORE_TOKEN) {
+        Some(at) => {
+            let kept = path.get(..at + BEFORE_TOKEN.len()).unwrap_or_default();
+            format!("{kept}/[redacted]").into()
+        }
+        None => path.into(),
+    }
+}
+
+/// The same for a path that was refused: an escape in it may hide the word, so what follows one is not shown.
+fn loggable_refused(path: &str) -> Cow<'_, str> {
+    match path.split_once('%') {
+        Some((plain, _)) => format!("{}%[redacted]", loggable(plain)).into(),
+        None => loggable(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(path: &str) -> Record {
+        let uri = path.parse().unwrap();
+        Record::begin(HeaderValue::from_static("r1"), None, Method::GET, uri)
+    }
+
+    #[test]
+    fn outcomes_are_told_apart() {
+        let with = |error: Option<GatewayError>, status: Option<u16>| {
+            let status = status.map(|status| StatusCode::from_u16(status).unwrap());
+            Record { error, status, ..record("/") }.outcome()
+        };
+        assert_eq!(with(None, Some(200)), Outcome::Allowed);
+        assert_eq!(with(None, Some(101)), Outcome::Allowed);
+        assert_eq!(with(None, Some(404)), Outcome::Error);
+        assert_eq!(with(None, None), Outcome::Error);
+        assert_eq!(with(Some(GatewayError::NoCredential), Some(401)), Outcome::Denied);
+        // A Connect stream is refused under 200.
+        assert_eq!(with(Some(GatewayError::NotFound), Some(200)), Outcome::Denied);
+        assert_eq!(with(Some(GatewayError::OwnershipUnknown), Some(503)), Outcome::Error);
+    }
+
+    #[test]
+    fn download_tokens_are_not_shown() {
+        let shown = |path: &str, surface| Record { surface, ..record(path) }.path().into_owned();
+        let read = Some(Surface::Api);
+        assert_eq!(
+            shown("/files/download-token/canary?x=canary", read),
+            "/files/download-token/[redacted]"
+        );
+        assert_eq!(shown("/sandboxes/a%2Fb", read), "/sandboxes/a%2Fb");
+        assert_eq!(shown("/files/%64ownload-token/canary", None), "/files/%[redacted]");
+    }
+}

@@ -208,7 +208,6 @@ fn settings_of_other_versions_stop_the_start() {
         "COPPICE_QUOTA_STATE",
         "COPPICE_AUDIT_LOG",
         "COPPICE_AUDIT_SYNC",
-        "COPPICE_OPS_LISTEN",
         "COPPICE_TLS_CERT",
     ] {
         for value in ["", "x"] {
@@ -217,13 +216,12 @@ fn settings_of_other_versions_stop_the_start() {
         }
     }
     let file = given(&[]).toml(
-        "[server]\nops_listen = '127.0.0.1:1'\n[[server.tls]]\ncert = 'x'\n\
+        "[server]\n\n[[server.tls]]\ncert = 'x'\n\
          [audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
-            "gateway.toml:2:1: server.ops_listen: is not supported by this version",
             "gateway.toml:3:10: server.tls: is not supported by this version",
             "gateway.toml:5:2: audit: is not supported by this version",
             "gateway.toml:7:2: store: is not supported by this version",

@@ -9,9 +9,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 use super::identify::{self, Asked, Circumstances, Identified, Reading, identify};
 use super::observe::{Answered, Arrival};
@@ -135,13 +136,15 @@ pub struct Refused {
     pub surface: Option<Surface>,
     /// The class of its route.
     pub class: Option<Class>,
+    /// The pattern of its route, where a row lists one.
+    pub route: Option<&'static str>,
     /// The sandbox that it names.
     pub sandbox: Option<SandboxId>,
 }
 
 impl From<GatewayError> for Refused {
     fn from(error: GatewayError) -> Self {
-        Self { error, caller: None, surface: None, class: None, sandbox: None }
+        Self { error, caller: None, surface: None, class: None, route: None, sandbox: None }
     }
 }
 
@@ -161,7 +164,8 @@ async fn decide<B>(
             Place::Nowhere => None,
         };
         let (surface, class) = (Some(matched.surface), Some(matched.class));
-        Refused { error, caller, surface, class, sandbox }
+        let route = matched.route().map(|route| route.pattern);
+        Refused { error, caller, surface, class, route, sandbox }
     })
 }
 
@@ -196,10 +200,17 @@ async fn judge<B>(
                 let Place::Sandbox(target) = &subject.aim else {
                     return Err(stranger(NO_SANDBOX));
                 };
-                let (caller, sandbox) =
-                    Box::pin(signed(gate, asker, target, request.method(), query, now))
-                        .await
-                        .map_err(stranger)?;
+                let (caller, sandbox) = Box::pin(signed(
+                    gate,
+                    asker,
+                    &origin.request_id,
+                    target,
+                    request.method(),
+                    query,
+                    now,
+                ))
+                .await
+                .map_err(stranger)?;
                 found = Some(sandbox);
                 unsigned = Some(signature::unsigned(query));
                 Identified { caller, passing: Passing { authorization: true, access_token: false } }
@@ -213,7 +224,8 @@ async fn judge<B>(
     }
     let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade, gate.isolation)
         .map_err(|denial| refuse(denied(denial)))?;
-    let place = Placing { gate, asker, caller: &caller, subject, query, passing };
+    let request_id = &origin.request_id;
+    let place = Placing { gate, asker, request_id, caller: &caller, subject, query, passing };
     match &subject.aim {
         Place::Control if subject.is_own() => Ok(cleared.own()),
         Place::Control => place.on_control(cleared).await.map_err(refuse),
@@ -238,6 +250,7 @@ async fn ask(
 struct Placing<'a> {
     gate: &'a Gate,
     asker: &'a Asker,
+    request_id: &'a HeaderValue,
     caller: &'a Caller,
     subject: &'a Subject<'a>,
     query: &'a str,
@@ -250,7 +263,7 @@ impl Placing<'_> {
         let named = raw.and_then(|raw| SandboxId::parse(raw).ok());
         let sandbox = if raw.is_some() && cleared.needs_standing() {
             let id = named.as_ref().ok_or(GatewayError::SandboxNotFound)?;
-            let found = whose(self.gate, self.asker, id).await?;
+            let found = whose(self.gate, self.asker, self.request_id, id).await?;
             Some(found.ok_or(GatewayError::SandboxNotFound)?)
         } else {
             None
@@ -271,6 +284,7 @@ impl Placing<'_> {
     ) -> Result<Option<Vec<Arc<Sandbox>>>, GatewayError> {
         let Some(ids) = list::query::named(Some(self.query), parameter)? else { return Ok(None) };
         let mut found = lookup::records(&self.gate.directory, self.asker, &ids)
+            .instrument(lookup::span(self.request_id))
             .await
             .map_err(|Unavailable| GatewayError::OwnershipUnknown)?;
         found.retain(|sandbox| cleared.owns(sandbox));
@@ -291,13 +305,13 @@ impl Placing<'_> {
                 if !names(&target.sandbox, own) {
                     return Err(GatewayError::SandboxNotFound);
                 }
-                let sandbox = find(self.gate, self.asker, own)
+                let sandbox = find(self.gate, self.asker, self.request_id, own)
                     .await?
                     .ok_or_else(|| GatewayError::SandboxGone(own.clone()))?;
                 (at(&sandbox, target), Some(sandbox))
             }
             (_, None) => {
-                let sandbox = find(self.gate, self.asker, &target.sandbox)
+                let sandbox = find(self.gate, self.asker, self.request_id, &target.sandbox)
                     .await?
                     .ok_or(GatewayError::SandboxNotFound)?;
                 (at(&sandbox, target), Some(sandbox))
@@ -322,10 +336,13 @@ fn names(text: &SandboxId, id: &SandboxId) -> bool {
 async fn find(
     gate: &Gate,
     asker: &Asker,
+    request_id: &HeaderValue,
     id: &SandboxId,
 ) -> Result<Option<Arc<Sandbox>>, GatewayError> {
     // Its state is larger than all the rest of a request's: kept apart.
-    match Box::pin(gate.directory.find(id, || asker.ask(id))).await {
+    match Box::pin(gate.directory.find(id, || asker.ask(id).instrument(lookup::span(request_id))))
+        .await
+    {
         Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
         Ok(Entry::Absent) => Ok(None),
         Err(Unavailable) => Err(GatewayError::OwnershipUnknown),
@@ -336,9 +353,12 @@ async fn find(
 async fn whose(
     gate: &Gate,
     asker: &Asker,
+    request_id: &HeaderValue,
     id: &SandboxId,
 ) -> Result<Option<Arc<Sandbox>>, GatewayError> {
-    match Box::pin(gate.directory.whose(id, || asker.ask(id))).await {
+    match Box::pin(gate.directory.whose(id, || asker.ask(id).instrument(lookup::span(request_id))))
+        .await
+    {
         Ok(Entry::Known(sandbox)) => Ok(Some(sandbox)),
         Ok(Entry::Absent) => Ok(None),
         Err(Unavailable) => Err(GatewayError::OwnershipUnknown),
@@ -349,6 +369,7 @@ async fn whose(
 async fn signed(
     gate: &Gate,
     asker: &Asker,
+    request_id: &HeaderValue,
     target: &Target,
     method: &http::Method,
     query: &str,
@@ -364,7 +385,8 @@ async fn signed(
     } else {
         Some(gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady)?)
     };
-    let sandbox = find(gate, asker, &target.sandbox).await?.ok_or(GatewayError::BadSignature)?;
+    let sandbox =
+        find(gate, asker, request_id, &target.sandbox).await?.ok_or(GatewayError::BadSignature)?;
     drop(place);
     let principal = gate
         .authenticator

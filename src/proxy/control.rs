@@ -88,9 +88,9 @@ impl Ask<'_> {
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
         let (mut parts, body) = request.into_parts();
         let coded = parts.headers.contains_key(CONTENT_ENCODING);
+        let mut bounds = ask.bounds(&parts.method, origin.request_id.clone());
         ask.rewrite_head(&mut parts.headers, origin);
         parts.version = Version::HTTP_11;
-        let mut bounds = ask.bounds(&parts.method);
         let mut path =
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
@@ -133,7 +133,7 @@ impl Ask<'_> {
             let principal = permit.caller().principal().cloned();
             return Ok(inner.tunnels.begin(switch, answer, principal));
         }
-        refuse_stray_switch(answer.status(), bounds.creates)?;
+        refuse_stray_switch(answer.status(), &bounds)?;
         let held = ask.unless_refused(held, answer.status()).await;
         ask.take_note(answer.status()).await;
         match lister {
@@ -197,7 +197,7 @@ impl Ask<'_> {
         }
     }
 
-    fn bounds(&self, method: &Method) -> Bounds {
+    fn bounds(&self, method: &Method, request_id: HeaderValue) -> Bounds {
         let upstreams = &self.forwarder.inner.upstreams;
         let reads = matches!(*method, Method::GET | Method::HEAD);
         Bounds {
@@ -205,6 +205,7 @@ impl Ask<'_> {
             sent: None,
             principal: self.permit.caller().principal().cloned(),
             creates: self.creates(),
+            request_id: Some(request_id),
         }
     }
 

@@ -120,4 +120,3 @@ impl Reloads {
         family.sample(&[("result", "failed")], self.failed.load(Ordering::Relaxed));
     }
 }
-

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::encode::Span;
 use self::export::Exporter;
-use crate::metrics::{Exposition, Kind};
 use crate::record::{Observer, Record};
 
 /// Spans that wait to be sent.
@@ -46,15 +45,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Writes it out for Prometheus.
-    pub fn write(&self, into: &mut Exposition) {
-        let help = "Spans of kept traces, by whether the collector took them.";
-        let mut family = into.family("spans", Kind::Counter, help);
-        for (result, count) in
-            [("sent", &self.sent), ("failed", &self.failed), ("dropped", &self.dropped)]
-        {
-            family.sample(&[("result", result)], count.load(Ordering::Relaxed));
-        }
+    /// How many there were of each.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = [("sent", &self.sent), ("failed", &self.failed), ("dropped", &self.dropped)];
+        counts.into_iter().map(|(result, count)| (result, count.load(Ordering::Relaxed)))
     }
 }
 

@@ -61,8 +61,11 @@ pub(super) fn registry(
     let reloads = Arc::clone(reloads);
     registry.add(move |into| reloads.write(into));
     let (places, most) = (Arc::clone(&shared.places), shared.places.available_permits());
+    let tunnels = Arc::clone(&shared.tunnels);
     registry.gauge("connections", "Open connections of clients.", move || {
-        most.saturating_sub(places.available_permits()) as u64
+        // One that has become a tunnel has given its place back.
+        let held = most.saturating_sub(places.available_permits());
+        (held + tunnels.load(Ordering::Relaxed)) as u64
     });
     let tunnels = Arc::clone(&shared.tunnels);
     registry.add(move |into| {
@@ -72,7 +75,13 @@ pub(super) fn registry(
         streams.sample(&[("kind", "tunnel")], tunnels.load(Ordering::Relaxed) as u64);
     });
     if let Some(spans) = spans {
-        registry.add(move |into| spans.write(into));
+        registry.add(move |into| {
+            let help = "Spans of kept traces, by whether the collector took them.";
+            let mut family = into.family("spans", Kind::Counter, help);
+            for (result, count) in spans.counts() {
+                family.sample(&[("result", result)], count);
+            }
+        });
     }
     registry
 }
@@ -82,7 +91,7 @@ pub(super) fn unready(authenticator: Arc<Authenticator>, keys: Arc<KeyRing>) -> 
     Box::new(move || {
         let knows_nobody = !authenticator.is_open()
             && authenticator.callback().is_none()
-            && keys.snapshot().is_empty();
-        knows_nobody.then_some("no keys are loaded")
+            && !keys.snapshot().iter().any(|key| key.is_valid_at(UnixTime::now()));
+        knows_nobody.then_some("no key is valid now")
     })
 }

@@ -39,13 +39,13 @@ fn the_cause_of_a_failure_carries_the_id_of_its_request() {
     for (id, cause, error) in [
         ("broken", Some("could not be asked"), "upstream_unreachable"),
         ("unknown-owner", Some("unexpected answer"), "ownership_unknown"),
-        ("refused", None, "unauthorized"),
+        ("refused", None, "unauthenticated"),
     ] {
         gateway.wait_for_log(&["request refused or failed", id]);
         let lines = about(&gateway, id);
         let ends: Vec<_> = lines.iter().filter(|line| line["level"] == "INFO").collect();
         assert_eq!(ends.len(), 1, "{lines:#?}");
-        assert!(ends[0]["error"].is_string(), "{id} {error}: {}", ends[0]);
+        assert_eq!(ends[0]["error"], error, "{}", ends[0]);
         let causes = lines.iter().filter(|line| line["level"] == "WARN");
         let causes: Vec<_> = causes.map(|line| line["message"].as_str().unwrap()).collect();
         match cause {

@@ -20,19 +20,16 @@ fn read(path: &str) -> String {
 
 /// Every query anywhere in a document.
 fn queries(document: &Value, found: &mut Vec<String>) {
-    match document {
-        Value::Object(members) => {
-            for (name, value) in members {
-                match value {
-                    Value::String(text) if matches!(&**name, "expr" | "definition") => {
-                        found.push(text.clone());
-                    }
-                    value => queries(value, found),
-                }
+    if let Some(members) = document.as_object() {
+        for (name, value) in members {
+            if matches!(&**name, "expr" | "definition") {
+                found.push(value.as_str().unwrap().to_owned());
             }
+            queries(value, found);
         }
-        Value::Array(values) => values.iter().for_each(|value| queries(value, found)),
-        _ => {}
+    }
+    for value in document.as_array().into_iter().flatten() {
+        queries(value, found);
     }
 }
 

@@ -16,6 +16,7 @@ mod settings;
 mod sources;
 mod table;
 mod tenants;
+mod traces;
 mod upstream;
 mod value;
 
@@ -27,6 +28,7 @@ pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, 
 pub use sources::Sources;
 pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
+pub use traces::TraceSettings;
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
 use crate::keys::KeySet;

@@ -30,7 +30,9 @@ pub fn serve(sources: Sources, loaded: Loaded) -> Result<(), Box<dyn Error + Sen
     let drain = loaded.settings.server.drain_timeout;
     let daemon = Daemon::prepare(keys_file, drain)?;
     let app = App::start(loaded)?;
-    match daemon.run(&app, &sources) {
+    let ended = daemon.run(&app, &sources);
+    app.finish();
+    match ended {
         Ended::Drained | Ended::CutOff => Ok(()),
         Ended::Failed => Err("a worker ended on its own; the log says why".into()),
     }
@@ -83,6 +85,7 @@ impl Daemon {
                     () = signals.end() => break,
                     _ = hang_up.recv() => reload_all(app, sources),
                     _ = tick.tick() => {
+                        telemetry::tell_left_out();
                         if watch.as_mut().is_some_and(Watch::has_changed) {
                             reload_keys(app, sources);
                         }
@@ -151,17 +154,24 @@ fn reload_keys(app: &App, sources: &Sources) {
         Ok(keys) => {
             let count = keys.len();
             let revoked = app.keys.install(keys);
+            app.reloads.count(true);
             tracing::info!(keys = count, revoked, "the keys were reloaded");
         }
         Err(problems) => {
+            app.reloads.count(false);
             tracing::error!(%problems, "the keys were not reloaded; the old ones stay in force")
         }
     }
 }
 
-/// Keys take effect at once and what the auth callback said is forgotten; other settings are checked, and take effect
-/// with a restart.
+/// Keys and the log's filter take effect at once and what the auth callback said is forgotten; other settings are
+/// checked, and take effect with a restart.
 fn reload_all(app: &App, sources: &Sources) {
+    app.reloads.count(try_reload_all(app, sources));
+}
+
+/// Whether it could be done.
+fn try_reload_all(app: &App, sources: &Sources) -> bool {
     let callback = app.authenticator.callback();
     let old = app.keys.snapshot();
     match Settings::load(sources, Some(&old)) {
@@ -170,11 +180,14 @@ fn reload_all(app: &App, sources: &Sources) {
             tracing::error!(
                 "not reloaded; the gateway started open and stays so: restart it to have credentials checked"
             );
+            false
         }
         Ok(loaded) if callback.is_some() != loaded.settings.auth.callback.is_some() => {
             tracing::error!("not reloaded; an auth callback comes or goes with a restart");
+            false
         }
         Ok(loaded) => {
+            telemetry::refilter(&loaded.settings.log.filter);
             let count = loaded.keys.len();
             let revoked = app.keys.install(loaded.keys);
             if let Some(callback) = callback {
@@ -183,11 +196,13 @@ fn reload_all(app: &App, sources: &Sources) {
             tracing::info!(
                 keys = count,
                 revoked,
-                "reloaded; settings other than keys take effect with a restart"
+                "reloaded; settings other than keys and the log's filter take effect with a restart"
             );
+            true
         }
         Err(problems) => {
-            tracing::error!(%problems, "not reloaded; the old configuration stays in force")
+            tracing::error!(%problems, "not reloaded; the old configuration stays in force");
+            false
         }
     }
 }

@@ -15,6 +15,7 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use crate::clock;
 use crate::error::GatewayError;
 use crate::principal::{Principal, Scopes};
+use crate::request::Trace;
 use crate::route::{Class, Surface};
 use crate::target::SandboxId;
 
@@ -32,6 +33,8 @@ pub struct Record {
     pub surface: Option<Surface>,
     /// The class of its route, once that was found.
     pub class: Option<Class>,
+    /// The pattern of its route, where a row lists one.
+    pub route: Option<&'static str>,
     /// Who called, once that was known.
     pub principal: Option<Arc<Principal>>,
     /// What the caller might do, which for a sandbox token is less than for its key.
@@ -52,6 +55,8 @@ pub struct Record {
     pub took: Duration,
     /// How it ended.
     pub end: End,
+    /// Its place in a trace, where traces are made.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// How a request ended.
@@ -106,6 +111,7 @@ impl Record {
             uri,
             surface: None,
             class: None,
+            route: None,
             principal: None,
             scopes: Scopes::default(),
             sandbox: None,
@@ -116,6 +122,7 @@ impl Record {
             answered: None,
             took: Duration::ZERO,
             end: End::Complete,
+            trace: None,
         }
     }
 
@@ -152,8 +159,21 @@ impl Record {
     }
 }
 
+/// The name of a request's surface in metrics and traces.
+#[must_use]
+pub const fn surface_name(surface: Option<Surface>) -> &'static str {
+    match surface {
+        None => "none",
+        Some(Surface::Api) => "control",
+        Some(surface) => surface.name(),
+    }
+}
+
 /// Is told of every request, once, when it ended. Must not wait.
 pub trait Observer: fmt::Debug + Send + Sync {
+    /// A request began. Whatever becomes of it, its end follows.
+    fn began(&self) {}
+
     /// A request ended.
     fn ended(&self, record: &Record);
 }
@@ -167,6 +187,13 @@ impl Observers {
     #[must_use]
     pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
         Self(observers.into())
+    }
+
+    /// Tells everybody that one began.
+    pub fn began(&self) {
+        for observer in self.0.iter() {
+            observer.began();
+        }
     }
 
     /// Tells everybody.
@@ -188,6 +215,7 @@ impl Pending {
     /// From here on it is accounted for.
     #[must_use]
     pub fn new(record: Record, observers: Observers) -> Self {
+        observers.began();
         // Until there is an answer, whoever drops it left, or panicked.
         Self { record: Box::new(Record { end: End::ClientGone, ..record }), observers }
     }

@@ -80,7 +80,9 @@ impl Service<Permitted<Inbound>> for Dispatch {
             Plan::Control(_) => {
                 Box::pin(async move { forwarder.control(permit, request, origin).await })
             }
-            Plan::Data(_) => Box::pin(async move { forwarder.data(&permit, request).await }),
+            Plan::Data(_) => {
+                Box::pin(async move { forwarder.data(&permit, request, origin.request_id).await })
+            }
         }
     }
 }

@@ -99,6 +99,8 @@ settings! {
         "Where the control plane listens: addresses, or unix:/path. Port 0 takes any free port.";
     ENVD_LISTEN: List "server.envd_listen", Some("envd-listen"), "COPPICE_ENVD_LISTEN", "ADDR[=LABEL],…" = None;
         "Where the data plane listens. LABEL is the sandbox port that the listener stands for, or * for every port; without one it is ADDR's own port.";
+    OPS_LISTEN: List "server.ops_listen", Some("ops-listen"), "COPPICE_OPS_LISTEN", "ADDR,…" = None;
+        "Where /metrics, /healthz and /readyz are answered, and nothing else: addresses, or unix:/path. Nobody is asked for a credential there.";
     DOMAIN: Text "server.domain", Some("domain"), "COPPICE_DOMAIN", "NAME" = None;
         "Requests for <port>-<id>.NAME and sandbox.NAME are data plane; every other host is control plane.";
     ONE_PORT: Switch "server.one_port", Some("one-port"), "COPPICE_ONE_PORT", "on|off" = Some("on");
@@ -205,7 +207,7 @@ settings! {
         "A directory for what must outlive a restart.";
 
     LOG_FILTER: Text "log.filter", Some("log"), "COPPICE_LOG", "FILTER" = Some("info");
-        "What is logged, as in info,coppice_gateway=debug. RUST_LOG is read when COPPICE_LOG is absent.";
+        "What is logged, as in info,coppice_gateway=debug. RUST_LOG is read when COPPICE_LOG is absent.", reload;
     LOG_FORMAT: Text "log.format", Some("log-format"), "COPPICE_LOG_FORMAT", "text|json|auto" = Some("auto");
         "How it is logged; auto is text on a terminal, JSON otherwise.";
 }
@@ -215,9 +217,8 @@ pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN"
 
 /// Variables that would change who gets in or what is enforced, and that this version does not know. Starting without
 /// what they ask for could leave a gateway open, so their mere presence stops the start.
-const UNSUPPORTED_VARIABLES: [&str; 7] = [
+const UNSUPPORTED_VARIABLES: [&str; 6] = [
     "COPPICE_AUDIT_*",
-    "COPPICE_OPS_LISTEN",
     "COPPICE_QUOTA_*",
     "COPPICE_STORE",
     "COPPICE_STORE_*",
@@ -226,7 +227,7 @@ const UNSUPPORTED_VARIABLES: [&str; 7] = [
 ];
 
 /// As [`UNSUPPORTED_VARIABLES`], in the TOML file. A name stands for everything below it too.
-const UNSUPPORTED_KEYS: [&str; 5] = ["audit", "server.ops_listen", "server.tls", "store", "tls"];
+const UNSUPPORTED_KEYS: [&str; 4] = ["audit", "server.tls", "store", "tls"];
 
 /// Whether a variable asks for something that this version does not do.
 #[must_use]

@@ -4,6 +4,7 @@ mod callback;
 mod credentials;
 mod example;
 mod tenants;
+mod traces;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,7 +85,7 @@ impl Given {
 #[test]
 fn defaults() {
     let loaded = given(&[]).loads();
-    let Settings { server, upstream, auth, tenants, state_dir, log } = &loaded.settings;
+    let Settings { server, upstream, auth, tenants, state_dir, log, traces } = &loaded.settings;
     assert_eq!(server.listen, [Listen::Tcp("127.0.0.1:3000".parse().unwrap())]);
     assert!(server.one_port && !server.allow_open && server.envd_listen.is_empty());
     assert_eq!((server.workers, &server.domain), (None, &None));
@@ -98,7 +99,7 @@ fn defaults() {
     assert!(tenants.limits.is_empty());
     assert_eq!(tenants.quota_status, QuotaStatus::Forbidden);
     assert_eq!((log.filter.as_str(), log.format), ("info", LogFormat::Auto));
-    assert!(loaded.keys.is_empty());
+    assert!(loaded.keys.is_empty() && traces.is_none() && server.ops_listen.is_empty());
     assert!(loaded.warnings[0].contains("the gateway is open"), "{:?}", loaded.warnings);
 }
 
@@ -208,7 +209,6 @@ fn settings_of_other_versions_stop_the_start() {
         "COPPICE_QUOTA_STATE",
         "COPPICE_AUDIT_LOG",
         "COPPICE_AUDIT_SYNC",
-        "COPPICE_OPS_LISTEN",
         "COPPICE_TLS_CERT",
     ] {
         for value in ["", "x"] {
@@ -217,13 +217,12 @@ fn settings_of_other_versions_stop_the_start() {
         }
     }
     let file = given(&[]).toml(
-        "[server]\nops_listen = '127.0.0.1:1'\n[[server.tls]]\ncert = 'x'\n\
+        "[server]\n\n[[server.tls]]\ncert = 'x'\n\
          [audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
-            "gateway.toml:2:1: server.ops_listen: is not supported by this version",
             "gateway.toml:3:10: server.tls: is not supported by this version",
             "gateway.toml:5:2: audit: is not supported by this version",
             "gateway.toml:7:2: store: is not supported by this version",

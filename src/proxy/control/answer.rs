@@ -81,7 +81,7 @@ impl Ask<'_> {
         let changed = bounds
             .let_read(bounds.head, late, changing)
             .await?
-            .ok_or_else(|| unreadable(unknown_outcome))?;
+            .ok_or_else(|| unreadable(bounds))?;
         Ok(changed_answer(parts, changed))
     }
 
@@ -200,9 +200,10 @@ pub(super) fn changed_answer(mut parts: response::Parts, changed: Vec<u8>) -> Re
 }
 
 /// Why an answer is not passed on.
-pub(super) fn unreadable(unknown_outcome: bool) -> GatewayError {
-    tracing::warn!("an answer that the gateway has to change could not be read");
-    GatewayError::UpstreamBadAnswer { unknown_outcome }
+pub(super) fn unreadable(bounds: &Bounds) -> GatewayError {
+    let request_id = bounds.request_id();
+    tracing::warn!(request_id, "an answer that the gateway has to change could not be read");
+    GatewayError::UpstreamBadAnswer { unknown_outcome: bounds.creates }
 }
 
 /// All of an answer, if it is not over [`MAX_ANSWER`].

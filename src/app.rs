@@ -11,12 +11,14 @@ use std::thread::JoinHandle;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
+use crate::audit::Trail;
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
 use crate::config::{
     Listen, Loaded, QuotaStatus, Settings, TenantSettings, UpstreamSettings, UpstreamUrl,
 };
 use crate::directory::Directory;
+use crate::endpoint::Audit;
 use crate::error::OverQuota;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
@@ -31,7 +33,7 @@ use crate::proxy::census::Census;
 use crate::proxy::edit::Reserved;
 use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
 use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
-use crate::record::Observers;
+use crate::record::{Observer, Observers};
 use crate::route::{Listener, PortLabel, Router};
 use crate::secret::Secret;
 use crate::server::connection;
@@ -173,6 +175,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
     let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
     let directory = Directory::new(ownership);
     let admissions = admissions(settings, &directory).map_err(StartError::State)?;
+    let trail = Arc::new(Trail::new(settings.audit.log_cap, None));
     let server = &settings.server;
     let origins = server.cors_origins.iter();
     let origins =
@@ -189,7 +192,8 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
-        observers: Observers::new(vec![Arc::new(Line)]),
+        observers: Observers::new(vec![Arc::new(Line), Arc::clone(&trail) as Arc<dyn Observer>]),
+        audit: Audit::new(trail, phases.drain.clone()),
         pool: pool::Settings {
             connect_timeout: settings.upstream.connect_timeout,
             idle_timeout: settings.upstream.idle_timeout,

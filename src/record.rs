@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use crate::clock;
 use crate::error::GatewayError;
 use crate::principal::{Principal, Scopes};
-use crate::route::{Class, Surface};
+use crate::route::{Class, Listener, PortLabel, Surface};
 use crate::target::SandboxId;
 
 /// One request, as far as it got.
@@ -28,6 +28,7 @@ pub struct Record {
     /// Its method.
     pub method: Method,
     uri: Uri,
+    listener: Option<Listener>,
     /// The surface, once the request was read.
     pub surface: Option<Surface>,
     /// The class of its route, once that was found.
@@ -104,6 +105,7 @@ impl Record {
             client,
             method,
             uri,
+            listener: None,
             surface: None,
             class: None,
             principal: None,
@@ -117,6 +119,22 @@ impl Record {
             took: Duration::ZERO,
             end: End::Complete,
         }
+    }
+
+    /// The same, which came in by `listener`.
+    #[must_use]
+    pub fn on(self, listener: Listener) -> Self {
+        Self { listener: Some(listener), ..self }
+    }
+
+    /// The surface, or the one that its listener stands for where the request could not be read.
+    #[must_use]
+    pub fn nearest_surface(&self) -> Surface {
+        self.surface.unwrap_or(match self.listener {
+            Some(Listener::Data(PortLabel::Port(port))) => Surface::of_port(port),
+            Some(Listener::Data(PortLabel::Every)) => Surface::Port,
+            Some(Listener::Control { .. }) | None => Surface::Api,
+        })
     }
 
     /// The request's id as text.

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::ObserveLayer;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub cors: Arc<Cors>,
     /// Who is told of requests.
     pub observers: Observers,
+    /// What the audit endpoints tell of.
+    pub audit: Audit,
     /// How upstreams are reached.
     pub pool: pool::Settings,
     /// What connections may take.
@@ -100,7 +103,7 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
         let line = callback.map(|callback| callback.line()).transpose()?;
         let observe =
             ObserveLayer { cors: Arc::clone(&shared.cors), observers: shared.observers.clone() };
-        let stack = stack(Arc::clone(&shared.gate), line, observe, forwarder);
+        let stack = stack(Arc::clone(&shared.gate), line, observe, shared.audit.clone(), forwarder);
         let connections = Connections::new(&shared.connections, stack);
         let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
         let accepting = TaskTracker::new();

@@ -187,7 +187,7 @@ where
                 } else {
                     let (method, uri) = (request.method().clone(), request.uri().clone());
                     let client = conn.client(request.headers());
-                    let record = Record::begin(id.clone(), client, method, uri);
+                    let record = Record::begin(id.clone(), client, method, uri).on(conn.listener);
                     let mut pending = Pending::new(record, observers);
                     let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
                     let Answered { response, outcome } = answered;

@@ -261,3 +261,6 @@ fn surface<S: Serializer>(value: &Surface, to: S) -> Result<S::Ok, S::Error> {
 fn class<S: Serializer>(value: &Option<Class>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(value.map_or("none", Class::name))
 }
+
+#[cfg(test)]
+mod tests;

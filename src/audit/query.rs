@@ -205,3 +205,6 @@ impl View {
             && until.is_none_or(|until| event.timestamp < until)
     }
 }
+
+#[cfg(test)]
+mod tests;

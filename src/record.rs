@@ -55,6 +55,10 @@ pub struct Record {
     pub end: End,
 }
 
+/// The sandbox that an answer tells of, among the answer's extensions: for requests that name none, as creates do.
+#[derive(Clone, Debug)]
+pub struct About(pub SandboxId);
+
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {

@@ -138,3 +138,29 @@ fn frame(told: &Told) -> Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_shows_that_it_is_there_and_ends_with_the_gateway() {
+        let trail = Arc::new(Trail::new(std::num::NonZeroUsize::MIN, None));
+        let audit = Audit::new(trail, CancellationToken::new());
+        let (who, uri) = (Who(Caller::Open), Uri::from_static("/audit/stream"));
+        let response = stream(who, State(audit.clone()), uri, HeaderMap::new()).await;
+        let mut body = response.unwrap().into_body();
+        for _ in 0..2 {
+            let since = tokio::time::Instant::now();
+            let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!((&frame[..], since.elapsed().as_secs()), (&b":\n\n"[..], 15));
+        }
+        assert_eq!(audit.places.available_permits(), STREAMS - 1);
+        audit.drain.cancel();
+        assert!(body.frame().await.is_none());
+        drop(body);
+        assert_eq!(audit.places.available_permits(), STREAMS);
+    }
+}

@@ -28,7 +28,7 @@ use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::proxy::body::Reply;
-use crate::record::{Observers, Pending, Record};
+use crate::record::{About, Observers, Pending, Record};
 use crate::request::{
     Conn, Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
@@ -190,9 +190,11 @@ where
                     let record = Record::begin(id.clone(), client, method, uri).on(conn.listener);
                     let mut pending = Pending::new(record, observers);
                     let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
-                    let Answered { response, outcome } = answered;
+                    let Answered { mut response, outcome } = answered;
                     let record = pending.record();
                     outcome.tell(record);
+                    let about = response.extensions_mut().remove::<About>();
+                    record.sandbox = record.sandbox.take().or(about.map(|About(id)| id));
                     record.status = Some(response.status());
                     response.map(|reply| Observed::new(reply, Some(pending)))
                 };

@@ -98,6 +98,17 @@ fn on_the_control_plane() {
 }
 
 #[test]
+fn the_sandbox_that_a_create_made() {
+    let world = World::new();
+    for (id, path) in [("v1", "/sandboxes"), ("v2", "/v2/sandboxes")] {
+        let create = Ask::post(path, r#"{"templateID":"base"}"#).header("X-Request-Id", id);
+        let created = world.ask("exec", create);
+        assert_eq!(created.status, 201);
+        assert_eq!(event(world.control(), id)["sandboxID"], created.json()["sandboxID"]);
+    }
+}
+
+#[test]
 fn heads_that_are_no_requests() {
     let world = World::new();
     for (bytes, status) in [

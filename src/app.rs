@@ -17,6 +17,7 @@ use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
 use crate::config::{Listen, Loaded, Settings, TenantSettings, UpstreamSettings, UpstreamUrl};
 use crate::directory::Directory;
+use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
@@ -248,6 +249,7 @@ fn share(
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
         observers: watching.observers.clone(),
+        audit: Audit::new(Arc::clone(&watching.trail), phases.drain.clone()),
         sampler: settings.traces.as_ref().map(|traces| traces.sampler),
         tunnels: Arc::default(),
         pool: pool_settings(&settings.upstream),

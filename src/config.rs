@@ -4,6 +4,7 @@
 //! A setting that is present but empty or malformed is a problem, never "off". Nothing below this module knows where a
 //! value came from. Only `sources` reads the environment and files.
 
+mod audit;
 mod auth;
 mod callback;
 mod document;
@@ -20,6 +21,7 @@ mod traces;
 mod upstream;
 mod value;
 
+pub use audit::AuditSettings;
 pub use auth::AuthSettings;
 pub use listen::{DataListen, Listen};
 pub use network::Origin;

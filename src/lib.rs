@@ -4,6 +4,7 @@
 //! it).
 
 pub mod app;
+pub mod audit;
 pub mod authn;
 pub mod callback;
 pub mod caller;
@@ -15,6 +16,7 @@ pub mod daemon;
 pub mod directory;
 pub mod endpoint;
 pub mod error;
+pub mod form;
 pub mod json;
 pub mod keys;
 pub mod layer;

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::error::GatewayError;
 use crate::principal::{Principal, Scopes};
 use crate::request::Trace;
-use crate::route::{Class, Surface};
+use crate::route::{Class, Listener, PortLabel, Surface};
 use crate::target::SandboxId;
 
 /// One request, as far as it got.
@@ -29,6 +29,7 @@ pub struct Record {
     /// Its method.
     pub method: Method,
     uri: Uri,
+    listener: Option<Listener>,
     /// The surface, once the request was read.
     pub surface: Option<Surface>,
     /// The class of its route, once that was found.
@@ -58,6 +59,10 @@ pub struct Record {
     /// Its place in a trace, where traces are made.
     pub trace: Option<Box<Trace>>,
 }
+
+/// The sandbox that an answer tells of, among the answer's extensions: for requests that name none, as creates do.
+#[derive(Clone, Debug)]
+pub struct About(pub SandboxId);
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +114,7 @@ impl Record {
             client,
             method,
             uri,
+            listener: None,
             surface: None,
             class: None,
             route: None,
@@ -124,6 +130,22 @@ impl Record {
             end: End::Complete,
             trace: None,
         }
+    }
+
+    /// The same, which came in by `listener`.
+    #[must_use]
+    pub fn on(self, listener: Listener) -> Self {
+        Self { listener: Some(listener), ..self }
+    }
+
+    /// The surface, or the one that its listener stands for where the request could not be read.
+    #[must_use]
+    pub fn nearest_surface(&self) -> Surface {
+        self.surface.unwrap_or(match self.listener {
+            Some(Listener::Data(PortLabel::Port(port))) => Surface::of_port(port),
+            Some(Listener::Data(PortLabel::Every)) => Surface::Port,
+            Some(Listener::Control { .. }) | None => Surface::Api,
+        })
     }
 
     /// The request's id as text.

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::ObserveLayer;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub sampler: Option<Sampler>,
     /// Open tunnels of all workers.
     pub tunnels: Arc<AtomicUsize>,
+    /// What the audit endpoints tell of.
+    pub audit: Audit,
     /// How upstreams are reached.
     pub pool: pool::Settings,
     /// What connections may take.
@@ -113,7 +116,7 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
             observers: shared.observers.clone(),
             sampler: shared.sampler,
         };
-        let stack = stack(Arc::clone(&shared.gate), line, observe, forwarder);
+        let stack = stack(Arc::clone(&shared.gate), line, observe, shared.audit.clone(), forwarder);
         let connections = Connections::new(&shared.connections, stack);
         let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
         let accepting = TaskTracker::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Settings;
+use crate::audit::Trail;
 use crate::authn::{Authenticator, KeyRing};
 use crate::clock::UnixTime;
 use crate::config::TraceSettings;
@@ -18,6 +19,7 @@ use crate::worker::Shared;
 /// Whoever is told of requests, and what each of them has to show.
 pub(super) struct Watching {
     pub(super) observers: Observers,
+    pub(super) trail: Arc<Trail>,
     pub(super) requests: Arc<Requests>,
     pub(super) spans: Option<Arc<traces::Tally>>,
     pub(super) sending: Option<Sending>,
@@ -26,7 +28,8 @@ pub(super) struct Watching {
 /// Sets them up, those alone that somebody asked for.
 pub(super) fn begin(settings: &Settings) -> io::Result<Watching> {
     let requests = Arc::new(Requests::default());
-    let mut observers: Vec<Arc<dyn Observer>> = vec![Arc::new(Line)];
+    let trail = Arc::new(Trail::new(settings.audit.log_cap, None));
+    let mut observers: Vec<Arc<dyn Observer>> = vec![Arc::new(Line), trail.clone()];
     if !settings.server.ops_listen.is_empty() {
         observers.push(requests.clone());
     }
@@ -39,7 +42,7 @@ pub(super) fn begin(settings: &Settings) -> io::Result<Watching> {
         (spans, sending) = (Some(tally), Some(thread));
         tracing::info!("traces are sent to a collector");
     }
-    Ok(Watching { observers: Observers::new(observers), requests, spans, sending })
+    Ok(Watching { observers: Observers::new(observers), trail, requests, spans, sending })
 }
 
 /// Everything that is measured.

@@ -203,6 +203,9 @@ settings! {
     QUOTA_STATUS: Text "quota.status", Some("quota-status"), "COPPICE_QUOTA_STATUS", "403|429" = Some("403");
         "The status of the answer to a create above the limit.";
 
+    AUDIT_LOG_CAP: Text "audit.log_cap", Some("audit-log-cap"), "COPPICE_AUDIT_LOG_CAP", "N" = Some("2048");
+        "Audit events that are kept in memory, for /audit/events and /audit/stream; the newest ones.";
+
     STATE_DIR: Text "state.dir", Some("state-dir"), "COPPICE_STATE_DIR", "PATH" = None;
         "A directory for what must outlive a restart.";
 

@@ -85,7 +85,9 @@ impl Given {
 #[test]
 fn defaults() {
     let loaded = given(&[]).loads();
-    let Settings { server, upstream, auth, tenants, state_dir, log, traces } = &loaded.settings;
+    let Settings { server, upstream, auth, tenants, audit, state_dir, log, traces } =
+        &loaded.settings;
+    assert_eq!(audit.log_cap.get(), 2048);
     assert_eq!(server.listen, [Listen::Tcp("127.0.0.1:3000".parse().unwrap())]);
     assert!(server.one_port && !server.allow_open && server.envd_listen.is_empty());
     assert_eq!((server.workers, &server.domain), (None, &None));
@@ -224,7 +226,7 @@ fn settings_of_other_versions_stop_the_start() {
         file.problems(),
         [
             "gateway.toml:3:10: server.tls: is not supported by this version",
-            "gateway.toml:5:2: audit: is not supported by this version",
+            "gateway.toml:6:1: audit.log: is not supported by this version",
             "gateway.toml:7:2: store: is not supported by this version",
         ]
     );

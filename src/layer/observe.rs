@@ -28,7 +28,7 @@ use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::proxy::body::Reply;
-use crate::record::{Observers, Pending, Record};
+use crate::record::{About, Observers, Pending, Record};
 use crate::request::trace::Sampler;
 use crate::request::{
     Conn, Origin, Trace, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
@@ -190,26 +190,29 @@ where
             let origin = origin(&conn, &request);
             let id = origin.request_id.clone();
             let allowed_origin = cors.allowed(request.headers());
-            let mut response =
-                if let Some(preflight) = cors.preflight(&request, allowed_origin.as_ref()) {
-                    preflight.map(|body| Observed::new(Reply::whole(body), None))
-                } else {
-                    let (method, uri) = (request.method().clone(), request.uri().clone());
-                    let client = conn.client(request.headers());
-                    let mut record = Record::begin(id.clone(), client, method, uri);
-                    record.trace = sampler.map(|sampler| {
-                        let trace = Trace::begin(request.headers(), &id, &sampler);
-                        trace.put_into(request.headers_mut());
-                        Box::new(trace)
-                    });
-                    let mut pending = Pending::new(record, observers);
-                    let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
-                    let Answered { response, outcome } = answered;
-                    let record = pending.record();
-                    outcome.tell(record);
-                    record.status = Some(response.status());
-                    response.map(|reply| Observed::new(reply, Some(pending)))
-                };
+            let mut response = if let Some(preflight) =
+                cors.preflight(&request, allowed_origin.as_ref())
+            {
+                preflight.map(|body| Observed::new(Reply::whole(body), None))
+            } else {
+                let (method, uri) = (request.method().clone(), request.uri().clone());
+                let client = conn.client(request.headers());
+                let mut record = Record::begin(id.clone(), client, method, uri).on(conn.listener);
+                record.trace = sampler.map(|sampler| {
+                    let trace = Trace::begin(request.headers(), &id, &sampler);
+                    trace.put_into(request.headers_mut());
+                    Box::new(trace)
+                });
+                let mut pending = Pending::new(record, observers);
+                let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
+                let Answered { mut response, outcome } = answered;
+                let record = pending.record();
+                outcome.tell(record);
+                let about = response.extensions_mut().remove::<About>();
+                record.sandbox = record.sandbox.take().or(about.map(|About(id)| id));
+                record.status = Some(response.status());
+                response.map(|reply| Observed::new(reply, Some(pending)))
+            };
             let headers = response.headers_mut();
             if let Some(allowed) = allowed_origin {
                 cors.mark(headers, allowed);

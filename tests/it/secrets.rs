@@ -209,6 +209,13 @@ fn nothing_secret_is_logged_or_told() {
         Ask::get("/templates").header("X-Request-Id", "the-last-one").send(gateway.control());
     assert_eq!(last.status, 401);
     gateway.wait_for_log(&["the-last-one"]);
+    // Nor in the audit trail.
+    let events = Ask::get("/audit/events?limit=500").key(CANARY).send(gateway.control());
+    assert_eq!((events.status, &events.json()["count"]), (200, &500.into()));
+    for offset in [0, 500, 1000, 1500] {
+        let page = Ask::get(&format!("/audit/events?limit=500&offset={offset}")).key(CANARY);
+        assert_clean(&page.send(gateway.control()).text(), "the audit trail");
+    }
     let log = gateway.log();
     assert!(
         log.len() > asked && log.iter().any(|line| line.contains("TRACE")),

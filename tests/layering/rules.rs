@@ -6,7 +6,7 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["clock", "json", "lifecycle", "secret", "tally", "target"],
+    &["clock", "form", "json", "lifecycle", "secret", "tally", "target"],
     &["credential", "principal", "route"],
     &[
         "callback",
@@ -21,7 +21,7 @@ pub(crate) const RANKS: &[&[&str]] = &[
         "token",
     ],
     &["authn", "directory", "permit", "quota", "record"],
-    &["metrics", "proxy", "traces"],
+    &["audit", "metrics", "proxy", "traces"],
     &["endpoint", "layer", "listener"],
     &["server"],
     &["ops", "worker"],
@@ -44,6 +44,7 @@ const NARROW: &[(&str, usize)] = &[
 const PURE: &[&str] = &[
     "src/caller*",
     "src/credential*",
+    "src/form*",
     "src/json*",
     "src/limits*",
     "src/permit*",

@@ -4,6 +4,7 @@
 //! it).
 
 pub mod app;
+pub mod audit;
 pub mod authn;
 pub mod callback;
 pub mod caller;

@@ -21,7 +21,7 @@ pub(crate) const RANKS: &[&[&str]] = &[
         "token",
     ],
     &["authn", "directory", "permit", "quota", "record"],
-    &["proxy"],
+    &["audit", "proxy"],
     &["endpoint", "layer", "listener"],
     &["server"],
     &["worker"],

@@ -11,10 +11,12 @@ use std::thread::JoinHandle;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
+use crate::audit::journal::{self, Journal};
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
 use crate::config::{
-    Listen, Loaded, QuotaStatus, Settings, TenantSettings, UpstreamSettings, UpstreamUrl,
+    AuditPolicy, AuditSettings, AuditSync, Listen, Loaded, QuotaStatus, Settings, TenantSettings,
+    UpstreamSettings, UpstreamUrl,
 };
 use crate::directory::Directory;
 use crate::error::OverQuota;
@@ -49,6 +51,8 @@ pub struct App {
     pub phases: Phases,
     /// Where it listens, and what for; free ports are known by now.
     pub listening: Vec<(Listen, Listener)>,
+    /// Where audit events are written, for reopening and for its end.
+    pub journal: Option<Arc<Journal>>,
     workers: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -66,6 +70,14 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error("cannot use the state directory: {0}")]
     State(io::Error),
+    /// The audit log cannot be kept.
+    #[error("cannot keep the audit log {path}: {cause}")]
+    Audit {
+        /// Its file as it was set.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// The auth callback cannot be set up.
     #[error("cannot set the auth callback up: {0}")]
     Callback(io::Error),
@@ -102,7 +114,8 @@ impl App {
             workers.push(worker);
         }
         let authenticator = Arc::clone(&shared.gate.authenticator);
-        Ok(Self { keys, authenticator, phases, listening, workers })
+        let journal = shared.gate.audit.clone();
+        Ok(Self { keys, authenticator, phases, listening, journal, workers })
     }
 
     /// Whether every worker has ended.
@@ -185,6 +198,7 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
             isolation: if settings.tenants.isolation { Isolation::On } else { Isolation::Off },
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
+            audit: journal(&settings.audit)?.map(Arc::new),
         }),
         admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
@@ -207,6 +221,27 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         places: Arc::new(Semaphore::new(server.max_connections.get())),
         phases,
     })
+}
+
+/// The journal of audit events, where one is to be kept.
+fn journal(audit: &AuditSettings) -> Result<Option<Journal>, StartError> {
+    let Some(path) = audit.log.clone() else { return Ok(None) };
+    let settings = journal::Settings {
+        policy: match audit.policy {
+            AuditPolicy::Drop => journal::Policy::Drop,
+            AuditPolicy::Block => journal::Policy::Block,
+        },
+        sync: match audit.sync {
+            AuditSync::Each => journal::Syncing::Each,
+            AuditSync::Every(interval) => journal::Syncing::Every(interval),
+            AuditSync::Never => journal::Syncing::Never,
+        },
+        rotate_size: audit.rotate_size,
+        ..journal::Settings::new(path.clone())
+    };
+    let opened = Journal::open(settings);
+    let failed = |cause| StartError::Audit { path: path.display().to_string(), cause };
+    opened.map(Some).map_err(failed)
 }
 
 /// What admits sandboxes. What was being started when an earlier process was killed is known where there is a state

@@ -4,6 +4,7 @@
 //! A setting that is present but empty or malformed is a problem, never "off". Nothing below this module knows where a
 //! value came from. Only `sources` reads the environment and files.
 
+mod audit;
 mod auth;
 mod callback;
 mod document;
@@ -19,6 +20,7 @@ mod tenants;
 mod upstream;
 mod value;
 
+pub use audit::{AuditPolicy, AuditSettings, AuditSync};
 pub use auth::AuthSettings;
 pub use listen::{DataListen, Listen};
 pub use network::Origin;

@@ -133,6 +133,7 @@ fn start(loaded: Loaded) -> Result<App, Failure> {
             }
             StartError::Listen { .. }
             | StartError::State(_)
+            | StartError::Audit { .. }
             | StartError::Callback(_)
             | StartError::Worker(_) => "",
         };

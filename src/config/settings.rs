@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::audit::{self, AuditSettings};
 use super::auth::{AuthSettings, is_open};
 use super::listen::{DataListen, Listen};
 use super::network::{Origin, proxy};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What keeps tenants apart.
     pub tenants: TenantSettings,
+    /// How the audit log is kept.
+    pub audit: AuditSettings,
     /// A directory for what must outlive a restart.
     pub state_dir: Option<PathBuf>,
     /// What is logged, and how.
@@ -135,11 +138,12 @@ pub(super) fn read(
     check_listeners(reader, &server);
     let upstream = read_upstream(reader);
     let tenants = tenants::read(reader);
+    let audit = audit::read(reader);
     let log = LogSettings {
         filter: reader.value(table::LOG_FILTER, log_filter),
         format: reader.value(table::LOG_FORMAT, log_format),
     };
-    Some(Settings { server, upstream: upstream?, auth, tenants, state_dir, log })
+    Some(Settings { server, upstream: upstream?, auth, tenants, audit, state_dir, log })
 }
 
 fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod audit_journal;
 mod callback;
 mod cli;
 mod cli_clients;

@@ -135,6 +135,11 @@ impl Writer {
                 self.rotate();
             }
         }
+        tracing::info!(
+            seq = self.written.seq,
+            hash = self.written.hash.as_str(),
+            "the audit journal ends"
+        );
         let shared = Arc::clone(&self.shared);
         // Whoever waits for the end may open the file next, which is locked until it is closed.
         drop(self);

@@ -63,6 +63,11 @@ impl Link {
     /// What the first line follows.
     pub(super) const GENESIS: Self = Self { seq: 0, hash: Hash([b'0'; 64]) };
 
+    /// The number of the next line. A number from outside may be the last there is.
+    pub(super) const fn next(&self) -> u64 {
+        self.seq.saturating_add(1)
+    }
+
     /// Makes the JSON object that `text` ends with, from `start` on, the line after this one, and gives its place. None
     /// when it is no object; `text` is then as long as `start`.
     pub(super) fn seal(&self, text: &mut Vec<u8>, start: usize) -> Option<Self> {
@@ -77,7 +82,7 @@ impl Link {
         if !is_empty {
             text.push(b',');
         }
-        let seq = self.seq + 1;
+        let seq = self.next();
         text.extend_from_slice(BEFORE_SEQ);
         text.extend_from_slice(seq.to_string().as_bytes());
         text.extend_from_slice(BEFORE_PREV);
@@ -122,7 +127,7 @@ impl<'a> Line<'a> {
 
     /// Whether it comes next after this place, untouched.
     pub(super) fn follows(&self, link: &Link) -> bool {
-        self.link.seq == link.seq + 1 && self.prev == link.hash && self.is_sound()
+        self.link.seq == link.next() && self.prev == link.hash && self.is_sound()
     }
 
     /// Whether its hash fits its content.

@@ -55,7 +55,7 @@ impl Head {
     fn parse(text: &[u8]) -> Option<Self> {
         let form: Form<'_> = serde_json::from_slice(text).ok()?;
         let link = Link { seq: form.seq, hash: Hash::parse(form.hash.as_bytes())? };
-        (form.first > 0 && link.seq + 1 >= form.first).then_some(Self { first: form.first, link })
+        (form.first > 0 && link.next() >= form.first).then_some(Self { first: form.first, link })
     }
 
     /// Replaces the head of the journal at `path`, so that a crash leaves the old one or this.

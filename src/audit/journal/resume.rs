@@ -37,7 +37,7 @@ pub(super) fn resume(path: &Path) -> io::Result<Resumed> {
     if Identity::at(path).is_none() {
         // Its head is there before the file is, so that at no moment there is one that cannot vouch for the other.
         let link = known.map_or(Link::GENESIS, |head| head.link);
-        Head { first: link.seq + 1, link }.write(path)?;
+        Head { first: link.next(), link }.write(path)?;
     }
     let opened = file::open(path)?;
     if opened.size == 0 && known.is_none() {

@@ -359,7 +359,6 @@ fn a_disk_that_keeps_up_loses_nothing() {
     let settings = Settings { policy: Policy::Block, ..Settings::new(path.clone()) };
     let journal =
         Journal::open(Settings { patience: Duration::from_secs(60), ..settings }).unwrap();
-    let since = crate::clock::instant();
     thread::scope(|scope| {
         for worker in 0..4 {
             let journal = &journal;
@@ -375,7 +374,6 @@ fn a_disk_that_keeps_up_loses_nothing() {
         }
     });
     close(&journal);
-    println!("{:?}", since.elapsed());
     assert_eq!((journal.written(), journal.dropped(), journal.queued()), (EVENTS, 0, 0));
     assert_eq!(intact(&[path]).files[0].lines, EVENTS);
 }

@@ -308,7 +308,7 @@ impl Writer {
         let result = self.medium.sync();
         Failing::note(&mut self.fails.sync, "synced", &result);
         // Its head is there before the file is, so that at no moment there is one that cannot vouch for the other.
-        self.first = self.written.seq + 1;
+        self.first = self.written.next();
         self.put_head()?;
         let opened = file::open(&self.settings.path)?;
         self.needs_newline = opened.needs_newline()?;

@@ -20,10 +20,8 @@ pub(super) fn run(files: &[PathBuf], json: bool) -> Result<Exit, Failure> {
     } else {
         report.files.iter().map(describe).collect()
     };
-    match print(&text) {
-        Exit::Done if !report.intact => Ok(Exit::Failed),
-        exit => Ok(exit),
-    }
+    let printed = print(&text);
+    Ok(if report.intact { printed } else { Exit::Failed })
 }
 
 fn describe(file: &FileReport) -> String {

@@ -1,7 +1,6 @@
 //! Whatever is done to a journal: the place is named.
 
 use std::fs;
-use std::ops::Range;
 
 use tempfile::TempDir;
 
@@ -15,7 +14,12 @@ struct Files {
 }
 
 impl Files {
-    fn new(files: &[Range<u64>]) -> Self {
+    /// Each with so many events.
+    fn new(files: &[u64]) -> Self {
+        Self::named("e", files)
+    }
+
+    fn named(name: &str, files: &[u64]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut link = Link::GENESIS;
         let mut paths = Vec::new();
@@ -23,10 +27,11 @@ impl Files {
             let path = directory.path().join(format!("audit.{number}"));
             let first = link.seq + 1;
             let mut text = Vec::new();
-            for event in events.clone() {
+            for _ in 0..*events {
+                let event = link.seq;
                 let start = text.len();
                 text.extend(
-                    format!("{{\"eventID\":\"e{event}\",\"path\":\"/a\\u0000b\"}}").bytes(),
+                    format!("{{\"eventID\":\"{name}{event}\",\"path\":\"/a\\u0000b\"}}").bytes(),
                 );
                 link = link.seal(&mut text, start).unwrap();
             }
@@ -62,7 +67,7 @@ fn remarks(report: &Report) -> Vec<&str> {
 
 #[test]
 fn whole_journals_are_intact() {
-    for files in [&[0..1][..], &[0..5], &[0..2, 2..3, 3..9]] {
+    for files in [&[1][..], &[5], &[2, 1, 6]] {
         let files = Files::new(files);
         let mut paths = files.paths.clone();
         paths.reverse();
@@ -72,7 +77,7 @@ fn whole_journals_are_intact() {
 
 #[test]
 fn every_byte_counts() {
-    let files = Files::new(&[0..4]);
+    let files = Files::new(&[4]);
     let sound = fs::read(&files.paths[0]).unwrap();
     let mut line = 1;
     for at in 0..sound.len() {
@@ -88,7 +93,7 @@ fn every_byte_counts() {
 
 #[test]
 fn removed_swapped_repeated_and_inserted_lines_are_named() {
-    let files = Files::new(&[0..5]);
+    let files = Files::new(&[5]);
     let sound = files.lines();
     for at in 0..5 {
         let mut lines = sound.clone();
@@ -119,7 +124,7 @@ const NOT_A_LINE: &str = "was edited or put there: it is no line of a journal";
 
 #[test]
 fn one_edit_is_one_fault() {
-    let files = Files::new(&[0..5]);
+    let files = Files::new(&[5]);
     let mut lines = files.lines();
     lines[2] = lines[2].replace("\"e2\"", "\"eX\"");
     let report = files.put(lines.concat());
@@ -131,7 +136,7 @@ fn one_edit_is_one_fault() {
 
 #[test]
 fn a_line_written_anew_with_a_hash_that_fits_breaks_the_chain() {
-    let files = Files::new(&[0..5]);
+    let files = Files::new(&[5]);
     let mut lines = files.lines();
     let before = Line::parse(lines[1].trim_end().as_bytes()).unwrap().link;
     let mut forged = b"{\"eventID\":\"forged\"}".to_vec();
@@ -141,7 +146,7 @@ fn a_line_written_anew_with_a_hash_that_fits_breaks_the_chain() {
     assert_eq!(fault(&report).0, Some(4));
     assert!(fault(&report).1.contains("replaced"));
     // The whole chain written anew: only the head, and whoever noted a hash, can tell.
-    let forged = Files::new(&[5..10]);
+    let forged = Files::named("f", &[5]);
     let report = files.put(forged.lines().concat());
     assert_eq!(fault(&report), (Some(5), "is not the line that the head says was here"));
     drop(forged.directory);
@@ -149,7 +154,7 @@ fn a_line_written_anew_with_a_hash_that_fits_breaks_the_chain() {
 
 #[test]
 fn a_cut_tail_is_named_and_an_unfinished_line_is_none() {
-    let files = Files::new(&[0..3]);
+    let files = Files::new(&[3]);
     let lines = files.lines();
     for kept in 0..3 {
         let report = files.put(lines[..kept].concat());
@@ -169,7 +174,7 @@ fn a_cut_tail_is_named_and_an_unfinished_line_is_none() {
 
 #[test]
 fn heads_that_are_missing_or_damaged_are_faults() {
-    let files = Files::new(&[0..3]);
+    let files = Files::new(&[3]);
     let head = Head::path(&files.paths[0]);
     for text in ["", "{}", "x", "{\"first\":0,\"seq\":0,\"hash\":\"\"}"] {
         fs::write(&head, text).unwrap();
@@ -185,7 +190,7 @@ fn heads_that_are_missing_or_damaged_are_faults() {
 
 #[test]
 fn files_join_or_the_break_is_named() {
-    let files = Files::new(&[0..2, 2..4, 4..6]);
+    let files = Files::new(&[2, 2, 2]);
     let [first, second, third] = &files.paths[..] else { panic!() };
     let given = |paths: &[&PathBuf]| {
         let paths: Vec<_> = paths.iter().map(|path| (*path).clone()).collect();
@@ -213,18 +218,31 @@ fn files_join_or_the_break_is_named() {
 
 #[test]
 fn a_file_without_lines_of_its_own_says_that_it_is_empty() {
-    let files = Files::new(&[0..2, 2..2]);
+    let files = Files::new(&[2, 0]);
     assert_eq!(remarks(&verify(&files.paths).unwrap()), ["is empty"]);
     assert_eq!(remarks(&verify(&files.paths[1..]).unwrap()), ["is empty"]);
-    let log = Files::new(&[0..1]);
+    let log = Files::new(&[1]);
     assert_eq!(fault(&log.put("{\"eventID\":\"of another program\"}\n")).0, Some(1));
 }
 
 #[test]
 fn faults_are_told_up_to_a_number() {
-    let files = Files::new(&[0..50]);
+    let files = Files::new(&[50]);
     let lines: Vec<_> = files.lines().iter().map(|line| line.replace("path", "Path")).collect();
     let report = files.put(lines.concat());
     assert_eq!(report.files[0].faults.len(), FileReport::MAX_FAULTS);
     assert_eq!(report.files[0].more_faults, 30);
+}
+
+#[test]
+fn numbers_at_the_end_of_their_range_are_only_wrong() {
+    let files = Files::new(&[2]);
+    let mut forged = b"{}".to_vec();
+    Link { seq: u64::MAX - 1, hash: Link::GENESIS.hash }.seal(&mut forged, 0).unwrap();
+    let forged = String::from_utf8(forged).unwrap();
+    let report = files.put(files.lines().concat() + &forged + &forged + "rubbish\n");
+    assert_eq!(fault(&report).0, Some(3));
+    let link = Link { seq: u64::MAX, hash: Link::GENESIS.hash };
+    Head { first: u64::MAX, link }.write(&files.paths[0]).unwrap();
+    assert!(!files.put(forged).intact);
 }

@@ -134,7 +134,9 @@ impl Walk {
                 report.fault(Some(at), NO_LINE);
                 // It stands for a line, unless the chain goes on without it.
                 self.expect = match self.expect {
-                    Expect::After(link) if !line.follows(&link) => Expect::Number(link.seq + 2),
+                    Expect::After(link) if !line.follows(&link) => {
+                        Expect::Number(link.next().saturating_add(1))
+                    }
                     Expect::Any => Expect::Number(line.link.seq),
                     expect @ (Expect::After(_) | Expect::Number(_)) => expect,
                 };
@@ -154,9 +156,9 @@ impl Walk {
         if !is_sound {
             report.fault(Some(number), "was edited: its hash does not fit its content");
             self.expect = match self.expect {
-                Expect::After(Link { seq, .. }) => Expect::Number(seq + 2),
-                Expect::Number(seq) => Expect::Number(seq + 1),
-                Expect::Any => Expect::Number(line.link.seq + 1),
+                Expect::After(link) => Expect::Number(link.next().saturating_add(1)),
+                Expect::Number(seq) => Expect::Number(seq.saturating_add(1)),
+                Expect::Any => Expect::Number(line.link.next()),
             };
             return false;
         }
@@ -169,7 +171,7 @@ impl Walk {
     fn place(&self, number: u64, line: &Line<'_>, report: &mut FileReport) {
         let seq = line.link.seq;
         let expected = match self.expect {
-            Expect::Any if seq == 1 => Link::GENESIS.seq + 1,
+            Expect::Any if seq == 1 => Link::GENESIS.next(),
             Expect::Any => {
                 report.remark(
                     Some(number),
@@ -177,7 +179,7 @@ impl Walk {
                 );
                 return;
             }
-            Expect::After(link) => link.seq + 1,
+            Expect::After(link) => link.next(),
             Expect::Number(expected) => expected,
         };
         let prev = match self.expect {
@@ -218,7 +220,7 @@ impl Walk {
         let reached = match self.expect {
             Expect::Any => 0,
             Expect::After(link) => link.seq,
-            Expect::Number(next) => next - 1,
+            Expect::Number(next) => next.saturating_sub(1),
         };
         let last = reached.max(report.last.unwrap_or(first - 1));
         if last < link.seq {

@@ -13,9 +13,13 @@ use std::thread::JoinHandle;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
+use crate::audit::journal::{self, Journal};
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
-use crate::config::{Listen, Loaded, Settings, TenantSettings, UpstreamSettings, UpstreamUrl};
+use crate::config::{
+    AuditPolicy, AuditSettings, AuditSync, Listen, Loaded, Settings, TenantSettings,
+    UpstreamSettings, UpstreamUrl,
+};
 use crate::directory::Directory;
 use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
@@ -54,6 +58,8 @@ pub struct App {
     pub listening: Vec<(Listen, Listener)>,
     /// How reloads went.
     pub reloads: Arc<Reloads>,
+    /// Where audit events are written, for reopening and for its end.
+    pub journal: Option<Arc<Journal>>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     sending: Option<Sending>,
 }
@@ -72,6 +78,14 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error("cannot use the state directory: {0}")]
     State(io::Error),
+    /// The audit log cannot be kept.
+    #[error("cannot keep the audit log {path}: {cause}")]
+    Audit {
+        /// Its file as it was set.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// The auth callback cannot be set up.
     #[error("cannot set the auth callback up: {0}")]
     Callback(io::Error),
@@ -98,10 +112,18 @@ impl App {
         let ops_sockets = bind_ops(&settings)?;
         let phases = Phases::default();
         let keys = Arc::new(KeyRing::new(keys));
-        let watching = watch::begin(&settings).map_err(StartError::Traces)?;
+        let journal = journal(&settings.audit)?.map(Arc::new);
+        let watching = watch::begin(&settings, journal.clone()).map_err(StartError::Traces)?;
         let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone(), &watching)?);
         let reloads = Arc::new(Reloads::default());
-        let registry = watch::registry(watching.requests, watching.spans, &shared, &keys, &reloads);
+        let registry = watch::registry(
+            watching.requests,
+            watching.spans,
+            watching.trail,
+            &shared,
+            &keys,
+            &reloads,
+        );
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
@@ -128,7 +150,7 @@ impl App {
                 .map_err(StartError::Worker)?;
         }
         let sending = watching.sending;
-        Ok(Self { keys, authenticator, phases, listening, reloads, workers, sending })
+        Ok(Self { keys, authenticator, phases, listening, reloads, journal, workers, sending })
     }
 
     /// Sends what still waits to be sent. To be called when all is over.
@@ -244,6 +266,7 @@ fn share(
             isolation: if settings.tenants.isolation { Isolation::On } else { Isolation::Off },
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
+            audit: watching.journal.clone(),
         }),
         admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
@@ -265,6 +288,27 @@ fn share(
         places: Arc::new(Semaphore::new(server.max_connections.get())),
         phases,
     })
+}
+
+/// The journal of audit events, where one is to be kept.
+fn journal(audit: &AuditSettings) -> Result<Option<Journal>, StartError> {
+    let Some(path) = audit.log.clone() else { return Ok(None) };
+    let settings = journal::Settings {
+        policy: match audit.policy {
+            AuditPolicy::Drop => journal::Policy::Drop,
+            AuditPolicy::Block => journal::Policy::Block,
+        },
+        sync: match audit.sync {
+            AuditSync::Each => journal::Syncing::Each,
+            AuditSync::Every(interval) => journal::Syncing::Every(interval),
+            AuditSync::Never => journal::Syncing::Never,
+        },
+        rotate_size: audit.rotate_size,
+        ..journal::Settings::new(path.clone())
+    };
+    let opened = Journal::open(settings);
+    let failed = |cause| StartError::Audit { path: path.display().to_string(), cause };
+    opened.map(Some).map_err(failed)
 }
 
 /// What admits sandboxes. What was being started when an earlier process was killed is known where there is a state

@@ -4,6 +4,8 @@
 //! [`Sink`] that keeps it for longer. An [`Event`] is built from the record of a request that ended, never from the
 //! request: what is not in its type cannot leak. Nothing here waits on the way of a request.
 
+pub mod journal;
+
 mod event;
 mod follow;
 mod query;
@@ -17,6 +19,7 @@ use tokio::sync::Notify;
 
 pub use self::event::{Event, EventId};
 pub use self::follow::{Follower, Gap, Told};
+use self::journal::Journal;
 pub use self::query::{Filter, Page, Query, View};
 use self::ring::Ring;
 use crate::record::{Observer, Record};
@@ -28,6 +31,12 @@ const BATCH: u64 = 512;
 pub trait Sink: fmt::Debug + Send + Sync {
     /// Here is one more.
     fn offer(&self, event: Arc<Event>);
+}
+
+impl Sink for Journal {
+    fn offer(&self, event: Arc<Event>) {
+        Self::offer(self, event);
+    }
 }
 
 /// The newest events.
@@ -90,6 +99,12 @@ impl Trail {
     #[must_use]
     pub fn follow(self: &Arc<Self>, view: View, last: Option<&str>) -> Follower {
         Follower::new(Arc::clone(self), view, last)
+    }
+
+    /// Events so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.ring().numbers().end
     }
 
     /// Every event in it is whole, so a poisoned lock is as good as any.

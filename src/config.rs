@@ -21,7 +21,7 @@ mod traces;
 mod upstream;
 mod value;
 
-pub use audit::AuditSettings;
+pub use audit::{AuditPolicy, AuditSettings, AuditSync};
 pub use auth::AuthSettings;
 pub use listen::{DataListen, Listen};
 pub use network::Origin;

@@ -20,6 +20,12 @@ use crate::telemetry;
 /// How often the keys file is looked at: a change takes effect within two seconds.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long the end waits for the workers to let go of what was cut off.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// How long it then waits for the audit journal to reach the disk.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Serves until a signal ends it.
 ///
 /// # Errors
@@ -83,7 +89,12 @@ impl Daemon {
             loop {
                 tokio::select! {
                     () = signals.end() => break,
-                    _ = hang_up.recv() => reload_all(app, sources),
+                    _ = hang_up.recv() => {
+                        if let Some(journal) = &app.journal {
+                            journal.reopen();
+                        }
+                        reload_all(app, sources);
+                    }
                     _ = tick.tick() => {
                         telemetry::tell_left_out();
                         if watch.as_mut().is_some_and(Watch::has_changed) {
@@ -91,6 +102,7 @@ impl Daemon {
                         }
                         if app.has_failed() {
                             tracing::error!("a worker ended on its own");
+                            close_journal(app);
                             return Ended::Failed;
                         }
                     }
@@ -145,7 +157,22 @@ async fn stop(app: &App, signals: &mut Signals, limit: Duration) -> Ended {
         Ended::Drained => tracing::info!("drained"),
         Ended::CutOff | Ended::Failed => tracing::warn!("closed what was still open"),
     }
+    if app.journal.is_some() {
+        // What was cut off is accounted for when its worker lets go of it.
+        let limit = Instant::now() + LETTING_GO;
+        while !app.has_ended() && Instant::now() < limit {
+            look.tick().await;
+        }
+        close_journal(app);
+    }
     ended
+}
+
+/// Has the audit journal write and sync what it was offered.
+fn close_journal(app: &App) {
+    if let Some(journal) = &app.journal {
+        journal.close(LAST_WORDS);
+    }
 }
 
 fn reload_keys(app: &App, sources: &Sources) {

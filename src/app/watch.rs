@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Settings;
-use crate::audit::Trail;
+use crate::audit::journal::Journal;
+use crate::audit::{Sink, Trail};
 use crate::authn::{Authenticator, KeyRing};
 use crate::clock::UnixTime;
 use crate::config::TraceSettings;
@@ -20,15 +21,19 @@ use crate::worker::Shared;
 pub(super) struct Watching {
     pub(super) observers: Observers,
     pub(super) trail: Arc<Trail>,
+    pub(super) journal: Option<Arc<Journal>>,
     pub(super) requests: Arc<Requests>,
     pub(super) spans: Option<Arc<traces::Tally>>,
     pub(super) sending: Option<Sending>,
 }
 
 /// Sets them up, those alone that somebody asked for.
-pub(super) fn begin(settings: &Settings) -> io::Result<Watching> {
+pub(super) fn begin(settings: &Settings, journal: Option<Arc<Journal>>) -> io::Result<Watching> {
     let requests = Arc::new(Requests::default());
-    let trail = Arc::new(Trail::new(settings.audit.log_cap, None));
+    let trail = Arc::new(Trail::new(
+        settings.audit.log_cap,
+        journal.clone().map(|journal| journal as Arc<dyn Sink>),
+    ));
     let mut observers: Vec<Arc<dyn Observer>> = vec![Arc::new(Line), trail.clone()];
     if !settings.server.ops_listen.is_empty() {
         observers.push(requests.clone());
@@ -42,13 +47,14 @@ pub(super) fn begin(settings: &Settings) -> io::Result<Watching> {
         (spans, sending) = (Some(tally), Some(thread));
         tracing::info!("traces are sent to a collector");
     }
-    Ok(Watching { observers: Observers::new(observers), trail, requests, spans, sending })
+    Ok(Watching { observers: Observers::new(observers), trail, journal, requests, spans, sending })
 }
 
 /// Everything that is measured.
 pub(super) fn registry(
     requests: Arc<Requests>,
     spans: Option<Arc<traces::Tally>>,
+    trail: Arc<Trail>,
     shared: &Shared,
     keys: &Arc<KeyRing>,
     reloads: &Arc<Reloads>,
@@ -63,6 +69,13 @@ pub(super) fn registry(
     registry.gauge("keys_loaded", "Static keys in force.", move || keys.snapshot().len() as u64);
     let reloads = Arc::clone(reloads);
     registry.add(move |into| reloads.write(into));
+    registry.counter("audit_events", "Audit events.", move || trail.count());
+    let journal = shared.gate.audit.clone();
+    let dropped = move || journal.as_ref().map_or(0, |journal| journal.dropped());
+    registry.counter("audit_dropped", "Audit events that did not reach the journal.", dropped);
+    let journal = shared.gate.audit.clone();
+    let queued = move || journal.as_ref().map_or(0, |journal| journal.queued() as u64);
+    registry.gauge("audit_queue_length", "Audit events that wait to be written.", queued);
     let (places, most) = (Arc::clone(&shared.places), shared.places.available_permits());
     let tunnels = Arc::clone(&shared.tunnels);
     registry.gauge("connections", "Open connections of clients.", move || {

@@ -136,6 +136,7 @@ fn start(loaded: Loaded) -> Result<App, Failure> {
             }
             StartError::Listen { .. }
             | StartError::State(_)
+            | StartError::Audit { .. }
             | StartError::Callback(_)
             | StartError::Traces(_)
             | StartError::Worker(_) => "",

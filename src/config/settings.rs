@@ -35,7 +35,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What keeps tenants apart.
     pub tenants: TenantSettings,
-    /// The audit trail.
+    /// How the audit log is kept.
     pub audit: AuditSettings,
     /// A directory for what must outlive a restart.
     pub state_dir: Option<PathBuf>,

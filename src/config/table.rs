@@ -205,6 +205,14 @@ settings! {
 
     AUDIT_LOG_CAP: Text "audit.log_cap", Some("audit-log-cap"), "COPPICE_AUDIT_LOG_CAP", "N" = Some("2048");
         "Audit events that are kept in memory, for /audit/events and /audit/stream; the newest ones.";
+    AUDIT_LOG: Text "audit.log", Some("audit-log"), "COPPICE_AUDIT_LOG", "PATH" = None;
+        "A file that gets every audit event as a line of JSON, chained so that changes show. A SIGHUP opens it anew.";
+    AUDIT_POLICY: Text "audit.policy", Some("audit-policy"), "COPPICE_AUDIT_POLICY", "drop|block" = Some("drop");
+        "When the disk does not keep up: drop counts what is lost and writes that down, block makes requests of class exec, owner and admin wait, and refuses them after two seconds.";
+    AUDIT_SYNC: Text "audit.sync", Some("audit-sync"), "COPPICE_AUDIT_SYNC", "each|TIME|none" = Some("1s");
+        "When lines are made to reach the disk: at once, after this time, or when the system likes.";
+    AUDIT_ROTATE_SIZE: Text "audit.rotate_size", Some("audit-rotate-size"), "COPPICE_AUDIT_ROTATE_SIZE", "BYTES" = None;
+        "The size at which the file is put aside as PATH.<number of its first line>, at least 64K; K, M and G are understood. Without it the file grows.";
 
     STATE_DIR: Text "state.dir", Some("state-dir"), "COPPICE_STATE_DIR", "PATH" = None;
         "A directory for what must outlive a restart.";
@@ -230,7 +238,7 @@ const UNSUPPORTED_VARIABLES: [&str; 6] = [
 ];
 
 /// As [`UNSUPPORTED_VARIABLES`], in the TOML file. A name stands for everything below it too.
-const UNSUPPORTED_KEYS: [&str; 4] = ["audit", "server.tls", "store", "tls"];
+const UNSUPPORTED_KEYS: [&str; 3] = ["server.tls", "store", "tls"];
 
 /// Whether a variable asks for something that this version does not do.
 #[must_use]

@@ -100,6 +100,8 @@ fn defaults() {
     assert!(tenants.isolation && tenants.show_marker && tenants.metadata_reserved.is_empty());
     assert!(tenants.limits.is_empty());
     assert_eq!(tenants.quota_status, QuotaStatus::Forbidden);
+    assert_eq!((&audit.log, audit.policy, audit.rotate_size), (&None, AuditPolicy::Drop, None));
+    assert_eq!(audit.sync, AuditSync::Every(Duration::from_secs(1)));
     assert_eq!((log.filter.as_str(), log.format), ("info", LogFormat::Auto));
     assert!(loaded.keys.is_empty() && traces.is_none() && server.ops_listen.is_empty());
     assert!(loaded.warnings[0].contains("the gateway is open"), "{:?}", loaded.warnings);
@@ -209,8 +211,7 @@ fn settings_of_other_versions_stop_the_start() {
         "COPPICE_TENANT_MAX_SANDBOX",
         "COPPICE_TENANT_LIMITS",
         "COPPICE_QUOTA_STATE",
-        "COPPICE_AUDIT_LOG",
-        "COPPICE_AUDIT_SYNC",
+        "COPPICE_AUDIT_FILE",
         "COPPICE_TLS_CERT",
     ] {
         for value in ["", "x"] {
@@ -220,14 +221,13 @@ fn settings_of_other_versions_stop_the_start() {
     }
     let file = given(&[]).toml(
         "[server]\n\n[[server.tls]]\ncert = 'x'\n\
-         [audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
+         [store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
             "gateway.toml:3:10: server.tls: is not supported by this version",
-            "gateway.toml:6:1: audit.log: is not supported by this version",
-            "gateway.toml:7:2: store: is not supported by this version",
+            "gateway.toml:5:2: store: is not supported by this version",
         ]
     );
 }

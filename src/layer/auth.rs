@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::identify::{self, Asked, Circumstances, Identified, Reading, identify};
 use super::observe::{Answered, Arrival};
 use super::subject::{NO_SANDBOX, Place, Subject, dialect};
+use crate::audit::journal::{Full, Journal};
 use crate::authn::Authenticator;
 use crate::callback::Line;
 use crate::caller::Caller;
@@ -50,6 +51,8 @@ pub struct Gate {
     /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked
     /// for yet.
     pub strangers: Semaphore,
+    /// What requests that matter must be written to, where there is such a thing.
+    pub audit: Option<Arc<Journal>>,
 }
 
 impl Gate {
@@ -224,6 +227,12 @@ async fn judge<B>(
     }
     let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade, gate.isolation)
         .map_err(|denial| refuse(denied(denial)))?;
+    if let Some(journal) = gate.audit.as_deref().filter(|journal| !journal.has_room())
+        && matches!(subject.matched.class, Class::Exec | Class::Owner | Class::Admin)
+    {
+        let room = Box::pin(journal.room()).await;
+        room.map_err(|Full| refuse(GatewayError::AuditUnavailable))?;
+    }
     let request_id = &origin.request_id;
     let place = Placing { gate, asker, request_id, caller: &caller, subject, query, passing };
     match &subject.aim {

@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod audit_journal;
 mod callback;
 mod cap;
 mod cli;

@@ -231,7 +231,9 @@ impl Writer {
         if (is_due || self.is_over) && self.synced != self.written {
             let result = self.sync();
             Failing::note(&mut self.fails.sync, "synced", &result);
-            self.sync_at = result.is_err().then(|| clock::instant() + LOOK);
+            if result.is_err() {
+                self.sync_at = Some(clock::instant() + LOOK);
+            }
         }
     }
 
@@ -244,6 +246,7 @@ impl Writer {
     fn put_head(&mut self) -> io::Result<()> {
         Head { first: self.first, link: self.written }.write(&self.settings.path)?;
         self.synced = self.written;
+        self.sync_at = None;
         Ok(())
     }
 
@@ -256,6 +259,10 @@ impl Writer {
     fn rotate(&mut self) {
         if !self.batch.is_empty() || self.written.seq < self.first {
             return;
+        }
+        if Identity::at(&self.settings.path).is_none_or(|(found, _)| found != self.identity) {
+            // Not to put somebody else's file aside.
+            return self.look();
         }
         let result = self.put_aside().and_then(|()| self.change());
         Failing::note(&mut self.fails.open, "rotated", &result);

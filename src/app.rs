@@ -2,6 +2,8 @@
 //!
 //! The one module that knows both settings and the parts they set up. Nothing here sees a request.
 
+mod watch;
+
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -11,16 +13,22 @@ use std::thread::JoinHandle;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
+use crate::audit::journal::{self, Journal};
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
-use crate::config::{Listen, Loaded, Settings, TenantSettings, UpstreamSettings, UpstreamUrl};
+use crate::config::{
+    AuditPolicy, AuditSettings, AuditSync, Listen, Loaded, Settings, TenantSettings,
+    UpstreamSettings, UpstreamUrl,
+};
 use crate::directory::Directory;
+use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
-use crate::layer::observe::Line;
 use crate::lifecycle::Phases;
 use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
+use crate::metrics::Reloads;
+use crate::ops::{self, Ops};
 use crate::ownership::Ownership;
 use crate::permit::Isolation;
 use crate::proxy::admission::Admissions;
@@ -29,12 +37,13 @@ use crate::proxy::edit::Reserved;
 use crate::proxy::lookup::Asker;
 use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
 use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
-use crate::record::Observers;
 use crate::route::{Listener, PortLabel, Router};
 use crate::secret::Secret;
 use crate::server::connection;
 use crate::token::Sealer;
+use crate::traces::Sending;
 use crate::worker::{self, Kind, Shared, Socket};
+use watch::Watching;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -47,7 +56,12 @@ pub struct App {
     pub phases: Phases,
     /// Where it listens, and what for; free ports are known by now.
     pub listening: Vec<(Listen, Listener)>,
+    /// How reloads went.
+    pub reloads: Arc<Reloads>,
+    /// Where audit events are written, for reopening and for its end.
+    pub journal: Option<Arc<Journal>>,
     workers: Vec<JoinHandle<io::Result<()>>>,
+    sending: Option<Sending>,
 }
 
 /// Why a gateway did not start.
@@ -64,9 +78,20 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error("cannot use the state directory: {0}")]
     State(io::Error),
+    /// The audit log cannot be kept.
+    #[error("cannot keep the audit log {path}: {cause}")]
+    Audit {
+        /// Its file as it was set.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// The auth callback cannot be set up.
     #[error("cannot set the auth callback up: {0}")]
     Callback(io::Error),
+    /// Traces cannot be sent.
+    #[error("cannot set traces up: {0}")]
+    Traces(io::Error),
     /// A thread could not be started.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -84,9 +109,21 @@ impl App {
         }
         let count = settings.server.workers.map_or_else(cores, usize::from);
         let (listening, mut sockets) = bind_all(&settings, count)?;
+        let ops_sockets = bind_ops(&settings)?;
         let phases = Phases::default();
         let keys = Arc::new(KeyRing::new(keys));
-        let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone())?);
+        let journal = journal(&settings.audit)?.map(Arc::new);
+        let watching = watch::begin(&settings, journal.clone()).map_err(StartError::Traces)?;
+        let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone(), &watching)?);
+        let reloads = Arc::new(Reloads::default());
+        let registry = watch::registry(
+            watching.requests,
+            watching.spans,
+            watching.trail,
+            &shared,
+            &keys,
+            &reloads,
+        );
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
@@ -100,7 +137,27 @@ impl App {
             workers.push(worker);
         }
         let authenticator = Arc::clone(&shared.gate.authenticator);
-        Ok(Self { keys, authenticator, phases, listening, workers })
+        if !ops_sockets.is_empty() {
+            let unready = watch::unready(Arc::clone(&authenticator), Arc::clone(&keys));
+            let ops = Ops { registry, phases: phases.clone(), workers: count, unready };
+            std::thread::Builder::new()
+                .name("ops".to_owned())
+                .spawn(move || {
+                    ops::run(ops, ops_sockets).inspect_err(
+                        |cause| tracing::error!(%cause, "metrics and health cannot go on"),
+                    )
+                })
+                .map_err(StartError::Worker)?;
+        }
+        let sending = watching.sending;
+        Ok(Self { keys, authenticator, phases, listening, reloads, journal, workers, sending })
+    }
+
+    /// Sends what still waits to be sent. To be called when all is over.
+    pub fn finish(self) {
+        if let Some(sending) = self.sending {
+            sending.finish();
+        }
     }
 
     /// Whether every worker has ended.
@@ -161,7 +218,33 @@ fn bind_all(settings: &Settings, workers: usize) -> Result<Sockets, StartError> 
     Ok((listening, dealt))
 }
 
-fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shared, StartError> {
+/// Binds what operators ask. One thread serves all of it.
+fn bind_ops(settings: &Settings) -> Result<Vec<ops::Socket>, StartError> {
+    let mut sockets = Vec::new();
+    for at in &settings.server.ops_listen {
+        let failed = |cause| StartError::Listen { address: at.to_string(), cause };
+        let (bound, address) = match at {
+            Listen::Tcp(address) => {
+                let (bound, address) = bind::tcp(*address, 1).map_err(failed)?;
+                (bound, Listen::Tcp(address))
+            }
+            Listen::Unix(path) => (bind::unix(path, 1).map_err(failed)?, at.clone()),
+        };
+        tracing::info!(%address, "listening for metrics and health");
+        match bound {
+            Bound::Tcp(bound) => sockets.extend(bound.into_iter().map(ops::Socket::Tcp)),
+            Bound::Unix(bound) => sockets.extend(bound.into_iter().map(ops::Socket::Unix)),
+        }
+    }
+    Ok(sockets)
+}
+
+fn share(
+    settings: &Settings,
+    keys: Arc<KeyRing>,
+    phases: Phases,
+    watching: &Watching,
+) -> Result<Shared, StartError> {
     let auth = &settings.auth;
     let keys = (!auth.is_open()).then_some(keys);
     let callback = auth.callback.clone().map(Callback::new).transpose();
@@ -183,11 +266,15 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
             isolation: if settings.tenants.isolation { Isolation::On } else { Isolation::Off },
             domain: server.domain.clone(),
             strangers: Semaphore::new(Gate::STRANGERS),
+            audit: watching.journal.clone(),
         }),
         admissions: Arc::new(admissions),
         upstreams: Arc::new(upstreams(settings)),
         cors: Arc::new(Cors::new(origins)),
-        observers: Observers::new(vec![Arc::new(Line)]),
+        observers: watching.observers.clone(),
+        audit: Audit::new(Arc::clone(&watching.trail), phases.drain.clone()),
+        sampler: settings.traces.as_ref().map(|traces| traces.sampler),
+        tunnels: Arc::default(),
         pool: pool_settings(&settings.upstream),
         connections: connection::Settings {
             limits: Limits {
@@ -201,6 +288,27 @@ fn share(settings: &Settings, keys: Arc<KeyRing>, phases: Phases) -> Result<Shar
         places: Arc::new(Semaphore::new(server.max_connections.get())),
         phases,
     })
+}
+
+/// The journal of audit events, where one is to be kept.
+fn journal(audit: &AuditSettings) -> Result<Option<Journal>, StartError> {
+    let Some(path) = audit.log.clone() else { return Ok(None) };
+    let settings = journal::Settings {
+        policy: match audit.policy {
+            AuditPolicy::Drop => journal::Policy::Drop,
+            AuditPolicy::Block => journal::Policy::Block,
+        },
+        sync: match audit.sync {
+            AuditSync::Each => journal::Syncing::Each,
+            AuditSync::Every(interval) => journal::Syncing::Every(interval),
+            AuditSync::Never => journal::Syncing::Never,
+        },
+        rotate_size: audit.rotate_size,
+        ..journal::Settings::new(path.clone())
+    };
+    let opened = Journal::open(settings);
+    let failed = |cause| StartError::Audit { path: path.display().to_string(), cause };
+    opened.map(Some).map_err(failed)
 }
 
 /// What admits sandboxes. What was being started when an earlier process was killed is known where there is a state

@@ -19,6 +19,7 @@ mod purged;
 mod question;
 mod settings;
 mod sync;
+mod tally;
 mod url;
 
 use std::fmt;
@@ -32,10 +33,12 @@ use tokio::time::timeout;
 pub use call::{Failure, Line};
 pub use question::Question;
 pub use settings::{BadPem, CacheBy, DefaultIdentity, Passed, Settings, Tls, WhenUnavailable};
+pub use tally::Tally;
 pub use url::{BadUrl, CallbackUrl};
 
 use self::asking::Desk;
 use self::call::Ask;
+use self::tally::LookedUp;
 use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::principal::{KeyId, Principal, Scopes, TenantId};
@@ -84,6 +87,7 @@ impl Callback {
             flights: Arc::new(flight::Flights::new()),
             budgets: budget::Budgets::new(settings.client_budget, settings.max_calls),
             breaker: breaker::Breaker::new(settings.breaker_failures, settings.breaker_pause),
+            tally: Tally::default(),
             settings,
         });
         Ok(Self { desk, drains: Arc::new(Semaphore::new(call::DRAINS)) })
@@ -103,7 +107,10 @@ impl Callback {
     /// nothing, but for what the cache's own bookkeeping takes once in a hundred look-ups (`tests/allocations.rs`).
     #[must_use]
     pub fn remembered(&self, question: &Question<'_>, now: UnixTime) -> Option<Verdict> {
-        self.desk.remembered(&self.desk.keys.answer(question), now)
+        let verdict = self.desk.remembered(&self.desk.keys.answer(question), now);
+        let looked_up = if verdict.is_some() { LookedUp::Hit } else { LookedUp::Miss };
+        self.desk.tally.looked_up(looked_up);
+        verdict
     }
 
     /// Asks the service, or waits with others who ask the same. Takes at most as long as the settings allow one call.
@@ -165,6 +172,12 @@ impl Callback {
         let limit = self.settings().timeout;
         let called = timeout(limit, line.call(call::headers(question)?)).await;
         Ok(called.map_err(|_| Failure::Timeout)??.status)
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.desk.tally
     }
 
     /// What was set.

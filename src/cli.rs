@@ -4,6 +4,7 @@
 //! keys that `demo` makes up.
 
 mod args;
+mod audit;
 mod check;
 mod client;
 mod completions;
@@ -33,6 +34,8 @@ pub enum Exit {
     Done,
     /// Refused or failed.
     Failed,
+    /// What was asked about is not there.
+    NotFound,
     /// Called wrongly.
     Usage,
     /// Bad configuration.
@@ -44,6 +47,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Failed => 1,
+            Exit::NotFound => 2,
             Exit::Usage => 64,
             Exit::Config => 78,
         })
@@ -78,6 +82,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Explain(options) => explain::run(&options, &sources),
         Verb::HashKey => hash_key::run(),
         Verb::Whoami(options) => whoami::run(&options, &sources),
+        Verb::Audit(options) => audit::run(&options, &sources),
         Verb::Login(options) => login::run(&options, &sources),
         Verb::Logout => logout::run(&sources),
         Verb::Completions(shell) => Ok(completions::run(shell)),

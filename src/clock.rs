@@ -24,6 +24,14 @@ impl UnixTime {
     }
 }
 
+/// Nanoseconds since 1970-01-01T00:00:00Z, by the system's idea of now.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this module is where the system clock is read")]
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The present of a clock that only goes forward.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this module is where the system clock is read")]

@@ -4,6 +4,7 @@
 //! A setting that is present but empty or malformed is a problem, never "off". Nothing below this module knows where a
 //! value came from. Only `sources` reads the environment and files.
 
+mod audit;
 mod auth;
 mod callback;
 mod document;
@@ -16,9 +17,11 @@ mod settings;
 mod sources;
 mod table;
 mod tenants;
+mod traces;
 mod upstream;
 mod value;
 
+pub use audit::{AuditPolicy, AuditSettings, AuditSync};
 pub use auth::AuthSettings;
 pub use listen::{DataListen, Listen};
 pub use network::Origin;
@@ -27,6 +30,7 @@ pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, 
 pub use sources::Sources;
 pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
+pub use traces::TraceSettings;
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
 use crate::keys::KeySet;

@@ -20,6 +20,12 @@ use crate::telemetry;
 /// How often the keys file is looked at: a change takes effect within two seconds.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long the end waits for the workers to let go of what was cut off.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// How long it then waits for the audit journal to reach the disk.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Serves until a signal ends it.
 ///
 /// # Errors
@@ -30,7 +36,9 @@ pub fn serve(sources: Sources, loaded: Loaded) -> Result<(), Box<dyn Error + Sen
     let drain = loaded.settings.server.drain_timeout;
     let daemon = Daemon::prepare(keys_file, drain)?;
     let app = App::start(loaded)?;
-    match daemon.run(&app, &sources) {
+    let ended = daemon.run(&app, &sources);
+    app.finish();
+    match ended {
         Ended::Drained | Ended::CutOff => Ok(()),
         Ended::Failed => Err("a worker ended on its own; the log says why".into()),
     }
@@ -81,13 +89,20 @@ impl Daemon {
             loop {
                 tokio::select! {
                     () = signals.end() => break,
-                    _ = hang_up.recv() => reload_all(app, sources),
+                    _ = hang_up.recv() => {
+                        if let Some(journal) = &app.journal {
+                            journal.reopen();
+                        }
+                        reload_all(app, sources);
+                    }
                     _ = tick.tick() => {
+                        telemetry::tell_left_out();
                         if watch.as_mut().is_some_and(Watch::has_changed) {
                             reload_keys(app, sources);
                         }
                         if app.has_failed() {
                             tracing::error!("a worker ended on its own");
+                            close_journal(app);
                             return Ended::Failed;
                         }
                     }
@@ -142,7 +157,22 @@ async fn stop(app: &App, signals: &mut Signals, limit: Duration) -> Ended {
         Ended::Drained => tracing::info!("drained"),
         Ended::CutOff | Ended::Failed => tracing::warn!("closed what was still open"),
     }
+    if app.journal.is_some() {
+        // What was cut off is accounted for when its worker lets go of it.
+        let limit = Instant::now() + LETTING_GO;
+        while !app.has_ended() && Instant::now() < limit {
+            look.tick().await;
+        }
+        close_journal(app);
+    }
     ended
+}
+
+/// Has the audit journal write and sync what it was offered.
+fn close_journal(app: &App) {
+    if let Some(journal) = &app.journal {
+        journal.close(LAST_WORDS);
+    }
 }
 
 fn reload_keys(app: &App, sources: &Sources) {
@@ -151,17 +181,24 @@ fn reload_keys(app: &App, sources: &Sources) {
         Ok(keys) => {
             let count = keys.len();
             let revoked = app.keys.install(keys);
+            app.reloads.count(true);
             tracing::info!(keys = count, revoked, "the keys were reloaded");
         }
         Err(problems) => {
+            app.reloads.count(false);
             tracing::error!(%problems, "the keys were not reloaded; the old ones stay in force")
         }
     }
 }
 
-/// Keys take effect at once and what the auth callback said is forgotten; other settings are checked, and take effect
-/// with a restart.
+/// Keys and the log's filter take effect at once and what the auth callback said is forgotten; other settings are
+/// checked, and take effect with a restart.
 fn reload_all(app: &App, sources: &Sources) {
+    app.reloads.count(try_reload_all(app, sources));
+}
+
+/// Whether it could be done.
+fn try_reload_all(app: &App, sources: &Sources) -> bool {
     let callback = app.authenticator.callback();
     let old = app.keys.snapshot();
     match Settings::load(sources, Some(&old)) {
@@ -170,11 +207,14 @@ fn reload_all(app: &App, sources: &Sources) {
             tracing::error!(
                 "not reloaded; the gateway started open and stays so: restart it to have credentials checked"
             );
+            false
         }
         Ok(loaded) if callback.is_some() != loaded.settings.auth.callback.is_some() => {
             tracing::error!("not reloaded; an auth callback comes or goes with a restart");
+            false
         }
         Ok(loaded) => {
+            telemetry::refilter(&loaded.settings.log.filter);
             let count = loaded.keys.len();
             let revoked = app.keys.install(loaded.keys);
             if let Some(callback) = callback {
@@ -183,11 +223,13 @@ fn reload_all(app: &App, sources: &Sources) {
             tracing::info!(
                 keys = count,
                 revoked,
-                "reloaded; settings other than keys take effect with a restart"
+                "reloaded; settings other than keys and the log's filter take effect with a restart"
             );
+            true
         }
         Err(problems) => {
-            tracing::error!(%problems, "not reloaded; the old configuration stays in force")
+            tracing::error!(%problems, "not reloaded; the old configuration stays in force");
+            false
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Handlers find out who calls through [`Who`], which only the service of permitted requests puts there; a request that
 //! came another way is answered 500 and never runs one.
 
+mod audit;
 mod callback;
 mod usage;
 mod whoami;
@@ -10,18 +11,18 @@ mod whoami;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get};
+use axum::{Extension, Router};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tower::{Service, ServiceExt};
 
+pub use self::audit::Audit;
 use crate::authn::Authenticator;
 use crate::caller::Caller;
 use crate::error::GatewayError;
-use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::proxy::body::Reply;
 use crate::proxy::inbound::Inbound;
@@ -35,18 +36,23 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// The routes, over what decides who calls and what knows how much everybody uses.
+    /// The routes, over what decides who calls, what knows how much everybody uses, and what tells what was done.
     #[must_use]
-    pub fn new(authenticator: Arc<Authenticator>, usages: Usages) -> Self {
+    pub fn new(authenticator: Arc<Authenticator>, usages: Usages, audit: Audit) -> Self {
         let callback = Router::new()
             .route("/auth/callback/cache", delete(callback::flush))
             .route("/auth/callback/principals/{key}", delete(callback::purge))
             .with_state(authenticator);
+        let audit = Router::new()
+            .route("/audit/events", get(audit::events))
+            .route("/audit/stream", get(audit::stream))
+            .with_state(audit);
         let router = Router::new()
             .route("/auth/whoami", get(whoami::whoami))
             .route("/auth/usage", get(usage::usage))
             .with_state(usages)
             .merge(callback)
+            .merge(audit)
             .fallback(async || OwnError(GatewayError::NotFound))
             .method_not_allowed_fallback(async || {
                 OwnError(GatewayError::MethodNotAllowed(Methods::NONE))
@@ -57,7 +63,7 @@ impl Endpoints {
     /// Answers one permitted request.
     ///
     /// # Errors
-    /// None of the gateway's own: the router answers everything.
+    /// What a handler refused, or failed at.
     pub async fn answer(
         &self,
         permit: &Permit,
@@ -70,8 +76,11 @@ impl Endpoints {
                 Ok(ready) => ready.call(request).await,
                 Err(never) => Err(never),
             };
-        let Ok(response) = answered;
-        Ok(response.map(Reply::own))
+        let Ok(mut response) = answered;
+        match response.extensions_mut().remove::<OwnError>() {
+            Some(OwnError(error)) => Err(error),
+            None => Ok(response.map(Reply::own)),
+        }
     }
 }
 
@@ -87,12 +96,13 @@ impl<S: Sync> FromRequestParts<S> for Who {
     }
 }
 
-/// An error of the gateway's own routes.
-#[derive(Debug)]
+/// An error of the gateway's own routes. It goes through the router as it is, so that it is answered, and accounted for,
+/// like all others.
+#[derive(Clone, Debug)]
 pub struct OwnError(pub GatewayError);
 
 impl IntoResponse for OwnError {
     fn into_response(self) -> axum::response::Response {
-        respond(&self.0, &Dialect::Rest).map(axum::body::Body::from)
+        (StatusCode::INTERNAL_SERVER_ERROR, Extension(self)).into_response()
     }
 }

@@ -91,6 +91,8 @@ pub enum GatewayError {
     },
     /// Whose sandbox it is could not be found out.
     OwnershipUnknown,
+    /// What the request does could not be written to the audit log, and must be.
+    AuditUnavailable,
     /// The gateway is shutting down or full.
     NotReady,
     /// A bug: an invariant did not hold.
@@ -347,6 +349,12 @@ impl GatewayError {
                 "ownership_unknown",
                 RpcCode::Unavailable,
                 "The sandbox service could not be asked about this sandbox; try again shortly",
+            ),
+            Self::AuditUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "audit_unavailable",
+                RpcCode::Unavailable,
+                "The audit log cannot be written now, and this request must be; try again shortly",
             ),
             Self::NotReady => (
                 StatusCode::SERVICE_UNAVAILABLE,

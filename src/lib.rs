@@ -4,6 +4,7 @@
 //! it).
 
 pub mod app;
+pub mod audit;
 pub mod authn;
 pub mod callback;
 pub mod caller;
@@ -15,12 +16,15 @@ pub mod daemon;
 pub mod directory;
 pub mod endpoint;
 pub mod error;
+pub mod form;
 pub mod json;
 pub mod keys;
 pub mod layer;
 pub mod lifecycle;
 pub mod limits;
 pub mod listener;
+pub mod metrics;
+pub mod ops;
 pub mod ownership;
 pub mod permit;
 pub mod policy;
@@ -34,7 +38,9 @@ pub mod sandbox;
 pub mod secret;
 pub mod server;
 pub mod simulator;
+pub mod tally;
 pub mod target;
 pub mod telemetry;
 pub mod token;
+pub mod traces;
 pub mod worker;

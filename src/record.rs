@@ -15,7 +15,8 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use crate::clock;
 use crate::error::GatewayError;
 use crate::principal::{Principal, Scopes};
-use crate::route::{Class, Surface};
+use crate::request::Trace;
+use crate::route::{Class, Listener, PortLabel, Surface};
 use crate::target::SandboxId;
 
 /// One request, as far as it got.
@@ -28,10 +29,13 @@ pub struct Record {
     /// Its method.
     pub method: Method,
     uri: Uri,
+    listener: Option<Listener>,
     /// The surface, once the request was read.
     pub surface: Option<Surface>,
     /// The class of its route, once that was found.
     pub class: Option<Class>,
+    /// The pattern of its route, where a row lists one.
+    pub route: Option<&'static str>,
     /// Who called, once that was known.
     pub principal: Option<Arc<Principal>>,
     /// What the caller might do, which for a sandbox token is less than for its key.
@@ -52,7 +56,13 @@ pub struct Record {
     pub took: Duration,
     /// How it ended.
     pub end: End,
+    /// Its place in a trace, where traces are made.
+    pub trace: Option<Box<Trace>>,
 }
+
+/// The sandbox that an answer tells of, among the answer's extensions: for requests that name none, as creates do.
+#[derive(Clone, Debug)]
+pub struct About(pub SandboxId);
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,8 +114,10 @@ impl Record {
             client,
             method,
             uri,
+            listener: None,
             surface: None,
             class: None,
+            route: None,
             principal: None,
             scopes: Scopes::default(),
             sandbox: None,
@@ -116,7 +128,24 @@ impl Record {
             answered: None,
             took: Duration::ZERO,
             end: End::Complete,
+            trace: None,
         }
+    }
+
+    /// The same, which came in by `listener`.
+    #[must_use]
+    pub fn on(self, listener: Listener) -> Self {
+        Self { listener: Some(listener), ..self }
+    }
+
+    /// The surface, or the one that its listener stands for where the request could not be read.
+    #[must_use]
+    pub fn nearest_surface(&self) -> Surface {
+        self.surface.unwrap_or(match self.listener {
+            Some(Listener::Data(PortLabel::Port(port))) => Surface::of_port(port),
+            Some(Listener::Data(PortLabel::Every)) => Surface::Port,
+            Some(Listener::Control { .. }) | None => Surface::Api,
+        })
     }
 
     /// The request's id as text.
@@ -152,8 +181,21 @@ impl Record {
     }
 }
 
+/// The name of a request's surface in metrics and traces.
+#[must_use]
+pub const fn surface_name(surface: Option<Surface>) -> &'static str {
+    match surface {
+        None => "none",
+        Some(Surface::Api) => "control",
+        Some(surface) => surface.name(),
+    }
+}
+
 /// Is told of every request, once, when it ended. Must not wait.
 pub trait Observer: fmt::Debug + Send + Sync {
+    /// A request began. Whatever becomes of it, its end follows.
+    fn began(&self) {}
+
     /// A request ended.
     fn ended(&self, record: &Record);
 }
@@ -167,6 +209,13 @@ impl Observers {
     #[must_use]
     pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
         Self(observers.into())
+    }
+
+    /// Tells everybody that one began.
+    pub fn began(&self) {
+        for observer in self.0.iter() {
+            observer.began();
+        }
     }
 
     /// Tells everybody.
@@ -188,6 +237,7 @@ impl Pending {
     /// From here on it is accounted for.
     #[must_use]
     pub fn new(record: Record, observers: Observers) -> Self {
+        observers.began();
         // Until there is an answer, whoever drops it left, or panicked.
         Self { record: Box::new(Record { end: End::ClientGone, ..record }), observers }
     }

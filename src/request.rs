@@ -3,15 +3,16 @@
 //!
 //! Vocabulary only: whom to believe about it is decided where it is filled in.
 
+pub mod trace;
 pub mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use sha2::{Digest, Sha256};
+
+pub use trace::{TRACEPARENT, TRACESTATE, Trace, traceparent};
 
 use crate::route::Listener;
 
@@ -89,34 +90,6 @@ pub struct Origin {
     pub host: Option<HeaderValue>,
 }
 
-/// The header that ties the spans of a trace together (W3C Trace Context).
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// Starts a trace for a request that came without one: its own id where that has the form of a trace id, else one
-/// derived from it. Not sampled: that is for whoever traces to decide.
-#[must_use]
-pub fn traceparent(request_id: &HeaderValue) -> Option<HeaderValue> {
-    let id = request_id.as_bytes();
-    let is_trace_id = id.len() == 32
-        && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        && id.iter().skip(16).any(|byte| *byte != b'0');
-    if is_trace_id {
-        return started(id);
-    }
-    let digest = Sha256::digest(id);
-    let mut derived = String::with_capacity(32);
-    for byte in digest.iter().take(16) {
-        derived.push_str(&format!("{byte:02x}"));
-    }
-    started(derived.as_bytes())
-}
-
-fn started(trace_id: &[u8]) -> Option<HeaderValue> {
-    let span_id = trace_id.get(16..)?;
-    HeaderValue::from_maybe_shared(Bytes::from([b"00-", trace_id, b"-", span_id, b"-00"].concat()))
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,15 +119,5 @@ mod tests {
         ] {
             assert_eq!(client(peer, lines), expected, "{peer} {lines:?}");
         }
-    }
-
-    #[test]
-    fn a_trace_starts_with_the_request_id() {
-        let own = HeaderValue::from_static("0a54fee5ef8ad0c9fdcbdf15a19214a9");
-        let expected = "00-0a54fee5ef8ad0c9fdcbdf15a19214a9-fdcbdf15a19214a9-00";
-        assert_eq!(traceparent(&own).unwrap(), expected);
-        let foreign = traceparent(&HeaderValue::from_static("job 7")).unwrap();
-        assert_eq!(foreign.len(), expected.len());
-        assert_eq!(Some(foreign), traceparent(&HeaderValue::from_static("job 7")));
     }
 }

@@ -25,7 +25,7 @@ use http::Response;
 use tower::{Service, ServiceBuilder};
 
 use crate::callback::Line;
-use crate::endpoint::Endpoints;
+use crate::endpoint::{Audit, Endpoints};
 use crate::error::GatewayError;
 use crate::layer::auth::{Auth, AuthLayer, Desk, Gate};
 use crate::layer::observe::{Observe, ObserveLayer};
@@ -43,9 +43,10 @@ pub fn stack(
     gate: Arc<Gate>,
     line: Option<Line>,
     observe: ObserveLayer,
+    audit: Audit,
     forwarder: Forwarder,
 ) -> Stack {
-    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator), forwarder.usages());
+    let endpoints = Endpoints::new(Arc::clone(&gate.authenticator), forwarder.usages(), audit);
     let desk = Arc::new(Desk { gate, asker: forwarder.asker(), line });
     ServiceBuilder::new()
         // Outermost: every request gets an id and a line in the log, refused ones too.
@@ -80,7 +81,9 @@ impl Service<Permitted<Inbound>> for Dispatch {
             Plan::Control(_) => {
                 Box::pin(async move { forwarder.control(permit, request, origin).await })
             }
-            Plan::Data(_) => Box::pin(async move { forwarder.data(&permit, request).await }),
+            Plan::Data(_) => {
+                Box::pin(async move { forwarder.data(&permit, request, origin.request_id).await })
+            }
         }
     }
 }

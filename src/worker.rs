@@ -5,6 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::ObserveLayer;
@@ -23,6 +25,7 @@ use crate::proxy::tunnel::Tunnels;
 use crate::proxy::{Forwarder, Upstreams};
 use crate::record::Observers;
 use crate::request::Conn;
+use crate::request::trace::Sampler;
 use crate::route::Listener;
 use crate::server::connection::{self, Connections};
 use crate::server::stack;
@@ -40,6 +43,12 @@ pub struct Shared {
     pub cors: Arc<Cors>,
     /// Who is told of requests.
     pub observers: Observers,
+    /// Which traces are kept; none: none are made.
+    pub sampler: Option<Sampler>,
+    /// Open tunnels of all workers.
+    pub tunnels: Arc<AtomicUsize>,
+    /// What the audit endpoints tell of.
+    pub audit: Audit,
     /// How upstreams are reached.
     pub pool: pool::Settings,
     /// What connections may take.
@@ -83,7 +92,11 @@ const REST: Duration = Duration::from_millis(50);
 pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let tunnels = Tunnels { open: TaskTracker::new(), stop: shared.phases.stop.clone() };
+        let tunnels = Tunnels {
+            open: TaskTracker::new(),
+            stop: shared.phases.stop.clone(),
+            count: Arc::clone(&shared.tunnels),
+        };
         let forwarder = Forwarder::new(
             pool::build(&shared.pool),
             Arc::clone(&shared.upstreams),
@@ -98,17 +111,22 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
         });
         let callback = shared.gate.authenticator.callback();
         let line = callback.map(|callback| callback.line()).transpose()?;
-        let observe =
-            ObserveLayer { cors: Arc::clone(&shared.cors), observers: shared.observers.clone() };
-        let stack = stack(Arc::clone(&shared.gate), line, observe, forwarder);
+        let observe = ObserveLayer {
+            cors: Arc::clone(&shared.cors),
+            observers: shared.observers.clone(),
+            sampler: shared.sampler,
+        };
+        let stack = stack(Arc::clone(&shared.gate), line, observe, shared.audit.clone(), forwarder);
         let connections = Connections::new(&shared.connections, stack);
         let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
         let accepting = TaskTracker::new();
         for socket in sockets {
             worker.accept_on(socket, &accepting)?;
         }
+        let begun = shared.phases.accepting.begin();
         accepting.close();
         accepting.wait().await;
+        drop(begun);
         worker.open.close();
         tokio::select! {
             () = worker.open.wait() => {}

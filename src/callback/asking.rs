@@ -22,6 +22,7 @@ use super::memory::Memory;
 use super::principals::Principals;
 use super::question::Question;
 use super::settings::Settings;
+use super::tally::{LookedUp, Tally};
 use super::{Refusal, Verdict};
 use crate::clock::UnixTime;
 
@@ -37,6 +38,7 @@ pub(super) struct Desk {
     pub(super) flights: Arc<Flights<AnswerKey, Flight>>,
     pub(super) budgets: Budgets,
     pub(super) breaker: Breaker,
+    pub(super) tally: Tally,
 }
 
 /// What came of one call.
@@ -211,6 +213,9 @@ impl Desk {
         let verdict = outcome.verdict?;
         if outcome.excused {
             let stale = self.memory.stale(key, now, |began| self.principals.is_current(began));
+            if stale.is_some() {
+                self.tally.looked_up(LookedUp::Stale);
+            }
             return Some(stale.map_or(verdict, Verdict::Known)).inspect(|verdict| {
                 self.note(question, verdict);
             });

@@ -24,7 +24,7 @@ use crate::credential::{Kind, X_API_KEY};
 const PATH: HeaderName = HeaderName::from_static("x-request-path");
 const METHOD: HeaderName = HeaderName::from_static("x-request-method");
 const HOST: HeaderName = HeaderName::from_static("x-request-host");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENT: HeaderName = HeaderName::from_static("x-request-ip");
 
 /// Longest head read, in bytes of names and values.

@@ -2,6 +2,7 @@
 //!
 //! Flags of settings stand before or after the commands that take them.
 
+mod audit;
 mod explain;
 mod settings;
 
@@ -17,6 +18,7 @@ use super::Exit;
 use super::output::complain;
 use crate::config::{Sources, is_unsupported_flag};
 use crate::secret::Secret;
+pub(super) use audit::AuditOptions;
 pub(super) use explain::{CallerOption, ExplainOptions};
 use settings::{attach_switches, setting_flags, with_settings};
 
@@ -46,6 +48,8 @@ pub(super) enum Verb {
     HashKey,
     /// Ask a gateway who one is.
     Whoami(ClientOptions),
+    /// Read the audit log, or prove it.
+    Audit(AuditOptions),
     /// Store a token.
     Login(ClientOptions),
     /// Forget it.
@@ -108,6 +112,7 @@ impl Invocation {
             "explain" => Verb::Explain(ExplainOptions::of(inner)),
             "hash-key" => Verb::HashKey,
             "whoami" => Verb::Whoami(client_options(inner)),
+            "audit" => Verb::Audit(AuditOptions::of(inner)),
             "login" => Verb::Login(client_options(inner)),
             "logout" => Verb::Logout,
             "completions" => {
@@ -123,6 +128,7 @@ impl Invocation {
             Verb::Routes { .. }
             | Verb::HashKey
             | Verb::Whoami(_)
+            | Verb::Audit(_)
             | Verb::Login(_)
             | Verb::Logout
             | Verb::Completions(_)
@@ -171,6 +177,7 @@ pub fn command() -> Command {
             )
             .arg(json_arg("Print the answer as JSON")),
         )
+        .subcommand(audit::grammar())
         .subcommand(with_client_options(
             Command::new("login")
                 .about("Check a token and store it for the commands that need one"),

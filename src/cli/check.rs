@@ -70,6 +70,9 @@ fn summary(loaded: &Loaded) -> String {
             "none".to_owned()
         },
     ));
+    if let Some(log) = &settings.audit.log {
+        lines.push(("audit log", log.display().to_string()));
+    }
     if let Some(callback) = &settings.auth.callback {
         lines.push(("auth callback", brief(callback)));
     }

@@ -80,7 +80,9 @@ pub(super) fn run(options: &DemoOptions, sources: &Sources) -> Result<Exit, Fail
     let colour = io::stdout().is_terminal() && !no_color;
     let local_processes = options.local_processes;
     print(&Page { api, sandboxes, keys: &keys, local_processes, colour }.to_string());
-    match daemon.run(&app, &own) {
+    let ended = daemon.run(&app, &own);
+    app.finish();
+    match ended {
         Ended::Drained | Ended::CutOff => Ok(Exit::Done),
         Ended::Failed => Err(Failure::new(Exit::Failed, "a worker ended on its own")),
     }
@@ -114,7 +116,8 @@ fn settings(
 fn demand_loopback(settings: &Settings) -> Result<(), Failure> {
     let data = settings.server.envd_listen.iter().map(|listen| ("--envd-listen", &listen.at));
     let control = settings.server.listen.iter().map(|at| ("--listen", at));
-    for (flag, at) in control.chain(data) {
+    let ops = settings.server.ops_listen.iter().map(|at| ("--ops-listen", at));
+    for (flag, at) in control.chain(data).chain(ops) {
         if !(matches!(at, Listen::Tcp(_)) && at.is_local()) {
             let message = format!(
                 "{flag}: {at} is no loopback address; the demo isolates nothing and listens on loopback only"
@@ -133,7 +136,9 @@ fn start(loaded: Loaded) -> Result<App, Failure> {
             }
             StartError::Listen { .. }
             | StartError::State(_)
+            | StartError::Audit { .. }
             | StartError::Callback(_)
+            | StartError::Traces(_)
             | StartError::Worker(_) => "",
         };
         Failure::new(Exit::Failed, format!("{why}{advice}"))

@@ -206,6 +206,15 @@ impl<'a> Reader<'a> {
         Some((Spelling::Variable(name.to_owned()), raw))
     }
 
+    /// The text of a variable that is no setting of ours; an empty one counts as absent.
+    pub(super) fn text_of(&self, name: &str) -> Option<Result<String, String>> {
+        let text = match self.variable(name)?.1 {
+            Ok(raw) => raw.text().map(str::to_owned),
+            Err(message) => Err(message),
+        };
+        Some(text).filter(|text| !text.as_ref().is_ok_and(|text| text.trim().is_empty()))
+    }
+
     /// The text of a secret's file, less one newline at its end. No problem quotes the path: it may be the secret, put
     /// where the path belongs.
     fn secret(&mut self, path: &str) -> Result<Raw, String> {

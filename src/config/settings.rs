@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::audit::{self, AuditSettings};
 use super::auth::{AuthSettings, is_open};
 use super::listen::{DataListen, Listen};
 use super::network::{Origin, proxy};
 use super::reader::Reader;
 use super::table::{self, Setting};
 use super::tenants::{self, TenantSettings};
+use super::traces::{self, TraceSettings};
 use super::upstream::{DataUpstreams, UpstreamUrl};
 use super::value::{Raw, count, duration, number, switch};
 use crate::route::Domain;
@@ -33,10 +35,14 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What keeps tenants apart.
     pub tenants: TenantSettings,
+    /// How the audit log is kept.
+    pub audit: AuditSettings,
     /// A directory for what must outlive a restart.
     pub state_dir: Option<PathBuf>,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where traces go; none: they are not made.
+    pub traces: Option<TraceSettings>,
 }
 
 /// Listeners and their connections.
@@ -46,6 +52,8 @@ pub struct ServerSettings {
     pub listen: Vec<Listen>,
     /// Data-plane listeners.
     pub envd_listen: Vec<DataListen>,
+    /// Listeners for metrics and health.
+    pub ops_listen: Vec<Listen>,
     /// The domain of sandbox hosts.
     pub domain: Option<Domain>,
     /// Whether control-plane listeners recognise data-plane requests by their headers.
@@ -135,11 +143,13 @@ pub(super) fn read(
     check_listeners(reader, &server);
     let upstream = read_upstream(reader);
     let tenants = tenants::read(reader);
+    let audit = audit::read(reader);
     let log = LogSettings {
         filter: reader.value(table::LOG_FILTER, log_filter),
         format: reader.value(table::LOG_FORMAT, log_format),
     };
-    Some(Settings { server, upstream: upstream?, auth, tenants, state_dir, log })
+    let traces = traces::read(reader);
+    Some(Settings { server, upstream: upstream?, auth, tenants, audit, state_dir, log, traces })
 }
 
 fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {
@@ -150,6 +160,7 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
     ServerSettings {
         listen: reader.value(table::LISTEN, |raw| raw.list(Listen::parse)),
         envd_listen: reader.list(table::ENVD_LISTEN, DataListen::parse),
+        ops_listen: reader.list(table::OPS_LISTEN, Listen::parse),
         domain: reader.optional(table::DOMAIN, domain),
         one_port: reader.value(table::ONE_PORT, switch),
         allow_open: reader.value(table::ALLOW_OPEN, switch),
@@ -189,12 +200,21 @@ fn check_listeners(reader: &mut Reader<'_>, server: &ServerSettings) {
     let must_be_local = is_open(reader) && !server.allow_open;
     let control = server.listen.iter().map(|at| (table::LISTEN, at));
     let data = server.envd_listen.iter().map(|listen| (table::ENVD_LISTEN, &listen.at));
-    let all: Vec<_> = control.chain(data).collect();
+    let ops = server.ops_listen.iter().map(|at| (table::OPS_LISTEN, at));
+    let all: Vec<_> = control.chain(data).chain(ops).collect();
     for (index, (setting, at)) in all.iter().enumerate() {
         if all.iter().take(index).any(|(_, earlier)| at.collides(earlier)) {
             reader.problem(reader.origin(setting), format!("{at} is listened on twice"));
         }
-        if must_be_local && !at.is_local() {
+        if setting.key == table::OPS_LISTEN.key {
+            if !at.is_local() {
+                let message = format!(
+                    "{}: {at} is reachable from elsewhere, and metrics and health are shown to everybody",
+                    reader.origin(setting)
+                );
+                reader.warn(message);
+            }
+        } else if must_be_local && !at.is_local() {
             let message = format!(
                 "{at} is reachable from elsewhere and no keys are set, so that everybody could do everything; \
                  set COPPICE_API_KEYS, --api-keys-file or --auth-callback-url, or say --allow-open"

@@ -99,6 +99,8 @@ settings! {
         "Where the control plane listens: addresses, or unix:/path. Port 0 takes any free port.";
     ENVD_LISTEN: List "server.envd_listen", Some("envd-listen"), "COPPICE_ENVD_LISTEN", "ADDR[=LABEL],…" = None;
         "Where the data plane listens. LABEL is the sandbox port that the listener stands for, or * for every port; without one it is ADDR's own port.";
+    OPS_LISTEN: List "server.ops_listen", Some("ops-listen"), "COPPICE_OPS_LISTEN", "ADDR,…" = None;
+        "Where /metrics, /healthz and /readyz are answered, and nothing else: addresses, or unix:/path. Nobody is asked for a credential there.";
     DOMAIN: Text "server.domain", Some("domain"), "COPPICE_DOMAIN", "NAME" = None;
         "Requests for <port>-<id>.NAME and sandbox.NAME are data plane; every other host is control plane.";
     ONE_PORT: Switch "server.one_port", Some("one-port"), "COPPICE_ONE_PORT", "on|off" = Some("on");
@@ -201,11 +203,22 @@ settings! {
     QUOTA_STATUS: Text "quota.status", Some("quota-status"), "COPPICE_QUOTA_STATUS", "403|429" = Some("403");
         "The status of the answer to a create above the limit.";
 
+    AUDIT_LOG_CAP: Text "audit.log_cap", Some("audit-log-cap"), "COPPICE_AUDIT_LOG_CAP", "N" = Some("2048");
+        "Audit events that are kept in memory, for /audit/events and /audit/stream; the newest ones.";
+    AUDIT_LOG: Text "audit.log", Some("audit-log"), "COPPICE_AUDIT_LOG", "PATH" = None;
+        "A file that gets every audit event as a line of JSON, chained so that changes show. A SIGHUP opens it anew.";
+    AUDIT_POLICY: Text "audit.policy", Some("audit-policy"), "COPPICE_AUDIT_POLICY", "drop|block" = Some("drop");
+        "When the disk does not keep up: drop counts what is lost and writes that down, block makes requests of class exec, owner and admin wait, and refuses them after two seconds.";
+    AUDIT_SYNC: Text "audit.sync", Some("audit-sync"), "COPPICE_AUDIT_SYNC", "each|TIME|none" = Some("1s");
+        "When lines are made to reach the disk: at once, after this time, or when the system likes.";
+    AUDIT_ROTATE_SIZE: Text "audit.rotate_size", Some("audit-rotate-size"), "COPPICE_AUDIT_ROTATE_SIZE", "BYTES" = None;
+        "The size at which the file is put aside as PATH.<number of its first line>, at least 64K; K, M and G are understood. Without it the file grows.";
+
     STATE_DIR: Text "state.dir", Some("state-dir"), "COPPICE_STATE_DIR", "PATH" = None;
         "A directory for what must outlive a restart.";
 
     LOG_FILTER: Text "log.filter", Some("log"), "COPPICE_LOG", "FILTER" = Some("info");
-        "What is logged, as in info,coppice_gateway=debug. RUST_LOG is read when COPPICE_LOG is absent.";
+        "What is logged, as in info,coppice_gateway=debug. RUST_LOG is read when COPPICE_LOG is absent.", reload;
     LOG_FORMAT: Text "log.format", Some("log-format"), "COPPICE_LOG_FORMAT", "text|json|auto" = Some("auto");
         "How it is logged; auto is text on a terminal, JSON otherwise.";
 }
@@ -215,9 +228,8 @@ pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN"
 
 /// Variables that would change who gets in or what is enforced, and that this version does not know. Starting without
 /// what they ask for could leave a gateway open, so their mere presence stops the start.
-const UNSUPPORTED_VARIABLES: [&str; 7] = [
+const UNSUPPORTED_VARIABLES: [&str; 6] = [
     "COPPICE_AUDIT_*",
-    "COPPICE_OPS_LISTEN",
     "COPPICE_QUOTA_*",
     "COPPICE_STORE",
     "COPPICE_STORE_*",
@@ -226,7 +238,7 @@ const UNSUPPORTED_VARIABLES: [&str; 7] = [
 ];
 
 /// As [`UNSUPPORTED_VARIABLES`], in the TOML file. A name stands for everything below it too.
-const UNSUPPORTED_KEYS: [&str; 5] = ["audit", "server.ops_listen", "server.tls", "store", "tls"];
+const UNSUPPORTED_KEYS: [&str; 3] = ["server.tls", "store", "tls"];
 
 /// Whether a variable asks for something that this version does not do.
 #[must_use]

@@ -4,6 +4,7 @@ mod callback;
 mod credentials;
 mod example;
 mod tenants;
+mod traces;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,7 +85,9 @@ impl Given {
 #[test]
 fn defaults() {
     let loaded = given(&[]).loads();
-    let Settings { server, upstream, auth, tenants, state_dir, log } = &loaded.settings;
+    let Settings { server, upstream, auth, tenants, audit, state_dir, log, traces } =
+        &loaded.settings;
+    assert_eq!(audit.log_cap.get(), 2048);
     assert_eq!(server.listen, [Listen::Tcp("127.0.0.1:3000".parse().unwrap())]);
     assert!(server.one_port && !server.allow_open && server.envd_listen.is_empty());
     assert_eq!((server.workers, &server.domain), (None, &None));
@@ -97,8 +100,10 @@ fn defaults() {
     assert!(tenants.isolation && tenants.show_marker && tenants.metadata_reserved.is_empty());
     assert!(tenants.limits.is_empty());
     assert_eq!(tenants.quota_status, QuotaStatus::Forbidden);
+    assert_eq!((&audit.log, audit.policy, audit.rotate_size), (&None, AuditPolicy::Drop, None));
+    assert_eq!(audit.sync, AuditSync::Every(Duration::from_secs(1)));
     assert_eq!((log.filter.as_str(), log.format), ("info", LogFormat::Auto));
-    assert!(loaded.keys.is_empty());
+    assert!(loaded.keys.is_empty() && traces.is_none() && server.ops_listen.is_empty());
     assert!(loaded.warnings[0].contains("the gateway is open"), "{:?}", loaded.warnings);
 }
 
@@ -206,9 +211,7 @@ fn settings_of_other_versions_stop_the_start() {
         "COPPICE_TENANT_MAX_SANDBOX",
         "COPPICE_TENANT_LIMITS",
         "COPPICE_QUOTA_STATE",
-        "COPPICE_AUDIT_LOG",
-        "COPPICE_AUDIT_SYNC",
-        "COPPICE_OPS_LISTEN",
+        "COPPICE_AUDIT_FILE",
         "COPPICE_TLS_CERT",
     ] {
         for value in ["", "x"] {
@@ -217,16 +220,14 @@ fn settings_of_other_versions_stop_the_start() {
         }
     }
     let file = given(&[]).toml(
-        "[server]\nops_listen = '127.0.0.1:1'\n[[server.tls]]\ncert = 'x'\n\
-         [audit]\nlog = 'x'\n[store]\nurl = 'x'\n",
+        "[server]\n\n[[server.tls]]\ncert = 'x'\n\
+         [store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
-            "gateway.toml:2:1: server.ops_listen: is not supported by this version",
             "gateway.toml:3:10: server.tls: is not supported by this version",
-            "gateway.toml:5:2: audit: is not supported by this version",
-            "gateway.toml:7:2: store: is not supported by this version",
+            "gateway.toml:5:2: store: is not supported by this version",
         ]
     );
 }

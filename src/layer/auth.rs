@@ -9,13 +9,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 use super::identify::{self, Asked, Circumstances, Identified, Reading, identify};
 use super::observe::{Answered, Arrival};
 use super::subject::{NO_SANDBOX, Place, Subject, dialect};
+use crate::audit::journal::{Full, Journal};
 use crate::authn::Authenticator;
 use crate::callback::Line;
 use crate::caller::Caller;
@@ -49,6 +51,8 @@ pub struct Gate {
     /// Places for questions to the upstream that a stranger can cause, by signed URLs of sandboxes that nobody asked
     /// for yet.
     pub strangers: Semaphore,
+    /// What requests that matter must be written to, where there is such a thing.
+    pub audit: Option<Arc<Journal>>,
 }
 
 impl Gate {
@@ -135,13 +139,15 @@ pub struct Refused {
     pub surface: Option<Surface>,
     /// The class of its route.
     pub class: Option<Class>,
+    /// The pattern of its route, where a row lists one.
+    pub route: Option<&'static str>,
     /// The sandbox that it names.
     pub sandbox: Option<SandboxId>,
 }
 
 impl From<GatewayError> for Refused {
     fn from(error: GatewayError) -> Self {
-        Self { error, caller: None, surface: None, class: None, sandbox: None }
+        Self { error, caller: None, surface: None, class: None, route: None, sandbox: None }
     }
 }
 
@@ -161,7 +167,8 @@ async fn decide<B>(
             Place::Nowhere => None,
         };
         let (surface, class) = (Some(matched.surface), Some(matched.class));
-        Refused { error, caller, surface, class, sandbox }
+        let route = matched.route().map(|route| route.pattern);
+        Refused { error, caller, surface, class, route, sandbox }
     })
 }
 
@@ -196,10 +203,17 @@ async fn judge<B>(
                 let Place::Sandbox(target) = &subject.aim else {
                     return Err(stranger(NO_SANDBOX));
                 };
-                let (caller, sandbox) =
-                    Box::pin(signed(gate, asker, target, request.method(), query, now))
-                        .await
-                        .map_err(stranger)?;
+                let (caller, sandbox) = Box::pin(signed(
+                    gate,
+                    asker,
+                    &origin.request_id,
+                    target,
+                    request.method(),
+                    query,
+                    now,
+                ))
+                .await
+                .map_err(stranger)?;
                 found = Some(sandbox);
                 unsigned = Some(signature::unsigned(query));
                 Identified { caller, passing: Passing { authorization: true, access_token: false } }
@@ -213,7 +227,14 @@ async fn judge<B>(
     }
     let cleared = permit::clear(caller.clone(), &subject.matched, subject.upgrade, gate.isolation)
         .map_err(|denial| refuse(denied(denial)))?;
-    let place = Placing { gate, asker, caller: &caller, subject, query, passing };
+    if let Some(journal) = gate.audit.as_deref().filter(|journal| !journal.has_room())
+        && matches!(subject.matched.class, Class::Exec | Class::Owner | Class::Admin)
+    {
+        let room = Box::pin(journal.room()).await;
+        room.map_err(|Full| refuse(GatewayError::AuditUnavailable))?;
+    }
+    let request_id = &origin.request_id;
+    let place = Placing { gate, asker, request_id, caller: &caller, subject, query, passing };
     match &subject.aim {
         Place::Control if subject.is_own() => Ok(cleared.own()),
         Place::Control => place.on_control(cleared).await.map_err(refuse),
@@ -238,6 +259,7 @@ async fn ask(
 struct Placing<'a> {
     gate: &'a Gate,
     asker: &'a Asker,
+    request_id: &'a HeaderValue,
     caller: &'a Caller,
     subject: &'a Subject<'a>,
     query: &'a str,
@@ -253,7 +275,9 @@ impl Placing<'_> {
             let directory = &self.gate.directory;
             let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
             // Its state is larger than all the rest of a request's: kept apart.
-            let found = Box::pin(directory.whose_theirs(id, is_theirs, || self.asker.ask(id)));
+            let found = Box::pin(directory.whose_theirs(id, is_theirs, || {
+                self.asker.ask(id).instrument(lookup::span(self.request_id))
+            }));
             Some(found.await.map_err(unknown)?.ok_or(GatewayError::SandboxNotFound)?)
         } else {
             None
@@ -275,6 +299,7 @@ impl Placing<'_> {
         let Some(ids) = list::query::named(Some(self.query), parameter)? else { return Ok(None) };
         let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
         let found = lookup::records_theirs(&self.gate.directory, self.asker, &ids, is_theirs);
+        let found = found.instrument(lookup::span(self.request_id));
         found.await.map(Some).map_err(unknown)
     }
 
@@ -292,7 +317,7 @@ impl Placing<'_> {
                 if !names(&target.sandbox, own) {
                     return Err(GatewayError::SandboxNotFound);
                 }
-                let sandbox = find(self.gate, self.asker, own)
+                let sandbox = find(self.gate, self.asker, self.request_id, own)
                     .await?
                     .ok_or_else(|| GatewayError::SandboxGone(own.clone()))?;
                 (at(&sandbox, target), Some(sandbox))
@@ -300,7 +325,9 @@ impl Placing<'_> {
             (_, None) => {
                 let (id, directory) = (&target.sandbox, &self.gate.directory);
                 let is_theirs = |sandbox: &Sandbox| cleared.owns(sandbox);
-                let found = Box::pin(directory.find_theirs(id, is_theirs, || self.asker.ask(id)));
+                let found = Box::pin(directory.find_theirs(id, is_theirs, || {
+                    self.asker.ask(id).instrument(lookup::span(self.request_id))
+                }));
                 let sandbox = found.await.map_err(unknown)?.ok_or(GatewayError::SandboxNotFound)?;
                 (at(&sandbox, target), Some(sandbox))
             }
@@ -324,9 +351,11 @@ fn names(text: &SandboxId, id: &SandboxId) -> bool {
 async fn find(
     gate: &Gate,
     asker: &Asker,
+    request_id: &HeaderValue,
     id: &SandboxId,
 ) -> Result<Option<Arc<Sandbox>>, GatewayError> {
-    let found = Box::pin(gate.directory.find(id, || asker.ask(id)));
+    let found =
+        Box::pin(gate.directory.find(id, || asker.ask(id).instrument(lookup::span(request_id))));
     found.await.map(Entry::known).map_err(unknown)
 }
 
@@ -338,6 +367,7 @@ fn unknown(_: Unavailable) -> GatewayError {
 async fn signed(
     gate: &Gate,
     asker: &Asker,
+    request_id: &HeaderValue,
     target: &Target,
     method: &http::Method,
     query: &str,
@@ -354,14 +384,17 @@ async fn signed(
         true => None,
         false => Some(ask_place()?),
     };
-    let sandbox = find(gate, asker, id).await?.ok_or(GatewayError::BadSignature)?;
+    let sandbox = find(gate, asker, request_id, id).await?.ok_or(GatewayError::BadSignature)?;
     let Some(principal) = gate.authenticator.signer(&sandbox, &query, operation, now) else {
         let was_asked = place.is_some();
         let _place = match place {
             None if !gate.directory.was_denied(id) => Some(ask_place()?),
             place => place,
         };
-        let denied = Box::pin(gate.directory.deny(id, was_asked, || asker.ask(id)));
+        let denied = Box::pin(
+            gate.directory
+                .deny(id, was_asked, || asker.ask(id).instrument(lookup::span(request_id))),
+        );
         denied.await.map_err(unknown)?;
         return Err(GatewayError::BadSignature);
     };

@@ -28,9 +28,10 @@ use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
 use crate::permit::Permit;
 use crate::proxy::body::Reply;
-use crate::record::{Observers, Pending, Record};
+use crate::record::{About, Observers, Pending, Record};
+use crate::request::trace::Sampler;
 use crate::request::{
-    Conn, Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    Conn, Origin, Trace, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
 use crate::route::{Class, Surface};
 use crate::target::SandboxId;
@@ -66,6 +67,8 @@ pub struct Outcome {
     pub surface: Option<Surface>,
     /// The class of its route.
     pub class: Option<Class>,
+    /// The pattern of its route, where a row lists one.
+    pub route: Option<&'static str>,
     /// The sandbox that it was about.
     pub sandbox: Option<SandboxId>,
     /// When it was decided.
@@ -81,6 +84,7 @@ impl Answered {
             caller: Some(permit.caller().clone()),
             surface: Some(permit.surface()),
             class: Some(permit.class()),
+            route: permit.route().map(|route| route.pattern),
             sandbox: permit.sandbox().cloned(),
             decided: Some(clock::instant()),
         }
@@ -89,9 +93,9 @@ impl Answered {
     /// The answer to a request that was refused.
     #[must_use]
     pub fn refused(refused: Refused, dialect: &Dialect) -> Self {
-        let Refused { error, caller, surface, class, sandbox } = refused;
+        let Refused { error, caller, surface, class, route, sandbox } = refused;
         let decided = Some(clock::instant());
-        let outcome = Outcome { caller, surface, class, sandbox, decided, error: None };
+        let outcome = Outcome { caller, surface, class, route, sandbox, decided, error: None };
         outcome.with(Err(error), dialect)
     }
 }
@@ -114,7 +118,7 @@ impl Outcome {
     }
 
     fn tell(self, record: &mut Record) {
-        let Self { error, caller, surface, class, sandbox, decided } = self;
+        let Self { error, caller, surface, class, route, sandbox, decided } = self;
         record.error = error;
         if let Some(caller) = caller {
             record.scopes = caller.scopes();
@@ -122,6 +126,7 @@ impl Outcome {
         }
         record.surface = surface;
         record.class = class;
+        record.route = route;
         record.sandbox = sandbox;
         let since = |at: Instant| at.saturating_duration_since(record.began);
         record.decided = decided.map(since);
@@ -136,13 +141,16 @@ pub struct ObserveLayer {
     pub cors: Arc<Cors>,
     /// Who is told of requests.
     pub observers: Observers,
+    /// Which traces are kept; none: none are made.
+    pub sampler: Option<Sampler>,
 }
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { cors: Arc::clone(&self.cors), observers: self.observers.clone(), inner }
+        let (cors, observers) = (Arc::clone(&self.cors), self.observers.clone());
+        Observe { cors, observers, sampler: self.sampler, inner }
     }
 }
 
@@ -151,6 +159,7 @@ impl<S> Layer<S> for ObserveLayer {
 pub struct Observe<S> {
     cors: Arc<Cors>,
     observers: Observers,
+    sampler: Option<Sampler>,
     inner: S,
 }
 
@@ -175,27 +184,35 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, (conn, request): (Arc<Conn>, Request<B>)) -> Self::Future {
-        let Self { cors, observers, mut inner } = self.clone();
+    fn call(&mut self, (conn, mut request): (Arc<Conn>, Request<B>)) -> Self::Future {
+        let Self { cors, observers, sampler, mut inner } = self.clone();
         Box::pin(async move {
             let origin = origin(&conn, &request);
             let id = origin.request_id.clone();
             let allowed_origin = cors.allowed(request.headers());
-            let mut response =
-                if let Some(preflight) = cors.preflight(&request, allowed_origin.as_ref()) {
-                    preflight.map(|body| Observed::new(Reply::whole(body), None))
-                } else {
-                    let (method, uri) = (request.method().clone(), request.uri().clone());
-                    let client = conn.client(request.headers());
-                    let record = Record::begin(id.clone(), client, method, uri);
-                    let mut pending = Pending::new(record, observers);
-                    let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
-                    let Answered { response, outcome } = answered;
-                    let record = pending.record();
-                    outcome.tell(record);
-                    record.status = Some(response.status());
-                    response.map(|reply| Observed::new(reply, Some(pending)))
-                };
+            let mut response = if let Some(preflight) =
+                cors.preflight(&request, allowed_origin.as_ref())
+            {
+                preflight.map(|body| Observed::new(Reply::whole(body), None))
+            } else {
+                let (method, uri) = (request.method().clone(), request.uri().clone());
+                let client = conn.client(request.headers());
+                let mut record = Record::begin(id.clone(), client, method, uri).on(conn.listener);
+                record.trace = sampler.map(|sampler| {
+                    let trace = Trace::begin(request.headers(), &id, &sampler);
+                    trace.put_into(request.headers_mut());
+                    Box::new(trace)
+                });
+                let mut pending = Pending::new(record, observers);
+                let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
+                let Answered { mut response, outcome } = answered;
+                let record = pending.record();
+                outcome.tell(record);
+                let about = response.extensions_mut().remove::<About>();
+                record.sandbox = record.sandbox.take().or(about.map(|About(id)| id));
+                record.status = Some(response.status());
+                response.map(|reply| Observed::new(reply, Some(pending)))
+            };
             let headers = response.headers_mut();
             if let Some(allowed) = allowed_origin {
                 cors.mark(headers, allowed);

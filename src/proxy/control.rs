@@ -94,9 +94,9 @@ impl Ask<'_> {
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
         let (mut parts, body) = request.into_parts();
         let coded = parts.headers.contains_key(CONTENT_ENCODING);
+        let mut bounds = ask.bounds(&parts.method, origin.request_id.clone());
         ask.rewrite_head(&mut parts.headers, origin);
         parts.version = Version::HTTP_11;
-        let mut bounds = ask.bounds(&parts.method);
         let mut path =
             parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
@@ -140,7 +140,7 @@ impl Ask<'_> {
             let principal = permit.caller().principal().cloned();
             return Ok(inner.tunnels.begin(switch, answer, principal));
         }
-        refuse_stray_switch(answer.status(), bounds.creates)?;
+        refuse_stray_switch(answer.status(), &bounds)?;
         let held = start::unless_refused(held, answer.status()).await;
         ask.take_note(answer.status(), ended).await;
         match lister {
@@ -206,7 +206,7 @@ impl Ask<'_> {
         }
     }
 
-    fn bounds(&self, method: &Method) -> Bounds {
+    fn bounds(&self, method: &Method, request_id: HeaderValue) -> Bounds {
         let upstreams = &self.forwarder.inner.upstreams;
         let reads = matches!(*method, Method::GET | Method::HEAD);
         Bounds {
@@ -214,6 +214,7 @@ impl Ask<'_> {
             sent: None,
             principal: self.permit.caller().principal().cloned(),
             creates: self.creates(),
+            request_id: Some(request_id),
         }
     }
 

@@ -33,6 +33,7 @@ impl Forwarder {
         &self,
         permit: &Permit,
         mut request: Request<Inbound>,
+        request_id: HeaderValue,
     ) -> Result<Response<Reply>, GatewayError> {
         let Plan::Data(data) = permit.plan() else { return Err(GatewayError::Internal) };
         let inner = &self.inner;
@@ -55,14 +56,15 @@ impl Forwarder {
             switch.put_into(&mut parts.headers);
         }
         let principal = permit.caller().principal().cloned();
-        let bounds = Bounds { principal: principal.clone(), ..Bounds::default() };
+        let (of, request_id) = (principal.clone(), Some(request_id));
+        let bounds = Bounds { principal: of, request_id, ..Bounds::default() };
         let (body, _) = Outgoing::stream(body.of(principal.clone()));
         let answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
             return Ok(inner.tunnels.begin(switch, answer, principal));
         }
-        refuse_stray_switch(answer.status(), bounds.creates)?;
+        refuse_stray_switch(answer.status(), &bounds)?;
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, Reply::upstream(body, principal)))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -32,9 +32,17 @@ pub struct Bounds {
     pub principal: Option<Arc<Principal>>,
     /// Whether a failure after sending leaves it open if something was created.
     pub creates: bool,
+    /// The id of the request that this is for, so that the cause of a failure can be found.
+    pub request_id: Option<HeaderValue>,
 }
 
 impl Bounds {
+    /// The id of the request that this is for.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_ref().and_then(|id| id.to_str().ok())
+    }
+
     fn is_revoked(&self) -> bool {
         self.principal.as_ref().is_some_and(|principal| principal.revocation.is_revoked())
     }
@@ -90,11 +98,13 @@ pub async fn exchange(
         if let Ok(answered) = tokio::time::timeout(next, answer.as_mut()).await {
             return answered.map_err(|cause| {
                 if is_of_the_body(&cause) {
-                    tracing::debug!(cause = %Chain(&cause), "a request body broke off");
+                    let request_id = bounds.request_id();
+                    tracing::debug!(request_id, cause = %Chain(&cause), "a request body broke off");
                     return BROKEN_BODY;
                 }
                 let unknown_outcome = bounds.creates && !cause.is_unsent();
-                tracing::warn!(cause = %Chain(&cause), "the upstream could not be asked");
+                let request_id = bounds.request_id();
+                tracing::warn!(request_id, cause = %Chain(&cause), "the upstream could not be asked");
                 GatewayError::UpstreamUnreachable { unknown_outcome }
             });
         }
@@ -102,7 +112,8 @@ pub async fn exchange(
             since = Instant::now();
         }
         if bounds.head.is_some_and(|limit| since.elapsed() >= limit) {
-            tracing::warn!("the head of the upstream's answer took too long");
+            let request_id = bounds.request_id();
+            tracing::warn!(request_id, "the head of the upstream's answer took too long");
             return Err(GatewayError::UpstreamTimeout { unknown_outcome: bounds.creates });
         }
     }

@@ -83,6 +83,12 @@ pub fn started(json: &[u8]) -> Option<Sandbox> {
     Some(Sandbox { marker: Marker::Untold, state: State::Running, ..record(json)? })
 }
 
+/// What is logged within it is about the request of this id.
+#[must_use]
+pub fn span(request_id: &HeaderValue) -> tracing::Span {
+    tracing::warn_span!("lookup", request_id = request_id.to_str().ok())
+}
+
 impl Asker {
     /// An asker with this worker's pool.
     #[must_use]

@@ -4,6 +4,7 @@
 //! one. A tunnel ends with either side, with its caller's key, or with the gateway.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::Reply;
-use super::exchange::Chain;
+use super::exchange::{Bounds, Chain};
 use super::headers::strip_response;
 use crate::error::GatewayError;
 use crate::permit::Upgrade;
@@ -106,12 +107,29 @@ impl Switch {
 ///
 /// # Errors
 /// [`GatewayError::UpstreamBadAnswer`].
-pub fn refuse_stray_switch(status: StatusCode, unknown_outcome: bool) -> Result<(), GatewayError> {
+pub fn refuse_stray_switch(status: StatusCode, bounds: &Bounds) -> Result<(), GatewayError> {
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    tracing::warn!("the upstream switched to a protocol that it was not asked for");
-    Err(GatewayError::UpstreamBadAnswer { unknown_outcome })
+    let request_id = bounds.request_id();
+    tracing::warn!(request_id, "the upstream switched to a protocol that it was not asked for");
+    Err(GatewayError::UpstreamBadAnswer { unknown_outcome: bounds.creates })
+}
+
+/// A tunnel, for as long as it counts as one.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What keeps tunnels within bounds when the gateway stops.
@@ -121,6 +139,8 @@ pub struct Tunnels {
     pub open: TaskTracker,
     /// Ends them all at once.
     pub stop: CancellationToken,
+    /// How many there are.
+    pub count: Arc<AtomicUsize>,
 }
 
 impl Tunnels {
@@ -142,7 +162,9 @@ impl Tunnels {
     /// Copies between the two sides until one ends.
     fn join(&self, client: OnUpgrade, upstream: OnUpgrade, principal: Option<Arc<Principal>>) {
         let stop = self.stop.clone();
+        let counted = Counted::new(&self.count);
         self.open.spawn(async move {
+            let _counted = counted;
             let copied = async {
                 match tokio::try_join!(client, upstream) {
                     Ok((client, upstream)) => copy(client, upstream).await,

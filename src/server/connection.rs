@@ -120,7 +120,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
             // What was refused as a head has no method and path that could be told.
             let method = Method::from_bytes(b"-").unwrap_or_default();
             let uri = http::Uri::from_static("*");
-            let record = Record::begin(id, self.conn.peer, method, uri);
+            let record = Record::begin(id, self.conn.peer, method, uri).on(self.conn.listener);
             let mut pending = Pending::new(record, self.stack.observers().clone());
             let record = pending.record();
             record.error = Some(error);

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::clock::UnixTime;
+use crate::form::{decode, pairs};
 
 /// What a signed URL lets its holder do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,34 +114,6 @@ pub fn unsigned(query: &str) -> String {
         !decode(name).is_some_and(|name| matches!(&*name, SIGNATURE | EXPIRATION))
     });
     kept.collect::<Vec<_>>().join("&")
-}
-
-fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-}
-
-/// `application/x-www-form-urlencoded`: `+` is a space, escapes are UTF-8. `None` for a broken escape or text.
-fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let high = char::from(rest.next()?).to_digit(16)?;
-                let low = char::from(rest.next()?).to_digit(16)?;
-                u8::try_from(high * 16 + low).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]

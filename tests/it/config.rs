@@ -272,3 +272,31 @@ fn ten_thousand_keys() {
     let ended = program.run(&["check", "--api-keys-file", "keys"]);
     assert!(ended.out.ends_with("keys\t10000 of 100 tenants\n"), "{ended:?}");
 }
+
+#[test]
+fn settings_of_the_audit_log() {
+    let program = with_upstream().env("COPPICE_AUDIT_LOG", "logs/audit.jsonl");
+    let ended = program.run(&[
+        "check",
+        "--audit-rotate-size=10M",
+        "--audit-policy=block",
+        "--audit-sync=none",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("\naudit log\tlogs/audit.jsonl\n"), "{ended:?}");
+    assert!(!program.home.path().join("logs").exists());
+    for (name, value, said) in [
+        ("COPPICE_AUDIT_LOG", "", "is empty"),
+        ("COPPICE_AUDIT_POLICY", "wait", "'wait' is neither drop nor block"),
+        ("COPPICE_AUDIT_SYNC", "never", "'never' is no duration"),
+        ("COPPICE_AUDIT_ROTATE_SIZE", "1K", "'1K' is no size of at least 64K"),
+        ("COPPICE_AUDIT_LOGS", "x", "is not supported by this version"),
+    ] {
+        let ended = with_upstream().env(name, value).run(&["check"]);
+        assert_eq!(ended.code, 78, "{name}={value}");
+        assert!(ended.err.contains(&format!("{name}: {said}")), "{ended:?}");
+    }
+    let ended = with_upstream().run(&["check", "--audit-policy", "block"]);
+    assert_eq!(ended.code, 0);
+    assert!(ended.err.contains("--audit-policy: means nothing without --audit-log"), "{ended:?}");
+}

@@ -9,6 +9,8 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod audit;
+mod audit_journal;
 mod callback;
 mod cap;
 mod cli;
@@ -25,10 +27,13 @@ mod http2;
 mod hygiene;
 mod isolation;
 mod lists;
+mod logs;
 mod marker;
 mod matrix;
 mod metadata;
+mod metrics;
 mod open;
+mod ops;
 mod ownership;
 mod packaging;
 mod public;
@@ -45,6 +50,7 @@ mod streaming;
 mod support;
 mod targets;
 mod tokens;
+mod traces;
 mod upgrade;
 mod usage;
 mod v1;

@@ -194,7 +194,13 @@ fn every_control_plane_row_with_every_method_and_caller() {
                     world.simulator.clear_requests();
                     let path = format!("{prefix}{}", fill(row, &sandbox));
                     let what = format!("{method} {path} by {who:?}");
-                    let answer = wire.ask(&who.signs(ask(method, &path)));
+                    let ask = who.signs(ask(method, &path));
+                    let answer = if (method, &*path) == ("GET", "/audit/stream") && who.rank() > 2 {
+                        // It has no end, so its head must do.
+                        Wire::open(world.control()).start(&ask)
+                    } else {
+                        wire.ask(&ask)
+                    };
                     check(&world, &answer, expected(row, prefix, looked_up, who), &what);
                     count += 1;
                     if method == "DELETE" && answer.status == 204 {

@@ -47,9 +47,23 @@ fn the_eight_lines_of_the_coppice_receipt() {
     assert_eq!(sent["metadata"]["coppice_tenant_id"], "team-a");
     assert_eq!(sent["metadata"]["mine"], "kept");
 
-    // /audit/events is for owners and admins only. (What it answers them comes with the audit log.)
+    // /audit/events is for owners and admins only, and shows them what was refused above.
     assert_eq!(Ask::get("/audit/events").send(world.control()).status, 401);
     assert_eq!(world.ask("read", Ask::get("/audit/events")).status, 403);
     let exec = world.ask("exec", Ask::get("/audit/events"));
     assert_eq!(exec.json()["message"], "API key lacks required scope: owner");
+    let denied = world.ask("admin", Ask::get("/audit/events?tenantID=team-a&outcome=denied"));
+    let denied = denied.json();
+    let denied = denied["events"].as_array().unwrap().iter();
+    let denied: Vec<_> = denied
+        .map(|event| format!("{} {} {}", event["status"], event["method"], event["path"]))
+        .collect();
+    for refused in [
+        r#"403 "POST" "/sandboxes""#,
+        r#"403 "POST" "/v3/templates""#,
+        r#"403 "POST" "/execute""#,
+        r#"403 "GET" "/audit/events""#,
+    ] {
+        assert!(denied.iter().any(|event| event == refused), "{refused}: {denied:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! No secret in a log, an error, an answer, `ps` or a start-up message, however it was sent and however talkative the
+//! No secret in a log, an error, an answer, a metric, a trace, `ps` or a start-up message, however it was sent and however talkative the
 //! log is.
 //!
 //! One text stands for every secret. It goes in wherever a secret can, and is looked for in everything that comes out.
@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::frames::{End, Frames};
+use crate::support::telemetry::{Collector, Scrape};
 use crate::support::upstream::gateway_before;
 use crate::support::{Ask, Gateway, Program, Upstream, exchange};
 
@@ -60,9 +61,12 @@ fn upstream() -> Upstream {
     })
 }
 
-fn gateway(upstream: &Upstream) -> Gateway {
+fn gateway(upstream: &Upstream, collector: &Collector) -> Gateway {
     gateway_before(&upstream.url(), |setup| {
         setup
+            .flag("--ops-listen=127.0.0.1:0")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
+            .env("OTEL_EXPORTER_OTLP_HEADERS", format!("x-collector-key={CANARY}"))
             .env("COPPICE_API_KEYS", format!("team-a:{CANARY}:admin,team-b:{CANARY}b:read"))
             .env("COPPICE_UPSTREAM_API_KEY", CANARY)
             .env("COPPICE_SECRET", SECRET)
@@ -151,8 +155,8 @@ fn data_asks() -> Vec<Ask> {
 
 #[test]
 fn nothing_secret_is_logged_or_told() {
-    let (upstream, mut asked) = (upstream(), 0);
-    let gateway = gateway(&upstream);
+    let (upstream, collector, mut asked) = (upstream(), Collector::start(0), 0);
+    let gateway = gateway(&upstream, &collector);
     let planes = [
         (gateway.control(), asks()),
         (gateway.address("port=*"), data_asks()),
@@ -205,6 +209,13 @@ fn nothing_secret_is_logged_or_told() {
         Ask::get("/templates").header("X-Request-Id", "the-last-one").send(gateway.control());
     assert_eq!(last.status, 401);
     gateway.wait_for_log(&["the-last-one"]);
+    // Nor in the audit trail.
+    let events = Ask::get("/audit/events?limit=500").key(CANARY).send(gateway.control());
+    assert_eq!((events.status, &events.json()["count"]), (200, &500.into()));
+    for offset in [0, 500, 1000, 1500] {
+        let page = Ask::get(&format!("/audit/events?limit=500&offset={offset}")).key(CANARY);
+        assert_clean(&page.send(gateway.control()).text(), "the audit trail");
+    }
     let log = gateway.log();
     assert!(
         log.len() > asked && log.iter().any(|line| line.contains("TRACE")),
@@ -214,12 +225,25 @@ fn nothing_secret_is_logged_or_told() {
     for line in log {
         assert_clean(&line, "the log");
     }
+    for accept in ["text/plain", "application/openmetrics-text"] {
+        let scrape = Scrape::of(&gateway, accept);
+        assert!(scrape.sum("requests_total", &[]) > 100.0);
+        assert_clean(&scrape.text, "a scrape");
+    }
+    collector.span_of("the-last-one");
+    let spans = collector.spans();
+    assert!(spans.len() > 100, "{} spans", spans.len());
+    for mut span in spans {
+        // The collector's own key is for it alone to see.
+        assert_eq!(span["headers"]["x-collector-key"].take(), CANARY);
+        assert_clean(&span.to_string(), "a span");
+    }
 }
 
 #[test]
 fn nothing_secret_is_in_the_process_list() {
-    let upstream = upstream();
-    let gateway = gateway(&upstream);
+    let (upstream, collector) = (upstream(), Collector::start(0));
+    let gateway = gateway(&upstream, &collector);
     let command = std::fs::read(format!("/proc/{}/cmdline", gateway.id())).unwrap();
     let command = String::from_utf8_lossy(&command).into_owned();
     assert!(command.contains("--upstream"), "{command}");
@@ -296,8 +320,8 @@ fn nothing_secret_is_in_what_commands_print() {
 
 #[test]
 fn nothing_that_is_logged_can_forge_a_log_line() {
-    let upstream = upstream();
-    let gateway = gateway(&upstream);
+    let (upstream, collector) = (upstream(), Collector::start(0));
+    let gateway = gateway(&upstream, &collector);
     let forged = r#"{"level":"INFO","message":"forged"}"#;
     let paths = [
         "/a%0d%0a%7B%22level%22",

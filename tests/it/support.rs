@@ -11,6 +11,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod keys_file;
 pub(crate) mod program;
+pub(crate) mod telemetry;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod wire;

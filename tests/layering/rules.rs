@@ -6,7 +6,7 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["clock", "json", "lifecycle", "secret", "target"],
+    &["clock", "form", "json", "lifecycle", "secret", "tally", "target"],
     &["credential", "principal", "route"],
     &[
         "callback",
@@ -21,10 +21,10 @@ pub(crate) const RANKS: &[&[&str]] = &[
         "token",
     ],
     &["authn", "directory", "permit", "quota", "record"],
-    &["proxy"],
+    &["audit", "metrics", "proxy", "traces"],
     &["endpoint", "layer", "listener"],
     &["server"],
-    &["worker"],
+    &["ops", "worker"],
     &["config"],
     &["app", "simulator", "telemetry"],
     &["daemon"],
@@ -44,6 +44,7 @@ const NARROW: &[(&str, usize)] = &[
 const PURE: &[&str] = &[
     "src/caller*",
     "src/credential*",
+    "src/form*",
     "src/json*",
     "src/limits*",
     "src/permit*",
@@ -66,6 +67,11 @@ use Where::{Never, Only};
 /// Paths, where they may be named outside tests, and why. A `*` ends a file name that is a beginning.
 const WALLS: &[(&str, Where, &str)] = &[
     ("hyper_util::client", Only(&["src/proxy/pool.rs"]), "one place decides what is sent again"),
+    (
+        "hyper::server",
+        Only(&["src/ops.rs", "src/server*"]),
+        "one place serves requests, one its operators",
+    ),
     ("hyper::client", Only(&["src/proxy/pool/*"]), "one place decides what is sent again"),
     (
         "axum",
@@ -80,7 +86,11 @@ const WALLS: &[(&str, Where, &str)] = &[
         Only(&["src/cli*", "src/config/sources.rs", "src/main.rs"]),
         "everything else is given its settings",
     ),
-    ("reqwest", Only(&["src/callback/*", "src/cli/*"]), "requests are forwarded through the pool"),
+    (
+        "reqwest",
+        Only(&["src/callback/*", "src/cli/*", "src/traces/*"]),
+        "requests are forwarded through the pool",
+    ),
     ("serde_json", Never(&["src/json*"]), "a reader that drops a duplicate key can't guard one"),
     ("crate::keys", Never(&["src/proxy*"]), "the forwarder knows callers, not keys"),
     ("axum", Never(PURE), "what decides does no I/O"),

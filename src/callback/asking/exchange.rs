@@ -6,11 +6,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{Desk, Outcome};
 use crate::callback::answer::Answer;
 use crate::callback::budget::{Client, Paid};
-use crate::callback::call::{Ask, Failure, Head};
+use crate::callback::call::{Ask, Failure, Head, REQUEST_ID};
 use crate::callback::freshness::Freshness;
 use crate::callback::key::AnswerKey;
 use crate::callback::ledger::Epoch;
 use crate::callback::settings::Settings;
+use crate::callback::tally::Called;
 use crate::callback::{Refusal, Verdict};
 use crate::clock::UnixTime;
 
@@ -70,10 +71,9 @@ impl Desk {
                 paid.give_back();
                 return Outcome { verdict: refused(refusal), began, shared, excused: true };
             }
-            Answer::Nonsense(header) => {
+            Answer::Nonsense(_) => {
                 paid.give_back();
                 self.memory.forget(&key);
-                tracing::warn!(url = %self.settings.url, %header, "the auth callback sent a header that makes no sense");
                 (Some(self.unavailable()), true)
             }
         };
@@ -89,8 +89,11 @@ impl Desk {
         deadline: Instant,
     ) -> (Epoch, Exchanged<'c>) {
         let url = &self.settings.url;
+        let id = headers.as_ref().ok().and_then(|headers| headers.get(REQUEST_ID)).cloned();
+        let request_id = id.as_ref().and_then(|id| id.to_str().ok());
         let unasked = |cause: &str| {
-            tracing::debug!(%url, cause, "the auth callback was not asked");
+            self.tally.called(Called::Unasked);
+            tracing::debug!(%url, request_id, cause, "the auth callback was not asked");
             (self.principals.begin(), Exchanged::Nothing)
         };
         let headers = match headers {
@@ -104,7 +107,8 @@ impl Desk {
         // A place that comes free in the last moment is of no use.
         let in_time = place.ok().flatten().filter(|_| Instant::now() < deadline);
         let Some(_place) = in_time else {
-            tracing::warn!(%url, "no place for a call to the auth callback came free in time");
+            self.tally.called(Called::Unasked);
+            tracing::warn!(%url, request_id, "no place for a call to the auth callback came free in time");
             return (self.principals.begin(), Exchanged::Nothing);
         };
         let Some(paid) = client.pay() else {
@@ -115,12 +119,19 @@ impl Desk {
             return unasked("it is left alone for a while");
         };
         let began = self.principals.begin();
-        let had = deadline.saturating_duration_since(Instant::now());
-        let failure = match timeout_at(deadline, line.call(headers)).await {
+        let asked = Instant::now();
+        let had = deadline.saturating_duration_since(asked);
+        let called = timeout_at(deadline, line.call(headers)).await;
+        self.tally.call_took(asked.elapsed());
+        let failure = match called {
             Ok(Ok(Head { status, headers })) => {
                 pass.answered();
                 let Settings { default, pass, .. } = &self.settings;
                 let answer = Answer::read(status, &headers, default, *pass);
+                self.tally.called(Called::of(&answer));
+                if let Answer::Nonsense(header) = &answer {
+                    tracing::warn!(%url, request_id, %header, "the auth callback sent a header that makes no sense");
+                }
                 return (began, Exchanged::Answer(answer, paid));
             }
             Ok(Err(failure)) => failure,
@@ -134,7 +145,8 @@ impl Desk {
             Failure::Timeout | Failure::Transport(_) | Failure::Unsendable => pass.failed(),
         }
         paid.give_back();
-        tracing::warn!(%url, cause = %failure, "the auth callback did not answer");
+        self.tally.called(Called::Failed);
+        tracing::warn!(%url, request_id, cause = %failure, "the auth callback did not answer");
         (began, Exchanged::Nothing)
     }
 }

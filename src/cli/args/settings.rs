@@ -50,6 +50,7 @@ fn heading(setting: &Setting) -> &'static str {
     match setting.key.split('.').next() {
         Some("upstream") => "Upstream",
         Some("auth") => "Authentication",
+        Some("audit") => "Audit",
         Some("log") => "Logging",
         Some(_) | None => "Serving",
     }

@@ -31,7 +31,9 @@ fn example() -> String {
         for line in wrap(setting.help).into_iter().chain(wrap(&spellings(setting))) {
             writeln!(text, "# {line}").unwrap();
         }
-        let mark = if setting.default.is_none() || section == "auth.callback" { "# " } else { "" };
+        let waits =
+            section == "auth.callback" || matches!(setting.key, "audit.policy" | "audit.sync");
+        let mark = if setting.default.is_none() || waits { "# " } else { "" };
         let shown = value(setting, setting.default.unwrap_or(setting.value));
         writeln!(text, "{mark}{name} = {shown}").unwrap();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Response, response};
+use http::{Extensions, HeaderValue, Method, Response, response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
@@ -23,6 +23,7 @@ use crate::error::GatewayError;
 use crate::ownership::Keeping;
 use crate::principal::{Principal, TenantId};
 use crate::quota::Reservation;
+use crate::record::About;
 use crate::route::{BodyEdit, Tokens};
 use crate::sandbox::{Marker, Sandbox};
 use crate::target::SandboxId;
@@ -76,27 +77,29 @@ impl Ask<'_> {
         }
         // Rare and large: kept out of the way of every other request.
         let unknown_outcome = bounds.creates;
-        let changing = Box::pin(self.changed(edit, &parts.headers, body, held));
+        let changing = Box::pin(self.changed(edit, &mut parts, body, held));
         let late = GatewayError::UpstreamTimeout { unknown_outcome };
         let changed = bounds
             .let_read(bounds.head, late, changing)
             .await?
-            .ok_or_else(|| unreadable(unknown_outcome))?;
+            .ok_or_else(|| unreadable(bounds))?;
         Ok(changed_answer(parts, changed))
     }
 
     async fn changed(
         &self,
         edit: AnswerEdit,
-        head: &HeaderMap,
+        parts: &mut response::Parts,
         body: Incoming,
         held: Option<Reservation>,
     ) -> Option<Vec<u8>> {
-        let principal =
-            self.permit.caller().principal().filter(|_| !head.contains_key(CONTENT_ENCODING))?;
+        let is_plain = !parts.headers.contains_key(CONTENT_ENCODING);
+        let principal = self.permit.caller().principal().filter(|_| is_plain)?;
         let json = read(body).await?;
         match edit {
-            AnswerEdit::Sandbox => self.exchange_one(&json, principal, held).await,
+            AnswerEdit::Sandbox => {
+                self.exchange_one(&json, principal, held, &mut parts.extensions).await
+            }
             AnswerEdit::Forks => self.exchange_each(&json, principal, held).await,
             AnswerEdit::Listing | AnswerEdit::None => None,
         }
@@ -107,6 +110,7 @@ impl Ask<'_> {
         json: &[u8],
         principal: &Arc<Principal>,
         held: Option<Reservation>,
+        extensions: &mut Extensions,
     ) -> Option<Vec<u8>> {
         let inner = &self.forwarder.inner;
         let told = match self.permit.route().map(|route| route.tokens) {
@@ -119,6 +123,7 @@ impl Ask<'_> {
         let token = inner.authenticator.mint(principal, &sandbox.id);
         let edited = edit::answer(json, token.as_deref(), self.shows_marker())?;
         let id = sandbox.id.clone();
+        extensions.insert(About(id.clone()));
         inner.directory.learn(sandbox, self.asked).await;
         if created {
             Box::pin(self.put_on_record(&id, &principal.tenant)).await;
@@ -200,9 +205,10 @@ pub(super) fn changed_answer(mut parts: response::Parts, changed: Vec<u8>) -> Re
 }
 
 /// Why an answer is not passed on.
-pub(super) fn unreadable(unknown_outcome: bool) -> GatewayError {
-    tracing::warn!("an answer that the gateway has to change could not be read");
-    GatewayError::UpstreamBadAnswer { unknown_outcome }
+pub(super) fn unreadable(bounds: &Bounds) -> GatewayError {
+    let request_id = bounds.request_id();
+    tracing::warn!(request_id, "an answer that the gateway has to change could not be read");
+    GatewayError::UpstreamBadAnswer { unknown_outcome: bounds.creates }
 }
 
 /// All of an answer, if it is not over [`MAX_ANSWER`].

@@ -172,19 +172,19 @@ impl Lister<'_> {
             return Ok(Response::from_parts(parts, body));
         }
         if parts.headers.contains_key(CONTENT_ENCODING) || parts.status == StatusCode::NO_CONTENT {
-            return Err(unreadable(false));
+            return Err(unreadable(bounds));
         }
         let late = GatewayError::UpstreamTimeout { unknown_outcome: false };
         let filtering = async {
-            let json = read(body).await.ok_or_else(|| unreadable(false))?;
+            let json = read(body).await.ok_or_else(|| unreadable(bounds))?;
             match self.listed.listing {
                 _ if self.listed.all => {
                     let page = Page::read(&json, self.listed.listing);
-                    page.map(|page| page.unmark()).ok_or_else(|| unreadable(false))
+                    page.map(|page| page.unmark()).ok_or_else(|| unreadable(bounds))
                 }
-                Listing::Metrics => self.metrics(&json).await,
+                Listing::Metrics => self.metrics(&json, bounds).await,
                 Listing::Sandboxes | Listing::Events | Listing::Snapshots => {
-                    self.entries(&json, counted, &mut parts.headers).await
+                    self.entries(&json, counted, &mut parts.headers, bounds).await
                 }
             }
         };
@@ -192,12 +192,12 @@ impl Lister<'_> {
         Ok(changed_answer(parts, kept))
     }
 
-    async fn metrics(&self, json: &[u8]) -> Result<Vec<u8>, GatewayError> {
+    async fn metrics(&self, json: &[u8], bounds: &Bounds) -> Result<Vec<u8>, GatewayError> {
         let own = match self.selected() {
             Some(own) => own,
-            None => self.own(metrics::told_of(json).ok_or_else(|| unreadable(false))?).await?,
+            None => self.own(metrics::told_of(json).ok_or_else(|| unreadable(bounds))?).await?,
         };
-        metrics::keep(json, &own).ok_or_else(|| unreadable(false))
+        metrics::keep(json, &own).ok_or_else(|| unreadable(bounds))
     }
 
     async fn entries(
@@ -205,9 +205,10 @@ impl Lister<'_> {
         json: &[u8],
         counted: Option<HeaderValue>,
         parts: &mut HeaderMap,
+        bounds: &Bounds,
     ) -> Result<Vec<u8>, GatewayError> {
         let listing = self.listed.listing;
-        let page = Page::read(json, listing).ok_or_else(|| unreadable(false))?;
+        let page = Page::read(json, listing).ok_or_else(|| unreadable(bounds))?;
         let tenant = &self.listed.principal.tenant;
         let directory = &self.ask.forwarder.inner.directory;
         for id in page.marked(tenant) {

@@ -79,7 +79,8 @@ fn an_answer_that_names_nobody_means_the_default() {
 #[test]
 fn nonsense_in_an_answer_is_a_failure_and_never_a_guess() {
     let service = Scripted::always(Reply::allow());
-    let world = world(&service);
+    // At DEBUG no line is left out because others are like it.
+    let world = world_with(&service, |setup| setup.env("COPPICE_LOG", "debug"));
     let long = "t".repeat(129);
     let nonsense = [
         ("X-Auth-Scopes", "root"),

@@ -14,7 +14,7 @@ use crate::support::{Gateway, World};
 
 const TENANTS: usize = 50;
 const EACH: usize = 100;
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A simulator with the sandboxes of all tenants, in turns, and those of team-a and team-b.
 fn crowded(options: Options) -> (World, Vec<(String, String)>) {

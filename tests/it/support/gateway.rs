@@ -33,8 +33,10 @@ impl Setup {
         self
     }
 
-    /// Starts it and waits until it listens on `listeners` addresses.
+    /// Starts it and waits until it listens on `listeners` addresses, and for metrics where a flag says so.
     pub(crate) fn start(self, listeners: usize) -> Gateway {
+        let ops = self.flags.iter().filter(|flag| flag.starts_with("--ops-listen"));
+        let listeners = listeners + ops.count();
         let mut child = self.command().spawn().unwrap();
         let log = Log::of(child.stderr.take().unwrap());
         let gateway = Gateway { child: Mutex::new(child), log };

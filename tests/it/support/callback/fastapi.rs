@@ -121,11 +121,11 @@ fn entry(known: &Known) -> (String, Value) {
     (format!("sha256:{hex}"), identity)
 }
 
-/// The only Python program in the README.
+/// The auth service in the README, which begins with its own name.
 fn printed() -> String {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(readme).unwrap();
-    let mut programs = readme.split("```python\n").skip(1);
+    let mut programs = readme.split("```python\n").filter(|text| text.starts_with("# verify.py."));
     let (program, _) = programs.next().unwrap().split_once("```\n").unwrap();
     assert!(programs.next().is_none(), "which of them is the auth service?");
     program.to_owned()

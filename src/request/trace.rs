@@ -1,0 +1,290 @@
+//! W3C Trace Context: which trace a request belongs to, and which traces are kept.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+/// The header that ties the spans of a trace together (W3C Trace Context 3.2).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What tracing systems add to it for themselves (W3C Trace Context 3.3).
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+const SAMPLED: u8 = 1;
+
+/// The id of a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TraceId(pub [u8; 16]);
+
+/// The id of a span within it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpanId(pub [u8; 8]);
+
+impl TraceId {
+    /// The trace of a request that came without one: the request's own id where that has the form of a trace id, else
+    /// one derived from it.
+    #[must_use]
+    pub fn of_request(request_id: &HeaderValue) -> Self {
+        let id = request_id.as_bytes();
+        match hex::<16>(id).filter(|id| id.iter().skip(8).any(|byte| *byte != 0)) {
+            Some(id) => Self(id),
+            None => {
+                let mut derived = [0; 16];
+                for (byte, of_digest) in derived.iter_mut().zip(Sha256::digest(id)) {
+                    *byte = of_digest;
+                }
+                Self(derived)
+            }
+        }
+    }
+}
+
+/// Starts a trace for a request that came without one. Not sampled: that is for whoever traces to decide.
+#[must_use]
+pub fn traceparent(request_id: &HeaderValue) -> Option<HeaderValue> {
+    let trace = TraceId::of_request(request_id);
+    let mut span = [0; 8];
+    for (byte, of_trace) in span.iter_mut().zip(trace.0.iter().skip(8)) {
+        *byte = *of_trace;
+    }
+    written(trace, SpanId(span), false)
+}
+
+/// The gateway's own part in a request's trace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trace {
+    /// The trace.
+    pub id: TraceId,
+    /// The gateway's span.
+    pub span: SpanId,
+    /// The client's span, where it sent one.
+    pub parent: Option<SpanId>,
+    /// What came with it of other tracing systems.
+    pub state: Option<HeaderValue>,
+    /// Whether the trace is kept.
+    pub sampled: bool,
+}
+
+impl Trace {
+    /// Continues the trace that a request came with, or starts one.
+    #[must_use]
+    pub fn begin(headers: &HeaderMap, request_id: &HeaderValue, sampler: &Sampler) -> Self {
+        let mut lines = headers.get_all(TRACEPARENT).iter();
+        let sent = lines.next().filter(|_| lines.next().is_none());
+        let sent = sent.and_then(|line| read(line.as_bytes()));
+        let id = sent.map_or_else(|| TraceId::of_request(request_id), |(id, ..)| id);
+        let state = sent.and_then(|_| joined(headers));
+        // Without entropy there are no unique ids, but the request goes on.
+        let span = getrandom::u64().unwrap_or(1).max(1).to_be_bytes();
+        Self {
+            id,
+            span: SpanId(span),
+            parent: sent.map(|(_, span, _)| span),
+            state,
+            sampled: sampler.keeps(id, sent.map(|(_, _, sampled)| sampled)),
+        }
+    }
+
+    /// Makes the gateway's span the parent of whatever the upstream does. The state of a trace that nobody can continue
+    /// goes no further.
+    pub fn put_into(&self, headers: &mut HeaderMap) {
+        if let Some(line) = written(self.id, self.span, self.sampled) {
+            headers.insert(TRACEPARENT, line);
+        }
+        if self.parent.is_none() {
+            headers.remove(TRACESTATE);
+        }
+    }
+}
+
+/// Which traces are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sampler {
+    /// Whether a client's own decision counts.
+    pub parent_based: bool,
+    /// Of 2^63 traces, how many are kept where it does not, or where there is none.
+    pub kept: u64,
+}
+
+impl Sampler {
+    const ALL: u64 = 1 << 63;
+
+    /// Keeps this part of all traces, between 0 and 1.
+    #[must_use]
+    pub fn new(ratio: f64, parent_based: bool) -> Self {
+        Self { parent_based, kept: (ratio.clamp(0.0, 1.0) * Self::ALL as f64) as u64 }
+    }
+
+    fn keeps(&self, TraceId(id): TraceId, parents: Option<bool>) -> bool {
+        match parents.filter(|_| self.parent_based) {
+            Some(sampled) => sampled,
+            None => {
+                let low = id.iter().skip(8).fold(0_u64, |low, byte| low << 8 | u64::from(*byte));
+                low >> 1 < self.kept
+            }
+        }
+    }
+}
+
+/// `version-trace-span-flags`. Later versions may say more behind another dash.
+fn read(line: &[u8]) -> Option<(TraceId, SpanId, bool)> {
+    let (head, rest) = line.split_at_checked(55)?;
+    let mut parts = head.split(|byte| *byte == b'-');
+    let version = hex::<1>(parts.next()?)?;
+    let (trace, span) = (hex::<16>(parts.next()?)?, hex::<8>(parts.next()?)?);
+    let [flags] = hex::<1>(parts.next()?)?;
+    let is_whole = match version {
+        [0] => rest.is_empty(),
+        [0xff] => false,
+        _ => rest.is_empty() || rest.starts_with(b"-"),
+    };
+    let is_sound = is_whole && trace != [0; 16] && span != [0; 8];
+    is_sound.then_some((TraceId(trace), SpanId(span), flags & SAMPLED != 0))
+}
+
+fn written(TraceId(trace): TraceId, SpanId(span): SpanId, sampled: bool) -> Option<HeaderValue> {
+    let mut line = Vec::with_capacity(55);
+    line.extend_from_slice(b"00-");
+    push_hex(&mut line, &trace);
+    line.push(b'-');
+    push_hex(&mut line, &span);
+    line.extend_from_slice(if sampled { b"-01" } else { b"-00" });
+    HeaderValue::from_maybe_shared(Bytes::from(line)).ok()
+}
+
+/// All of `tracestate`, which may come in several lines.
+fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(TRACESTATE).iter();
+    let first = lines.next()?;
+    let mut all = first.as_bytes().to_vec();
+    for line in lines {
+        all.push(b',');
+        all.extend_from_slice(line.as_bytes());
+    }
+    HeaderValue::from_bytes(&all).ok()
+}
+
+/// Lower-case hex digits of that many bytes.
+fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        for digit in pair {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            *byte = *byte << 4 | value;
+        }
+    }
+    Some(bytes)
+}
+
+fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 0xf] {
+            line.push(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn begun(lines: &[(&'static str, &str)], sampler: Sampler) -> Trace {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        Trace::begin(&headers, &HeaderValue::from_static("job 7"), &sampler)
+    }
+
+    #[test]
+    fn a_trace_starts_with_the_request_id() {
+        let own = HeaderValue::from_static("0a54fee5ef8ad0c9fdcbdf15a19214a9");
+        let expected = "00-0a54fee5ef8ad0c9fdcbdf15a19214a9-fdcbdf15a19214a9-00";
+        assert_eq!(traceparent(&own).unwrap(), expected);
+        let foreign = traceparent(&HeaderValue::from_static("job 7")).unwrap();
+        assert_eq!(foreign.len(), expected.len());
+        assert_eq!(Some(foreign), traceparent(&HeaderValue::from_static("job 7")));
+    }
+
+    #[test]
+    fn a_clients_trace_goes_on() {
+        let sampler = Sampler::new(0.0, true);
+        let trace = begun(
+            &[("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")],
+            sampler,
+        );
+        assert_eq!(trace.parent, Some(SpanId([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31])));
+        assert!(trace.sampled);
+        assert_eq!(trace.state.as_ref().unwrap(), "a=1,b=2");
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACESTATE, HeaderValue::from_static("a=1"));
+        trace.put_into(&mut headers);
+        let line = headers[&TRACEPARENT].to_str().unwrap();
+        assert!(line.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && line.ends_with("-01"));
+        assert!(!line.contains("b7ad6b7169203331") && headers.contains_key(&TRACESTATE));
+        assert_eq!(read(line.as_bytes()), Some((trace.id, trace.span, true)));
+    }
+
+    #[test]
+    fn what_is_no_trace_is_not_continued() {
+        let upper = PARENT.to_ascii_uppercase();
+        let later = format!("cc{}-more", &PARENT[2..]);
+        for (line, continues) in [
+            (PARENT, true),
+            (later.as_str(), true),
+            (&later[..58], true),
+            (&upper, false),
+            ("", false),
+            (&PARENT[..54], false),
+            (&format!("{PARENT}-more"), false),
+            (&format!("{later}x").replacen("-more", "more", 1), false),
+            (&format!("ff{}", &PARENT[2..]), false),
+            ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319cb-7ad6b7169203331-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0-", false),
+        ] {
+            assert_eq!(read(line.as_bytes()).is_some(), continues, "{line}");
+        }
+        let twice =
+            begun(&[("traceparent", PARENT), ("traceparent", PARENT)], Sampler::new(1.0, true));
+        assert_eq!(twice.parent, None);
+        assert_eq!(twice.id, TraceId::of_request(&HeaderValue::from_static("job 7")));
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACESTATE, HeaderValue::from_static("a=1"));
+        twice.put_into(&mut headers);
+        assert!(!headers.contains_key(&TRACESTATE));
+    }
+
+    #[test]
+    fn samplers_keep_what_they_say() {
+        let unsampled = PARENT.replace("-01", "-00");
+        for (ratio, parent_based, parent, kept) in [
+            (1.0, true, None, true),
+            (0.0, true, None, false),
+            (0.0, true, Some(PARENT), true),
+            (1.0, true, Some(unsampled.as_str()), false),
+            (1.0, false, Some(&unsampled), true),
+            (0.0, false, Some(PARENT), false),
+        ] {
+            let lines: Vec<_> = parent.map(|line| ("traceparent", line)).into_iter().collect();
+            let trace = begun(&lines, Sampler::new(ratio, parent_based));
+            assert_eq!(trace.sampled, kept, "{ratio} {parent_based} {parent:?}");
+        }
+        let quarter = Sampler::new(0.25, false);
+        let kept = (0..4_000).filter(|number| {
+            let id = HeaderValue::from_str(&format!("request {number}")).unwrap();
+            quarter.keeps(TraceId::of_request(&id), None)
+        });
+        let kept = kept.count();
+        assert!((900..1_100).contains(&kept), "{kept}");
+    }
+}

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod authn;
 pub mod callback;
 pub mod caller;
+pub mod chunked;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -6,7 +6,6 @@
 //! request whose method names the reason ([`Refusal::from_method`]), so that the service answers it in the ordinary way.
 //! HTTP/2 passes unseen: its framing has none of these ambiguities. No request is interpreted or authorised here.
 
-mod chunked;
 mod framer;
 mod handle;
 mod head;

@@ -19,7 +19,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::AnswerEdit;
@@ -28,6 +27,7 @@ use super::body::{Outgoing, Reply};
 use super::edit::{self, Creator, Generation, MAX_BODY};
 use super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::inbound::Inbound;
+use super::pool::Answer;
 use super::tunnel::{Switch, refuse_stray_switch};
 use super::v1::Twin;
 use super::{Forwarder, headers, v1};
@@ -250,7 +250,7 @@ impl Ask<'_> {
         body: Inbound,
         editing: Editing,
         bounds: &Bounds,
-    ) -> Result<(Response<Incoming>, Option<Reservation>), GatewayError> {
+    ) -> Result<(Response<Answer>, Option<Reservation>), GatewayError> {
         let late = GatewayError::BodyTimeout;
         let sent = bounds.let_read(Some(SLOWEST_BODY), late, read_body(body)).await??;
         let tenant = self.maker(editing.payload).await;
@@ -271,7 +271,7 @@ impl Ask<'_> {
         editing: Editing,
         tenant: Option<TenantId>,
         bounds: &Bounds,
-    ) -> Result<Response<Incoming>, GatewayError> {
+    ) -> Result<Response<Answer>, GatewayError> {
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
             return self.send(parts, path, as_sent, bounds).await;
@@ -341,7 +341,7 @@ impl Ask<'_> {
         path: PathAndQuery,
         body: Vec<u8>,
         bounds: &Bounds,
-    ) -> Result<Response<Incoming>, GatewayError> {
+    ) -> Result<Response<Answer>, GatewayError> {
         parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
         parts.headers.remove(http::header::TRAILER);
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));

@@ -1,10 +1,11 @@
 //! The pool of upstream connections: one per worker, so that no lock is shared between cores.
 //!
 //! The only place that imports HTTP clients. It repeats nothing that may have been sent: a refused connect is tried again,
-//! and a request is handed back only when its pooled connection died before a byte of it was written.
+//! and a request is sent on another connection only when its kept one died before a byte of it was written.
 //!
 //! A request's URI says where to dial, and its `Host` under which name, whichever HTTP it is sent in.
 
+mod http1;
 mod http2;
 
 use std::future::Future;
@@ -13,19 +14,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 use http::header::UPGRADE;
 use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
+use self::http1::Http1;
+pub use self::http1::{Fault, Tunnel};
 use self::http2::Http2;
 use super::body::Outgoing;
+use super::exchange::Alarms;
 
 /// How to reach upstreams.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +56,14 @@ pub enum SendError {
     #[error("could not connect")]
     Connect(#[source] ConnectError),
     /// In HTTP/1.1.
-    #[error(transparent)]
-    Http1(legacy::Error),
+    #[error("could not be sent, or was not answered")]
+    Http1 {
+        /// What went wrong.
+        #[source]
+        cause: Fault,
+        /// Whether it did before anything was sent.
+        is_unsent: bool,
+    },
     /// In HTTP/2.
     #[error("could not be sent, or was not answered")]
     Http2(#[source] hyper::Error),
@@ -64,8 +75,78 @@ impl SendError {
     pub fn is_unsent(&self) -> bool {
         match self {
             Self::Unaddressed | Self::Connect(_) => true,
-            Self::Http1(cause) => cause.is_connect(),
+            Self::Http1 { is_unsent, .. } => *is_unsent,
             Self::Http2(_) => false,
+        }
+    }
+
+    /// Whether the request's own body is to blame, and not the upstream.
+    #[must_use]
+    pub fn is_of_the_body(&self) -> bool {
+        match self {
+            Self::Http1 { cause, .. } => matches!(cause, Fault::Body(_) | Fault::Length),
+            Self::Http2(cause) => cause.is_user(),
+            Self::Unaddressed | Self::Connect(_) => false,
+        }
+    }
+}
+
+/// The body of an upstream's answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// In HTTP/1.1.
+    Http1(http1::Answer),
+    /// In HTTP/2.
+    Http2(Incoming),
+}
+
+/// Why the body of an answer ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// In HTTP/1.1.
+    #[error(transparent)]
+    Http1(Fault),
+    /// In HTTP/2.
+    #[error(transparent)]
+    Http2(hyper::Error),
+}
+
+impl Answer {
+    /// What the connection has become, if the upstream has switched protocols.
+    #[must_use]
+    pub fn into_tunnel(self) -> Option<Tunnel> {
+        match self {
+            Self::Http1(answer) => answer.into_tunnel(),
+            Self::Http2(_) => None,
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = ReadError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(ReadError::Http1),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(ReadError::Http2),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -73,22 +154,33 @@ impl SendError {
 /// A worker's clients. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    http1: Client<Connector, Outgoing>,
+    http1: Http1,
     http2: Option<Http2>,
+    alarms: Alarms,
 }
 
 impl Pool {
-    /// Sends a request: one that asks for an upgrade in HTTP/1.1, because no other connection can become a tunnel; any other as the
-    /// upstream is spoken to.
+    /// The timers of those who wait for answers.
+    #[must_use]
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Sends a request: one that asks for an upgrade in HTTP/1.1, because no other connection can become a tunnel; any
+    /// other as the upstream is spoken to.
     pub fn request(
         &self,
         request: Request<Outgoing>,
-    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
+    ) -> impl Future<Output = Result<Response<Answer>, SendError>> {
         match &self.http2 {
             Some(http2) if !request.headers().contains_key(UPGRADE) => {
-                Either::Right(Box::pin(http2.clone().request(request)))
+                let answer = Box::pin(http2.clone().request(request));
+                Either::Right(answer.map_ok(|answer| answer.map(Answer::Http2)))
             }
-            Some(_) | None => Either::Left(self.http1.request(request).map_err(SendError::Http1)),
+            Some(_) | None => {
+                let answer = self.http1.request(request);
+                Either::Left(answer.map_ok(|answer| answer.map(Answer::Http1)))
+            }
         }
     }
 }
@@ -102,14 +194,11 @@ pub fn build(settings: &Settings) -> Pool {
     http.set_keepalive(Some(Duration::from_secs(60)));
     let connector = Connector { http };
     let http2 = settings.http2.then(|| Http2::new(connector.clone(), settings));
-    let http1 = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(settings.idle_timeout)
-        .pool_max_idle_per_host(1024)
-        .http1_max_headers(256)
-        .build(connector);
-    Pool { http1, http2 }
+    Pool { http1: Http1::new(connector, settings), http2, alarms: Alarms::default() }
+}
+
+fn shared(cause: impl std::error::Error + Send + Sync + 'static) -> ConnectError {
+    Arc::new(cause)
 }
 
 /// Connects, and tries again twice, shortly after, when it could not: nothing has been sent by then.

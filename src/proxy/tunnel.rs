@@ -3,21 +3,23 @@
 //! The client's bytes wait (`listener::head_guard`) until the upstream has switched to what was asked for; any other answer is an ordinary
 //! one. A tunnel ends with either side, with its caller's key, or with the gateway.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::Reply;
 use super::exchange::{Bounds, Chain};
 use super::headers::strip_response;
+use super::pool::{Answer, Tunnel};
 use crate::error::GatewayError;
 use crate::permit::Upgrade;
 use crate::principal::Principal;
@@ -90,7 +92,7 @@ impl Switch {
 
     /// Whether the upstream did switch, and to the same.
     #[must_use]
-    pub fn is_made_by(&self, answer: &Response<Incoming>) -> bool {
+    pub fn is_made_by<B>(&self, answer: &Response<B>) -> bool {
         let headers = answer.headers();
         let mut connection = headers.get_all(CONNECTION).iter();
         let upgrades = |line: &HeaderValue| {
@@ -148,28 +150,27 @@ impl Tunnels {
     pub fn begin(
         &self,
         switch: Switch,
-        mut answer: Response<Incoming>,
+        answer: Response<Answer>,
         principal: Option<Arc<Principal>>,
     ) -> Response<Reply> {
-        let upstream = hyper::upgrade::on(&mut answer);
-        let (mut parts, _) = answer.into_parts();
+        let (mut parts, upstream) = answer.into_parts();
         strip_response(&mut parts.headers);
         switch.put_into(&mut parts.headers);
-        self.join(switch.client, upstream, principal);
+        self.join(switch.client, upstream.into_tunnel(), principal);
         Response::from_parts(parts, Reply::whole(Bytes::new()))
     }
 
     /// Copies between the two sides until one ends.
-    fn join(&self, client: OnUpgrade, upstream: OnUpgrade, principal: Option<Arc<Principal>>) {
+    fn join(&self, client: OnUpgrade, upstream: Option<Tunnel>, principal: Option<Arc<Principal>>) {
         let stop = self.stop.clone();
         let counted = Counted::new(&self.count);
         self.open.spawn(async move {
             let _counted = counted;
             let copied = async {
-                match tokio::try_join!(client, upstream) {
-                    Ok((client, upstream)) => copy(client, upstream).await,
+                match client.await {
+                    Ok(client) => copy(client, upstream).await,
                     Err(cause) => {
-                        tracing::debug!(cause = %Chain(&cause), "a tunnel was not opened")
+                        tracing::debug!(cause = %Chain(&cause), "a tunnel was not opened");
                     }
                 }
             };
@@ -188,11 +189,16 @@ impl Tunnels {
     }
 }
 
-async fn copy(client: Upgraded, upstream: Upgraded) {
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    let copied =
-        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await;
-    if let Err(cause) = copied {
+async fn copy(client: Upgraded, upstream: Option<Tunnel>) {
+    let copied = async {
+        let upstream = upstream.ok_or(ErrorKind::NotConnected)?;
+        let (mut upstream, said) = upstream.into_stream()?;
+        let mut client = TokioIo::new(client);
+        client.write_all(&said).await?;
+        drop(said);
+        copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await
+    };
+    if let Err(cause) = copied.await {
         tracing::debug!(%cause, "a tunnel broke off");
     }
 }

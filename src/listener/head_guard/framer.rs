@@ -2,10 +2,10 @@
 //!
 //! Pure: told bytes, says how many of them may pass. It keeps no bytes itself.
 
-use super::chunked::Chunked;
 use super::handle::Verdict;
 use super::head::{Framing, HeadCheck};
 use super::refusal::Refusal;
+use crate::chunked::Chunked;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -113,7 +113,7 @@ impl Framer {
                         match head.framing {
                             Framing::Length(0) => self.end_body(),
                             Framing::Length(left) => self.state = State::Length(left),
-                            Framing::Chunked => self.state = State::Chunked(Chunked::new()),
+                            Framing::Chunked => self.state = State::Chunked(Chunked::of_request()),
                         }
                     }
                 },

@@ -6,6 +6,7 @@
 use memchr::memchr;
 
 use super::refusal::Refusal;
+use crate::chunked::is_token;
 use crate::request::upgrade::{Wish, trim};
 
 /// Largest Content-Length accepted: what fits an `i64`, as most peers store it.
@@ -232,23 +233,3 @@ fn control(byte: u8) -> Option<Refusal> {
         _ => None,
     }
 }
-
-/// A byte of a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
-}
-
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        #[expect(clippy::indexing_slicing, reason = "a byte is below 256; checked when compiled")]
-        {
-            table[byte as usize] = byte.is_ascii_alphanumeric()
-                || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+')
-                || matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
-        }
-        byte += 1;
-    }
-    table
-};

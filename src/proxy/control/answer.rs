@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Extensions, HeaderValue, Method, Response, response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 
 use super::super::body::Reply;
 use super::super::edit::{self, MAX_ANSWER};
 use super::super::exchange::Bounds;
+use super::super::pool::Answer;
 use super::super::{headers, lookup};
 use super::Ask;
 use super::start::bind;
@@ -63,7 +63,7 @@ impl Ask<'_> {
     /// Passes the answer on: as it streams, or changed.
     pub(super) async fn pass(
         &self,
-        answer: Response<Incoming>,
+        answer: Response<Answer>,
         method: &Method,
         bounds: &Bounds,
         held: Option<Reservation>,
@@ -90,7 +90,7 @@ impl Ask<'_> {
         &self,
         edit: AnswerEdit,
         parts: &mut response::Parts,
-        body: Incoming,
+        body: Answer,
         held: Option<Reservation>,
     ) -> Option<Vec<u8>> {
         let is_plain = !parts.headers.contains_key(CONTENT_ENCODING);
@@ -212,6 +212,6 @@ pub(super) fn unreadable(bounds: &Bounds) -> GatewayError {
 }
 
 /// All of an answer, if it is not over [`MAX_ANSWER`].
-pub(super) async fn read(body: Incoming) -> Option<Bytes> {
+pub(super) async fn read(body: Answer) -> Option<Bytes> {
     Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }

@@ -26,7 +26,7 @@ use tower::ServiceExt;
 
 use super::super::body::Outgoing;
 use super::super::exchange::Chain;
-use super::{ConnectError, Connector, SendError, Settings};
+use super::{ConnectError, Connector, SendError, Settings, shared};
 
 /// A worker's HTTP/2 connections. Cheap to clone.
 #[derive(Clone)]
@@ -122,10 +122,6 @@ async fn open(
         }
     });
     Ok(sender)
-}
-
-fn shared(cause: impl std::error::Error + Send + Sync + 'static) -> ConnectError {
-    Arc::new(cause)
 }
 
 /// `Host` becomes `:authority`.

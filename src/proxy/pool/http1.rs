@@ -1,0 +1,145 @@
+//! HTTP/1.1 to upstreams: whoever sends a request moves its bytes, so that an exchange costs no task, no channel and no wake-up but the
+//! socket's.
+//!
+//! A connection carries one request at a time and belongs to it, head and body, until its answer has ended. It is used again only where
+//! both ends are beyond doubt about where the next message starts: the request was sent as a whole, the answer's framing said
+//! where it ends, nothing was said behind it, and nobody asked for the connection to be closed. Nothing is sent twice, unless its
+//! kept connection turned out dead before a byte of it was written.
+
+mod answer;
+mod connection;
+mod head;
+mod idle;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::uri::Authority;
+use http::{Request, Response, Uri};
+use tokio::net::TcpStream;
+use tower::ServiceExt as _;
+
+pub(super) use self::answer::Answer;
+use self::answer::Sending;
+use self::connection::Connection;
+use self::head::Head;
+use self::idle::Idle;
+use self::upload::Upload;
+use super::super::body::Outgoing;
+use super::{Connector, SendError, Settings, shared};
+
+/// What went wrong on a connection to an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The network did.
+    #[error("the connection broke off")]
+    Io(#[source] io::Error),
+    /// The upstream closed the connection.
+    #[error("the upstream closed the connection before the end of its answer")]
+    Ended,
+    /// The upstream's answer is no HTTP/1.1.
+    #[error("the upstream's answer is malformed: {0}")]
+    Malformed(&'static str),
+    /// The request's own body broke off.
+    #[error("the request body broke off")]
+    Body(#[source] hyper::Error),
+    /// The request's own body is not as long as its head says.
+    #[error("the request body has another length than its head says")]
+    Length,
+}
+
+/// A connection that has switched protocols.
+#[derive(Debug)]
+pub struct Tunnel(Box<Connection>);
+
+impl Tunnel {
+    /// The connection, and what the upstream already said in the new protocol.
+    ///
+    /// # Errors
+    /// The request was not sent to its end.
+    pub fn into_stream(self) -> io::Result<(TcpStream, Bytes)> {
+        self.0.into_stream()
+    }
+}
+
+/// A worker's HTTP/1.1 connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Http1 {
+    connector: Connector,
+    idle: Arc<Idle>,
+}
+
+impl Http1 {
+    pub(super) fn new(connector: Connector, settings: &Settings) -> Self {
+        Self { connector, idle: Idle::new(settings.idle_timeout) }
+    }
+
+    /// Sends a request to the address in its URI.
+    pub(super) async fn request(
+        &self,
+        mut request: Request<Outgoing>,
+    ) -> Result<Response<Answer>, SendError> {
+        let address = request.uri().authority().cloned().ok_or(SendError::Unaddressed)?;
+        let mut upload = Upload::of(&mut request);
+        let (mut connection, mut is_kept) = match self.idle.take(&address) {
+            Some(connection) => (connection, true),
+            // Rare, and larger than all else here.
+            None => (Box::pin(self.connect(request.uri())).await?, false),
+        };
+        if let Some(writer) = connection.writer() {
+            writer.begin(&request, upload.length());
+        }
+        loop {
+            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, request.method()));
+            match answered.await {
+                Ok(head) => return Ok(self.answer(head, connection, upload, address)),
+                Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
+                    let mut next = Box::pin(self.connect(request.uri())).await?;
+                    if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
+                        next.take_over(last);
+                    }
+                    (connection, is_kept) = (next, false);
+                }
+                Err(cause) => {
+                    let is_unsent = !connection.has_begun();
+                    return Err(SendError::Http1 { cause, is_unsent });
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, to: &Uri) -> Result<Box<Connection>, SendError> {
+        let stream = self.connector.clone().oneshot(to.clone()).await;
+        let stream = stream.map_err(|cause| SendError::Connect(shared(cause)))?;
+        Ok(Box::new(Connection::new(stream.into_inner())))
+    }
+
+    fn answer(
+        &self,
+        head: Head,
+        mut connection: Box<Connection>,
+        mut upload: Upload,
+        address: Authority,
+    ) -> Response<Answer> {
+        // An answer may come before all of the request was sent. Its reader may want nothing of it before that.
+        let sending = connection.take_busy_writer(&upload).map(|mut writer| {
+            let sending = async move { poll_fn(|cx| writer.poll_send(cx, &mut upload)).await };
+            Sending(tokio::spawn(sending).abort_handle())
+        });
+        let is_kept = head.persistent && sending.is_none();
+        let home = is_kept.then(|| (Arc::clone(&self.idle), address));
+        let mut response = Response::new(Answer::new(connection, head.framing, home, sending));
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers;
+        if let Some(reason) = head.reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+}

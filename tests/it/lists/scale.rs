@@ -86,8 +86,7 @@ fn where_the_upstream_keeps_no_metadata_the_record_is_enough() {
         writeln!(record, "{id}\t{tenant}\t1").unwrap();
     }
     std::fs::write(kept.path().join("ownership"), record).unwrap();
-    let gateway =
-        world.sibling(|setup| setup.flag(format!("--state-dir={}", kept.path().display())));
+    let gateway = world.sibling(|setup| setup.state_dir(kept.path()));
     for role in ["read", "other"] {
         let totals = pages_hold_its_own(&gateway, &owned, role, 100);
         assert_eq!(totals, BTreeSet::from([None]), "{role}");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use coppice_gateway::simulator::Options;
 
-use super::{count, starts};
+use super::{count, starts, with_limits};
 use crate::support::World;
 use crate::support::client::{clients, program, succeed};
 
@@ -13,8 +13,7 @@ const LIMIT: usize = 3;
 
 fn raises_once(mut script: Command, status: &str) {
     let world = World::with(Options::default(), |setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", format!("team-a={LIMIT}"))
+        with_limits(setup, &format!("team-a={LIMIT}"))
             .env("COPPICE_QUOTA_STATUS", status)
             .env("COPPICE_LOG", "info,coppice_gateway::proxy::admission=debug")
     });

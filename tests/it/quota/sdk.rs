@@ -6,7 +6,7 @@ use coppice_gateway::simulator::Options;
 
 use super::{count, starts, with_limits};
 use crate::support::World;
-use crate::support::client::{clients, program, succeed};
+use crate::support::client::{javascript, python, succeed};
 
 const CALLS: usize = 30;
 const LIMIT: usize = 3;
@@ -33,34 +33,22 @@ fn raises_once(mut script: Command, status: &str) {
     assert_eq!(refused, CALLS - LIMIT);
 }
 
-fn python() -> Command {
-    let mut script = program(clients(".venv").join("bin/python"));
-    script.arg("-B").arg(clients("python/sync/quota.py"));
-    script
-}
-
-fn javascript() -> Command {
-    let mut script = program("node");
-    script.arg(clients("js/quota.mjs")).env("SDK", "new");
-    script
-}
-
 #[test]
 fn python_is_refused_with_403() {
-    raises_once(python(), "403");
+    raises_once(python(".venv", "python/sync/quota.py"), "403");
 }
 
 #[test]
 fn python_is_refused_with_429() {
-    raises_once(python(), "429");
+    raises_once(python(".venv", "python/sync/quota.py"), "429");
 }
 
 #[test]
 fn javascript_is_refused_with_403() {
-    raises_once(javascript(), "403");
+    raises_once(javascript("new", "quota.mjs"), "403");
 }
 
 #[test]
 fn javascript_is_refused_with_429() {
-    raises_once(javascript(), "429");
+    raises_once(javascript("new", "quota.mjs"), "429");
 }

@@ -124,27 +124,15 @@ impl App {
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
-            let worker = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || {
-                    worker::run(shared, sockets, number == 0)
-                        .inspect_err(|cause| tracing::error!(%cause, "a worker cannot go on"))
-                })
-                .map_err(StartError::Worker)?;
-            workers.push(worker);
+            let serve = move || worker::run(shared, sockets, number == 0);
+            workers.push(begin(format!("worker-{number}"), "a worker", serve)?);
         }
         let authenticator = Arc::clone(&shared.gate.authenticator);
         if !ops_sockets.is_empty() {
             let unready = watch::unready(Arc::clone(&authenticator), Arc::clone(&keys));
             let ops = Ops { registry, phases: phases.clone(), workers: count, unready };
-            std::thread::Builder::new()
-                .name("ops".to_owned())
-                .spawn(move || {
-                    ops::run(ops, ops_sockets).inspect_err(
-                        |cause| tracing::error!(%cause, "metrics and health cannot go on"),
-                    )
-                })
-                .map_err(StartError::Worker)?;
+            let serve = move || ops::run(ops, ops_sockets);
+            begin("ops".to_owned(), "metrics and health", serve)?;
         }
         let sending = watching.sending;
         Ok(Self { keys, authenticator, phases, listening, reloads, journal, workers, sending })
@@ -172,6 +160,16 @@ impl App {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Starts a thread that serves, and that tells the log if it has to give up.
+fn begin(
+    name: String,
+    what: &'static str,
+    serve: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<JoinHandle<io::Result<()>>, StartError> {
+    let serve = move || serve().inspect_err(|cause| tracing::error!(%cause, "{what} cannot go on"));
+    std::thread::Builder::new().name(name).spawn(serve).map_err(StartError::Worker)
 }
 
 fn share(

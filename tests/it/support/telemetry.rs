@@ -6,17 +6,14 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use super::client::{clients, program};
+use super::client::{clients, python};
 use super::wait::{PATIENCE, eventually};
 use super::{Ask, Gateway};
 
 /// A script that runs with the packages of `requirements-telemetry.txt`.
 fn script(name: &str) -> Command {
-    let python = clients(".venv-telemetry").join("bin/python");
-    assert!(python.exists(), "run tests/setup-clients first");
-    let mut script = program(python);
-    script.arg("-B").arg(clients("telemetry").join(name));
-    script
+    assert!(clients(".venv-telemetry").exists(), "run tests/setup-clients first");
+    python(".venv-telemetry", &format!("telemetry/{name}"))
 }
 
 /// What a script makes of `input`.

@@ -89,6 +89,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome; each one's number is its place.
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Error];
+
     /// The name used in answers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

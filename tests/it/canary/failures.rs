@@ -134,8 +134,5 @@ fn nothing_secret_is_told_of_those_who_cannot_be_asked() {
 }
 
 fn settings(watch: &Watch, setup: Setup, callback: &str) -> Setup {
-    watch
-        .setup(setup, callback)
-        .env("COPPICE_UPSTREAM_API_KEY", format!("{STEM}-upstream-key"))
-        .env("COPPICE_TENANT_MAX_SANDBOXES", "1000")
+    watch.setup(setup, callback).env("COPPICE_UPSTREAM_API_KEY", format!("{STEM}-upstream-key"))
 }

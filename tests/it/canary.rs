@@ -83,11 +83,14 @@ impl Needles {
 
     fn assert_none_in(&self, bytes: &[u8], place: &str) {
         for (at, start) in bytes.windows(8).enumerate() {
-            let beginning = self.0.get(start).into_iter().flatten();
-            for spelling in beginning.filter(|text| bytes[at..].starts_with(text.as_bytes())) {
-                let around = &bytes[at.saturating_sub(300)..bytes.len().min(at + 200)];
-                panic!("{spelling} in {place}: … {} …", String::from_utf8_lossy(around));
-            }
+            let mut beginning = self.0.get(start).into_iter().flatten();
+            let found = beginning.find(|text| bytes[at..].starts_with(text.as_bytes()));
+            let around = &bytes[at.saturating_sub(300)..bytes.len().min(at + 200)];
+            assert!(
+                found.is_none(),
+                "{found:?} in {place}: … {} …",
+                String::from_utf8_lossy(around)
+            );
         }
     }
 

@@ -14,7 +14,7 @@ const HEADS: [&str; 22] = [
     "GET /S\r\n\r\n",
     "GET / HTTP/1.1\r\nX-API-Key: S\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nHost: S\r\n\r\n",
-    "GET / HTTP/1.1\r\nHost: user:S@a\r\n\r\n",
+    "GET / HTTP/1.1\r\nConnection: close\r\nHost: user:S@a\r\n\r\n",
     "GET http://user:S@a/?S HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET http://a/files/download-token/S HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET //files/download-token/S HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -179,10 +179,7 @@ fn promtool_takes_the_alert_rules_and_a_scrape() {
     let run = |arguments: &[&str], input: &str| {
         let mut command = Command::new("promtool");
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let Ok(mut child) = command.spawn() else {
-            eprintln!("promtool is not installed");
-            return;
-        };
+        let Ok(mut child) = command.spawn() else { return };
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         let said = [output.stdout, output.stderr].concat();

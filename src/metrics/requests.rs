@@ -56,7 +56,6 @@ const ANSWERS: &[Duration] = &[
 /// its own.
 const SURFACES: usize = Surface::ALL.len() + 1;
 const CLASSES: usize = Class::ALL.len() + 1;
-const OUTCOMES: [Outcome; 3] = [Outcome::Allowed, Outcome::Denied, Outcome::Error];
 const FAMILIES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// What can come of a request: refusals of streaming calls are told under 200, and whoever left saw no status.
@@ -79,7 +78,7 @@ pub struct Requests {
 impl Default for Requests {
     fn default() -> Self {
         Self {
-            kinds: Counters::new(SURFACES * CLASSES * OUTCOMES.len() * FAMILIES.len()),
+            kinds: Counters::new(SURFACES * CLASSES * Outcome::ALL.len() * FAMILIES.len()),
             under_way: Counters::new(2),
             // A stream may last for hours.
             took: Histograms::new(
@@ -155,7 +154,7 @@ impl Requests {
         let usual = usual();
         for surface in surfaces() {
             for class in std::iter::once(None).chain(Class::ALL.map(Some)) {
-                for outcome in OUTCOMES {
+                for outcome in Outcome::ALL {
                     for (family, status) in FAMILIES.into_iter().enumerate() {
                         let class_number = class.map_or(0, |class| class as usize + 1);
                         let number =
@@ -203,7 +202,7 @@ fn surface_number(surface: Option<Surface>) -> usize {
 }
 
 const fn number(surface: usize, class: usize, outcome: usize, family: usize) -> usize {
-    ((surface * CLASSES + class) * OUTCOMES.len() + outcome) * FAMILIES.len() + family
+    ((surface * CLASSES + class) * Outcome::ALL.len() + outcome) * FAMILIES.len() + family
 }
 
 fn family(status: Option<StatusCode>) -> usize {

@@ -69,7 +69,13 @@ pub(super) fn registry(
     registry.gauge("keys_loaded", "Static keys in force.", move || keys.snapshot().len() as u64);
     let reloads = Arc::clone(reloads);
     registry.add(move |into| reloads.write(into));
-    registry.counter("audit_events", "Audit events.", move || trail.count());
+    registry.add(move |into| {
+        let help = "Audit events, by what became of the request.";
+        let mut family = into.family("audit_events", Kind::Counter, help);
+        for (outcome, count) in trail.counts() {
+            family.sample(&[("outcome", outcome.name())], count);
+        }
+    });
     let journal = shared.gate.audit.clone();
     let dropped = move || journal.as_ref().map_or(0, |journal| journal.dropped());
     registry.counter("audit_dropped", "Audit events that did not reach the journal.", dropped);

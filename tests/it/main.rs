@@ -12,6 +12,7 @@
 mod audit;
 mod audit_journal;
 mod callback;
+mod canary;
 mod cap;
 mod cli;
 mod cli_clients;

@@ -1,6 +1,7 @@
 //! Metrics: what a scrape says is what happened, in either format, and clients cannot make it longer.
 
 mod dashboards;
+mod flood;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -31,6 +32,11 @@ impl Setup {
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Keeps its state in this directory.
+    pub(crate) fn state_dir(self, directory: &Path) -> Self {
+        self.flag(format!("--state-dir={}", directory.display()))
     }
 
     /// Starts it and waits until it listens on `listeners` addresses, and for metrics where a flag says so.
@@ -115,6 +121,20 @@ impl Gateway {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Has it read its settings anew, and waits until it has.
+    pub(crate) fn reload(&self) {
+        const RELOADED: &str = "\"reloaded; settings";
+        let before = self.log().iter().filter(|line| line.contains(RELOADED)).count();
+        self.signal("HUP");
+        self.wait_for_logs(before + 1, &[RELOADED]);
+    }
+
+    /// Kills it without warning.
+    pub(crate) fn kill(&self) {
+        self.signal("KILL");
+        self.wait();
     }
 
     /// Waits until `count` lines hold all of `parts`.

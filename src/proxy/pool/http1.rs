@@ -128,7 +128,13 @@ impl Http1 {
     ) -> Response<Answer> {
         // An answer may come before all of the request was sent. Its reader may want nothing of it before that.
         let sending = connection.take_busy_writer(&upload).map(|mut writer| {
-            let sending = async move { poll_fn(|cx| writer.poll_send(cx, &mut upload)).await };
+            let sending = async move {
+                let sent = poll_fn(|cx| writer.poll_send(cx, &mut upload)).await;
+                if sent.is_ok() {
+                    // To say that nothing more will come is not to say that nobody listens, but many take it for that.
+                    writer.into_half().forget();
+                }
+            };
             Sending(tokio::spawn(sending).abort_handle())
         });
         let is_kept = head.persistent && sending.is_none();

@@ -433,6 +433,10 @@ async fn an_early_answer_ends_no_upload_and_keeps_no_connection() {
     // Nobody reads the answer, and yet all of the request arrives.
     let mut received = vec![0; size];
     upstream.read_exact(&mut received).await.unwrap();
+    // The end of the request is not the end of the connection.
+    stage.news_has_spread().await;
+    let read = upstream.try_read(&mut [0]);
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     upstream.write_all(b"i").await.unwrap();
     assert_eq!(read(answer).await, "hi");
     assert_eq!(stage.waiting(), 0);

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
@@ -25,10 +25,12 @@ use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::directory::{Directory, Entry, Unavailable};
 use crate::error::GatewayError;
+use crate::error::shape::respond;
 use crate::permit::{self, Cleared, Control, Data, Denial, Isolation, Passing, Permit, Permitted};
 use crate::proxy::body::Reply;
-use crate::proxy::list;
 use crate::proxy::lookup::{self, Asker};
+use crate::proxy::{Returned, list};
+use crate::record::{Pending, Record};
 use crate::request::{Conn, Origin};
 use crate::route::{Class, Domain, Router, Surface};
 use crate::sandbox::Sandbox;
@@ -95,10 +97,7 @@ pub struct Auth<S> {
 
 impl<S, B> Service<Arrival<B>> for Auth<S>
 where
-    S: Service<Permitted<B>, Response = Response<Reply>, Error = GatewayError>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<Going<B>, Response = Returned, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Send + Sync + 'static,
 {
@@ -113,19 +112,53 @@ where
     fn call(&mut self, arrival: Arrival<B>) -> Self::Future {
         let Self { desk, mut inner } = self.clone();
         Box::pin(async move {
-            let Arrival { request, conn, origin } = arrival;
+            let Arrival { request, conn, origin, mut pending } = arrival;
             let dialect = dialect(&request);
-            let decided = match decide(&desk, &request, &conn, &origin).await {
-                Ok(permit) => {
-                    let outcome = Answered::permitted(&permit);
-                    let permitted = Permitted { permit, request, origin };
-                    return Ok(outcome.with(inner.call(permitted).await, &dialect));
-                }
-                Err(refused) => refused,
-            };
-            Ok(Answered::refused(decided, &dialect))
+            let Returned { result, mut pending } =
+                match decide(&desk, &request, &conn, &origin).await {
+                    Ok(permit) => {
+                        note_permit(pending.record(), &permit);
+                        let permitted = Permitted { permit, request, origin };
+                        let Ok(returned) = inner.call(Going { permitted, pending }).await;
+                        returned
+                    }
+                    Err(refused) => {
+                        let error = refused.note(pending.record());
+                        Returned { result: Err(error), pending }
+                    }
+                };
+            let response = result.unwrap_or_else(|error| {
+                let response = respond(&error, &dialect).map(Reply::whole);
+                pending.record().error = Some(error);
+                response
+            });
+            Ok(Answered { response, pending })
         })
     }
+}
+
+/// A permitted request on its way to whoever answers it, with the account of it.
+#[derive(Debug)]
+pub struct Going<B> {
+    /// The request.
+    pub permitted: Permitted<B>,
+    /// The account of it.
+    pub pending: Pending,
+}
+
+/// Notes in the account of a request what its permit says.
+fn note_permit(record: &mut Record, permit: &Permit) {
+    note_caller(record, permit.caller());
+    record.surface = Some(permit.surface());
+    record.class = Some(permit.class());
+    record.route = permit.route().map(|route| route.pattern);
+    record.sandbox = permit.sandbox().cloned();
+    record.mark_decided();
+}
+
+fn note_caller(record: &mut Record, caller: &Caller) {
+    record.scopes = caller.scopes();
+    record.principal = caller.principal().cloned();
 }
 
 /// A refusal, and who was refused as far as that is known.
@@ -143,6 +176,20 @@ pub struct Refused {
     pub route: Option<&'static str>,
     /// The sandbox that it names.
     pub sandbox: Option<SandboxId>,
+}
+
+impl Refused {
+    /// Notes all but the reason in the account of the request, and gives that.
+    fn note(self, record: &mut Record) -> GatewayError {
+        let Self { error, caller, surface, class, route, sandbox } = self;
+        if let Some(caller) = &caller {
+            note_caller(record, caller);
+        }
+        (record.surface, record.class, record.route) = (surface, class, route);
+        record.sandbox = sandbox;
+        record.mark_decided();
+        error
+    }
 }
 
 impl From<GatewayError> for Refused {

@@ -54,7 +54,8 @@ const UPSTREAMS: &[Duration] = &[
     micros(90_000_000),
 ];
 
-/// The same, to a stream of an hour.
+/// The same, to a stream or tunnel of an hour: how long requests last. How long clients wait for an answer to begin is in
+/// the other two, where streams are like any request.
 const REQUESTS: &[Duration] = &[
     micros(500),
     micros(1_000),
@@ -134,7 +135,7 @@ impl Observer for Requests {
 }
 
 impl Requests {
-    /// Requests that have begun and not ended, streams included.
+    /// Requests that have begun and not ended, streams and tunnels included.
     #[must_use]
     pub fn under_way(&self) -> u64 {
         match self.under_way.read()[..] {
@@ -150,7 +151,7 @@ impl Requests {
         self.write_durations(
             into,
             "request_duration_seconds",
-            "From a request's arrival to the last byte of its answer, streams included.",
+            "From a request's arrival to the last byte of its answer, or the end of its tunnel.",
             &self.took,
         );
         self.write_durations(

@@ -279,6 +279,8 @@ impl Drop for Pending {
         record.took = record.age();
         if std::thread::panicking() {
             record.end = End::Panicked;
+            // What it is answered with, if it is not too late for that.
+            record.status.get_or_insert(StatusCode::INTERNAL_SERVER_ERROR);
         } else if record.end == End::ClientGone && observers.0.stop.is_cancelled() {
             record.end = End::Broken;
         }

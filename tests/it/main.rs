@@ -36,6 +36,7 @@ mod open;
 mod ops;
 mod ownership;
 mod packaging;
+mod panics;
 mod public;
 mod quota;
 mod receipt;

@@ -3,6 +3,8 @@
 //! Straight-line, in the order that the contract fixes: ambiguity 400, credential 401, method 405, scope 403, ownership
 //! 404. It is the only caller of [`permit::clear`] on a running gateway.
 
+mod account;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +16,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
+use self::account::{Refused, note_permit};
 use super::identify::{self, Asked, Circumstances, Identified, Reading, identify};
 use super::observe::{Answered, Arrival};
 use super::subject::{NO_SANDBOX, Place, Subject, dialect};
@@ -30,9 +33,9 @@ use crate::permit::{self, Cleared, Control, Data, Denial, Isolation, Passing, Pe
 use crate::proxy::body::Reply;
 use crate::proxy::lookup::{self, Asker};
 use crate::proxy::{Returned, list};
-use crate::record::{Pending, Record};
+use crate::record::Pending;
 use crate::request::{Conn, Origin};
-use crate::route::{Class, Domain, Router, Surface};
+use crate::route::{Class, Domain, Router};
 use crate::sandbox::Sandbox;
 use crate::target::{SandboxId, Target};
 use crate::token::signature::{self, Operation, SignedQuery};
@@ -144,58 +147,6 @@ pub struct Going<B> {
     pub permitted: Permitted<B>,
     /// The account of it.
     pub pending: Pending,
-}
-
-/// Notes in the account of a request what its permit says.
-fn note_permit(record: &mut Record, permit: &Permit) {
-    note_caller(record, permit.caller());
-    record.surface = Some(permit.surface());
-    record.class = Some(permit.class());
-    record.route = permit.route().map(|route| route.pattern);
-    record.sandbox = permit.sandbox().cloned();
-    record.mark_decided();
-}
-
-fn note_caller(record: &mut Record, caller: &Caller) {
-    record.scopes = caller.scopes();
-    record.principal = caller.principal().cloned();
-}
-
-/// A refusal, and who was refused as far as that is known.
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub error: GatewayError,
-    /// Who, once authenticated.
-    pub caller: Option<Caller>,
-    /// The surface, once the request was read.
-    pub surface: Option<Surface>,
-    /// The class of its route.
-    pub class: Option<Class>,
-    /// The pattern of its route, where a row lists one.
-    pub route: Option<&'static str>,
-    /// The sandbox that it names.
-    pub sandbox: Option<SandboxId>,
-}
-
-impl Refused {
-    /// Notes all but the reason in the account of the request, and gives that.
-    fn note(self, record: &mut Record) -> GatewayError {
-        let Self { error, caller, surface, class, route, sandbox } = self;
-        if let Some(caller) = &caller {
-            note_caller(record, caller);
-        }
-        (record.surface, record.class, record.route) = (surface, class, route);
-        record.sandbox = sandbox;
-        record.mark_decided();
-        error
-    }
-}
-
-impl From<GatewayError> for Refused {
-    fn from(error: GatewayError) -> Self {
-        Self { error, caller: None, surface: None, class: None, route: None, sandbox: None }
-    }
 }
 
 async fn decide<B>(

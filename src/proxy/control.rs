@@ -7,8 +7,8 @@ mod answer;
 mod listing;
 mod repeat;
 mod start;
+mod through;
 
-use std::panic::resume_unwind;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,22 +31,20 @@ use super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::inbound::Inbound;
 use super::tunnel::{Switch, refuse_stray_switch};
 use super::v1::Twin;
-use super::{Forwarder, Returned, headers, v1};
+use super::{Forwarder, headers, v1};
 use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::directory::Moment;
 use crate::error::GatewayError;
-use crate::permit::{Control, Permit, Plan};
+use crate::permit::{Control, Permit};
 use crate::principal::{Principal, Scope, TenantId};
 use crate::quota::Reservation;
-use crate::record::{Pending, Record};
 use crate::request::{
     Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
 };
 use crate::route::{BodyEdit, Effect};
 use crate::sandbox::{Sandbox, State};
-use crate::target::SandboxId;
 
 /// Longest wait for all of a request body that is read to be changed.
 const SLOWEST_BODY: Duration = Duration::from_secs(60);
@@ -54,80 +52,6 @@ const SLOWEST_BODY: Duration = Duration::from_secs(60);
 const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
 const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
 const X_COPPICE_SCOPES: HeaderName = HeaderName::from_static("x-coppice-scopes");
-
-impl Forwarder {
-    /// Forwards one request to the sandbox API. It fails where the body is not what its route takes, or the upstream
-    /// does.
-    ///
-    /// # Panics
-    /// With the task of a request that is seen through, which takes the account of it along.
-    pub async fn control(
-        &self,
-        permit: Permit,
-        request: Request<Inbound>,
-        origin: Origin,
-        mut pending: Pending,
-    ) -> Returned {
-        let asked = self.inner.directory.now();
-        let Plan::Control(control) = permit.plan() else {
-            return Returned { result: Err(GatewayError::Internal), pending };
-        };
-        let ask = Ask { forwarder: self, permit: &permit, control, asked, client_left: None };
-        if !ask.may_start() {
-            let result = ask.forward(request, origin).await;
-            note(pending.record(), &result);
-            return Returned { result, pending };
-        }
-        // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
-        // whose that is. So does the account of it.
-        let client_left = CancellationToken::new();
-        let _client = client_left.clone().drop_guard();
-        let forwarder = self.clone();
-        let task = self.inner.tunnels.open.spawn(async move {
-            let result = match permit.plan() {
-                Plan::Control(control) => {
-                    let (forwarder, permit, client_left) =
-                        (&forwarder, &permit, Some(&client_left));
-                    let ask = Ask { forwarder, permit, control, asked, client_left };
-                    ask.forward(request, origin).await
-                }
-                Plan::Own | Plan::Data(_) => Err(GatewayError::Internal),
-            };
-            // That a body breaks off with its client is no refusal.
-            if !(client_left.is_cancelled()
-                && matches!(&result, Err(error) if *error == BROKEN_BODY))
-            {
-                note(pending.record(), &result);
-            }
-            Returned { result, pending }
-        });
-        match task.await {
-            Ok(returned) => returned,
-            // A task is cancelled with its runtime alone, and that takes whoever waits along.
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
-    }
-}
-
-/// The sandbox that an answer tells of, among the answer's extensions: for requests that name none, as creates do.
-#[derive(Clone, Debug)]
-struct About(SandboxId);
-
-/// Notes what came of a request, whether anybody waits for the answer or not.
-fn note(record: &mut Record, result: &Result<Response<Reply>, GatewayError>) {
-    match result {
-        Ok(response) => {
-            record.status = Some(response.status());
-            if let (None, Some(About(id))) = (&record.sandbox, response.extensions().get()) {
-                record.sandbox = Some(id.clone());
-            }
-        }
-        Err(error) => record.error = Some(error.clone()),
-    }
-}
 
 impl Ask<'_> {
     async fn forward(

@@ -110,7 +110,8 @@ impl App {
         let phases = Phases::default();
         let keys = Arc::new(KeyRing::new(keys));
         let journal = journal(&settings.audit)?.map(Arc::new);
-        let watching = watch::begin(&settings, journal.clone()).map_err(StartError::Traces)?;
+        let watching = watch::begin(&settings, journal.clone(), &phases);
+        let watching = watching.map_err(StartError::Traces)?;
         let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone(), &watching)?);
         let reloads = Arc::new(Reloads::default());
         let registry = watch::registry(

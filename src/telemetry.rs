@@ -2,7 +2,9 @@
 
 mod repeats;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
@@ -48,9 +50,24 @@ pub fn start(settings: &LogSettings) {
         Ok(()) => {
             // Nobody else gets here: only one subscriber can be put in place.
             let _ = STARTED.set(Started { filter: handle, repeats });
+            std::panic::set_hook(Box::new(tell_bug));
         }
         Err(_) => tracing::debug!("logging was started before"),
     }
+}
+
+/// A panic is a line like any other, not text that no reader of JSON expects. The request that it took down, if any, has
+/// a line of its own. There is a backtrace where `RUST_BACKTRACE` asks for one.
+fn tell_bug(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    tracing::error!(
+        cause = panic.payload_as_str(),
+        place = panic.location().map(tracing::field::display),
+        thread = std::thread::current().name(),
+        backtrace = backtrace.map(tracing::field::display),
+        "a bug"
+    );
 }
 
 /// Puts another filter in force.

@@ -114,7 +114,7 @@ impl Observer for Requests {
 }
 
 impl Requests {
-    /// Requests that have begun and not ended, streams included.
+    /// Requests that have begun and not ended, streams and tunnels included.
     #[must_use]
     pub fn under_way(&self) -> u64 {
         match self.under_way.read()[..] {
@@ -130,7 +130,7 @@ impl Requests {
         self.write_durations(
             into,
             "request_duration_seconds",
-            "From a request's arrival to the last byte of its answer, streams included.",
+            "From a request's arrival to the last byte of its answer, or the end of its tunnel.",
             &self.took,
         );
         self.write_durations(

@@ -8,6 +8,7 @@ mod edited;
 mod listing;
 mod repeat;
 mod start;
+mod through;
 
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
@@ -28,7 +29,7 @@ use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::directory::Moment;
 use crate::error::GatewayError;
-use crate::permit::{Control, Permit, Plan};
+use crate::permit::{Control, Permit};
 use crate::principal::{Principal, TenantId};
 use crate::request::{
     Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
@@ -40,38 +41,6 @@ use crate::sandbox::{Sandbox, State};
 const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
 const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
 const X_COPPICE_SCOPES: HeaderName = HeaderName::from_static("x-coppice-scopes");
-
-impl Forwarder {
-    /// Forwards one request to the sandbox API.
-    ///
-    /// # Errors
-    /// The body is not what its route takes, or the upstream fails.
-    pub async fn control(
-        &self,
-        permit: Permit,
-        request: Request<Inbound>,
-        origin: Origin,
-    ) -> Result<Response<Reply>, GatewayError> {
-        let asked = self.inner.directory.now();
-        let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-        let ask = Ask { forwarder: self, permit: &permit, control, asked, client_left: None };
-        if !ask.may_start() {
-            return ask.forward(request, origin).await;
-        }
-        // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
-        // whose that is.
-        let client_left = CancellationToken::new();
-        let _client = client_left.clone().drop_guard();
-        let forwarder = self.clone();
-        let task = self.inner.tunnels.open.spawn(async move {
-            let Plan::Control(control) = permit.plan() else { return Err(GatewayError::Internal) };
-            let client_left = Some(&client_left);
-            let ask = Ask { forwarder: &forwarder, permit: &permit, control, asked, client_left };
-            ask.forward(request, origin).await
-        });
-        task.await.unwrap_or(Err(GatewayError::Internal))
-    }
-}
 
 impl Ask<'_> {
     async fn forward(
@@ -127,7 +96,7 @@ impl Ask<'_> {
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
             let principal = permit.caller().principal().cloned();
-            return Ok(inner.tunnels.begin(switch, answer, principal));
+            return Ok(inner.tunnels.agree(switch, answer, principal));
         }
         refuse_stray_switch(answer.status(), &bounds)?;
         let held = start::unless_refused(held, answer.status()).await;

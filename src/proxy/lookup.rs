@@ -214,7 +214,7 @@ impl Asker {
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .map_err(|_| unavailable("it makes no path"))?;
         let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
-        let mut request = Request::new(Outgoing::Empty);
+        let mut request = Request::new(Outgoing::none());
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.insert(HOST, self.upstreams.control.host.clone());

@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use self::http1::Http1;
-pub use self::http1::{Fault, Tunnel};
+pub use self::http1::{Fault, Switched};
 use self::http2::Http2;
 use super::body::Outgoing;
 use super::exchange::Alarms;
@@ -114,9 +114,9 @@ pub enum ReadError {
 impl Answer {
     /// What the connection has become, if the upstream has switched protocols.
     #[must_use]
-    pub fn into_tunnel(self) -> Option<Tunnel> {
+    pub fn into_switched(self) -> Option<Switched> {
         match self {
-            Self::Http1(answer) => answer.into_tunnel(),
+            Self::Http1(answer) => answer.into_switched(),
             Self::Http2(_) => None,
         }
     }

@@ -55,9 +55,9 @@ pub enum Fault {
 
 /// A connection that has switched protocols.
 #[derive(Debug)]
-pub struct Tunnel(Box<Connection>);
+pub struct Switched(Box<Connection>);
 
-impl Tunnel {
+impl Switched {
     /// The connection, and what the upstream already said in the new protocol.
     ///
     /// # Errors

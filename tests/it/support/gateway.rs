@@ -43,9 +43,7 @@ impl Setup {
     pub(crate) fn start(self, listeners: usize) -> Gateway {
         let ops = self.flags.iter().filter(|flag| flag.starts_with("--ops-listen"));
         let listeners = listeners + ops.count();
-        let mut child = self.command().spawn().unwrap();
-        let log = Log::of(child.stderr.take().unwrap());
-        let gateway = Gateway { child: Mutex::new(child), log };
+        let gateway = Gateway::over(self.command().spawn().unwrap());
         for _ in 0..listeners {
             gateway.log.wait_for(|lines| {
                 let listening = lines.iter().filter(|line| line.contains("\"listening for"));
@@ -78,6 +76,12 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// Takes over a process that logs as a gateway does, to a pipe.
+    pub(crate) fn over(mut child: Child) -> Self {
+        let log = Log::of(child.stderr.take().unwrap());
+        Self { child: Mutex::new(child), log }
+    }
+
     /// The address of the listener for `what` (`control plane`, or `port=49983`, `port=*`), from the log.
     pub(crate) fn address(&self, what: &str) -> SocketAddr {
         let wanted = |line: &str| {

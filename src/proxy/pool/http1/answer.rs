@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::connection::Connection;
 use super::head::{self, Framing};
 use super::idle::Idle;
-use super::{Fault, Tunnel};
+use super::{Fault, Switched};
 use crate::chunked::{Chunked, Kind};
 
 /// See the module.
@@ -62,9 +62,9 @@ impl Answer {
 
     /// What the connection has become, if the upstream has switched protocols.
     #[must_use]
-    pub fn into_tunnel(mut self) -> Option<Tunnel> {
+    pub fn into_switched(mut self) -> Option<Switched> {
         let source = self.source.take().filter(|_| self.framing == Framing::Switched)?;
-        Some(Tunnel(source.connection))
+        Some(Switched(source.connection))
     }
 
     /// The body has ended: its connection can be used again, or closes.

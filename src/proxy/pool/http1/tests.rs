@@ -46,7 +46,7 @@ impl Stage {
     }
 
     fn get(&self) -> tokio::task::JoinHandle<Result<Response<Answer>, SendError>> {
-        self.ask(Method::GET, Outgoing::Empty)
+        self.ask(Method::GET, Outgoing::none())
     }
 
     /// Ready when the runtime has heard of all that happened on its sockets until now.
@@ -87,7 +87,7 @@ enum Seen {
 /// Sends `answer` in pieces of `piece` bytes and closes behind it if `close`.
 async fn answered(method: Method, answer: &[u8], piece: usize, close: bool) -> Seen {
     let stage = Stage::new().await;
-    let asked = stage.ask(method, Outgoing::Empty);
+    let asked = stage.ask(method, Outgoing::none());
     let mut upstream = stage.accept().await;
     head(&mut upstream).await;
     for part in answer.chunks(piece) {
@@ -281,11 +281,11 @@ async fn a_head_without_end_is_given_up() {
 async fn requests_say_how_long_they_are() {
     let whole = |text: &'static str| Outgoing::whole(Bytes::from_static(text.as_bytes()));
     for (method, body, expected) in [
-        (Method::GET, Outgoing::Empty, "GET /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
-        (Method::DELETE, Outgoing::Empty, "DELETE /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
+        (Method::GET, Outgoing::none(), "GET /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
+        (Method::DELETE, Outgoing::none(), "DELETE /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
         (
             Method::POST,
-            Outgoing::Empty,
+            Outgoing::none(),
             "POST /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n",
         ),
         (
@@ -293,7 +293,7 @@ async fn requests_say_how_long_they_are() {
             whole("hello"),
             "POST /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\n",
         ),
-        (Method::GET, whole(""), "GET /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"),
+        (Method::GET, whole(""), "GET /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
     ] {
         let stage = Stage::new().await;
         let asked = stage.ask(method, body);
@@ -467,7 +467,7 @@ async fn a_switch_hands_over_the_connection_with_what_was_said() {
         .unwrap();
     let answer = asked.await.unwrap().unwrap();
     assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-    let (mut stream, said) = answer.into_body().into_tunnel().unwrap().into_stream().unwrap();
+    let (mut stream, said) = answer.into_body().into_switched().unwrap().into_stream().unwrap();
     assert!(b"first".starts_with(&said));
     let mut rest = vec![0; 5 - said.len()];
     stream.read_exact(&mut rest).await.unwrap();

@@ -33,17 +33,17 @@ pub(super) struct Upload {
 impl Upload {
     /// The body of `request`.
     pub(super) fn of(request: &mut Request<Outgoing>) -> Self {
-        let body = std::mem::replace(request.body_mut(), Outgoing::Empty);
+        let body = std::mem::replace(request.body_mut(), Outgoing::none());
         let left = match (body.is_end_stream(), body.size_hint().exact()) {
-            (_, Some(length)) if !matches!(body, Outgoing::Empty) => Length::Known(length),
-            (true, _) | (false, Some(_)) => Length::None,
+            (true, _) => Length::None,
+            (false, Some(length)) => Length::Known(length),
             (false, None) => Length::Unknown,
         };
         let trailers = match left {
             Length::Unknown => request.headers().get_all(TRAILER).iter().cloned().collect(),
             Length::None | Length::Known(_) => Vec::new(),
         };
-        Self { body, left, trailers, is_done: matches!(left, Length::None | Length::Known(0)) }
+        Self { body, left, trailers, is_done: left == Length::None }
     }
 
     /// As long as it is, before any of it was sent.

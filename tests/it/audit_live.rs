@@ -105,7 +105,7 @@ fn metric(gateway: &Gateway, name: &str) -> u64 {
     let text = Scrape::of(gateway, "text/plain").text;
     let value =
         |line: &str| line.strip_prefix("coppice_gateway_")?.strip_prefix(name)?.trim().parse().ok();
-    text.lines().find_map(|line| value(line)).unwrap()
+    text.lines().find_map(value).unwrap()
 }
 
 /// Waits until everything that is on its way to the journal is in its file.

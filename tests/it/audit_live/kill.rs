@@ -14,7 +14,7 @@ use crate::support::wait::{PATIENCE, eventually};
 
 const CONNECTIONS: u64 = 4;
 /// Lines that a run adds before it is killed, at least.
-const LINES: u64 = 2_000;
+const LINES: u64 = 1_500;
 /// What a line takes at least.
 const BYTES: u64 = 400;
 
@@ -102,7 +102,7 @@ fn load_until_killed(
             scope.spawn(move || {
                 let asks = (0..).map(|number: u64| {
                     let id = format!("{run}-{connection}-{number}");
-                    if number % 2 == 0 { stranger(&id) } else { change(sandbox, &id) }
+                    if number.is_multiple_of(2) { stranger(&id) } else { change(sandbox, &id) }
                 });
                 let mut answered = 0;
                 let has_all = load.send(asks, |status| {

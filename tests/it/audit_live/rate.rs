@@ -26,7 +26,7 @@ fn at_full_rate_no_event_is_lost() {
             scope.spawn(move || {
                 let asks = (0..EVENTS).map(|number| {
                     let id = format!("{connection}-{number}");
-                    if number % 4 == 0 { change(sandbox, &id) } else { stranger(&id) }
+                    if number.is_multiple_of(4) { change(sandbox, &id) } else { stranger(&id) }
                 });
                 let mut expected =
                     (0..EVENTS).map(|number| if number % 4 == 0 { 204 } else { 401 });

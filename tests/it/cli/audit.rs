@@ -106,7 +106,7 @@ fn audit_tail_tells_of_gaps_and_goes_on() {
     };
     let ended = run();
     let ids = |text: &str| -> Vec<String> {
-        let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+        let events = text.lines().map(serde_json::from_str::<serde_json::Value>);
         events.map(|event| event.unwrap()["eventID"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(ids(&ended.out), ["e1", "e2", "e8"]);

@@ -153,13 +153,14 @@ class Stage:
         self.proxies.append(proxy)
         return proxy
 
-    def keyed(self, count, program=GATEWAY, under=()):
+    def keyed(self, count, program=GATEWAY, under=(), name="keys", scope="read", arguments=()):
         """The gateway with so many static keys."""
         keys = [f"e2b_{secrets.token_hex(20)}" for _ in range(count)]
-        file = self.work / "keys"
-        file.write_text("".join(f"team-{i % 100}:{key}:read\n" for i, key in enumerate(keys)))
+        file = self.work / f"{name}.txt"
+        file.write_text("".join(f"team-{i % 100}:{key}:{scope}\n" for i, key in enumerate(keys)))
         file.chmod(0o600)
-        return self._gateway("keys", ["--api-keys-file", str(file)], keys[count // 2], program, under)
+        arguments = ["--api-keys-file", str(file), *arguments]
+        return self._gateway(name, arguments, keys[count // 2], program, under)
 
     def called_back(self, cache_by, program=GATEWAY, under=()):
         """The gateway with an auth callback that knows everybody."""

@@ -11,6 +11,7 @@
 
 mod audit;
 mod audit_journal;
+mod audit_live;
 mod callback;
 mod canary;
 mod cap;

@@ -12,6 +12,7 @@ pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod keys_file;
+pub(crate) mod load;
 pub(crate) mod program;
 pub(crate) mod telemetry;
 pub(crate) mod upstream;

@@ -12,6 +12,7 @@ use super::wait::{PATIENCE, within};
 /// A gateway to be started.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
+    wrapper: Vec<String>,
     flags: Vec<String>,
     environment: BTreeMap<String, String>,
 }
@@ -19,6 +20,12 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
+        self
+    }
+
+    /// Has these words start it, which must turn into the gateway themselves.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -61,8 +68,10 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coppice-gateway"));
-        command.args(&self.flags).env_clear().envs(&self.environment);
+        let program = env!("CARGO_BIN_EXE_coppice-gateway").to_owned();
+        let mut words = self.wrapper.iter().chain([&program]).chain(&self.flags);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).env_clear().envs(&self.environment);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }

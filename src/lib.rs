@@ -18,6 +18,7 @@ pub mod directory;
 pub mod endpoint;
 pub mod error;
 pub mod form;
+pub mod http1;
 pub mod json;
 pub mod keys;
 pub mod layer;

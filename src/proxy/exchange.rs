@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
+use http::request::Parts;
+use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
 pub use self::lookout::Alarms;
@@ -79,13 +80,14 @@ impl Bounds {
     }
 }
 
-/// Sends `request` and waits for the head of the answer.
+/// Sends a request and waits for the head of the answer. `head` is left in an unknown state.
 ///
 /// # Errors
 /// The upstream cannot be reached, breaks off, or takes too long; or the key was revoked meanwhile.
 pub async fn exchange(
     pool: &Pool,
-    request: Request<Outgoing>,
+    head: &mut Parts,
+    body: Outgoing,
     bounds: &Bounds,
 ) -> Result<Response<Answer>, GatewayError> {
     if bounds.is_revoked() {
@@ -93,7 +95,7 @@ pub async fn exchange(
     }
     let mut lookout = Lookout::new(pool.alarms());
     let mut deadline = bounds.head.map(|limit| Instant::now() + limit);
-    let answer = pool.request(request);
+    let answer = pool.request(head, body);
     tokio::pin!(answer);
     loop {
         // The answer first: most come before anybody has to look out for anything.

@@ -214,15 +214,15 @@ impl Asker {
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .map_err(|_| unavailable("it makes no path"))?;
         let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
-        let mut request = Request::new(Outgoing::none());
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.uri = uri;
+        let headers = &mut head.headers;
         headers.insert(HOST, self.upstreams.control.host.clone());
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(key) = &self.upstreams.key {
             headers.insert(X_API_KEY, key.clone());
         }
-        let answer = exchange(&self.pool, request, &Bounds::default())
+        let answer = exchange(&self.pool, &mut head, Outgoing::none(), &Bounds::default())
             .await
             .map_err(|_| unavailable("the upstream could not be asked"))?;
         let status = answer.status();

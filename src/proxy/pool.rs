@@ -1,36 +1,27 @@
 //! The pool of upstream connections: one per worker, so that no lock is shared between cores.
 //!
-//! The only place that imports HTTP clients. It repeats nothing that may have been sent: a refused connect is tried again,
-//! and a request is sent on another connection only when its kept one died before a byte of it was written.
+//! It repeats nothing that may have been sent: a refused connect is tried again, and a request is sent on another connection
+//! only when its kept one died before a byte of it was written.
 //!
 //! A request's URI says where to dial, and its `Host` under which name, whichever HTTP it is sent in.
 
-mod http1;
 mod http2;
 
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryFutureExt;
-use futures_util::future::Either;
 use http::header::UPGRADE;
-use http::{Request, Response, Uri};
+use http::request::Parts;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tower::Service;
 
-use self::http1::Http1;
-pub use self::http1::{Fault, Switched};
 use self::http2::Http2;
 use super::body::Outgoing;
 use super::exchange::Alarms;
+use crate::http1::{self, ConnectError, Connector, Fault, Http1, Switched};
 
 /// How to reach upstreams.
 #[derive(Clone, Copy, Debug)]
@@ -43,27 +34,18 @@ pub struct Settings {
     pub http2: bool,
 }
 
-/// Why a connection could not be opened, for all who waited for it.
-type ConnectError = Arc<dyn std::error::Error + Send + Sync>;
-
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
+    /// In HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] http1::SendError),
     /// The request names no address, or not in a way that can be sent.
     #[error("the request names no address")]
     Unaddressed,
-    /// There is no connection.
+    /// There is no connection for HTTP/2.
     #[error("could not connect")]
     Connect(#[source] ConnectError),
-    /// In HTTP/1.1.
-    #[error("could not be sent, or was not answered")]
-    Http1 {
-        /// What went wrong.
-        #[source]
-        cause: Fault,
-        /// Whether it did before anything was sent.
-        is_unsent: bool,
-    },
     /// In HTTP/2.
     #[error("could not be sent, or was not answered")]
     Http2(#[source] hyper::Error),
@@ -74,8 +56,8 @@ impl SendError {
     #[must_use]
     pub fn is_unsent(&self) -> bool {
         match self {
+            Self::Http1(cause) => cause.is_unsent(),
             Self::Unaddressed | Self::Connect(_) => true,
-            Self::Http1 { is_unsent, .. } => *is_unsent,
             Self::Http2(_) => false,
         }
     }
@@ -84,7 +66,7 @@ impl SendError {
     #[must_use]
     pub fn is_of_the_body(&self) -> bool {
         match self {
-            Self::Http1 { cause, .. } => matches!(cause, Fault::Body(_) | Fault::Length),
+            Self::Http1(cause) => cause.is_of_the_body(),
             Self::Http2(cause) => cause.is_user(),
             Self::Unaddressed | Self::Connect(_) => false,
         }
@@ -167,20 +149,25 @@ impl Pool {
     }
 
     /// Sends a request: one that asks for an upgrade in HTTP/1.1, because no other connection can become a tunnel; any
-    /// other as the upstream is spoken to.
-    pub fn request(
+    /// other as the upstream is spoken to. `head` is left in an unknown state.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn request(
         &self,
-        request: Request<Outgoing>,
-    ) -> impl Future<Output = Result<Response<Answer>, SendError>> {
+        head: &mut Parts,
+        body: Outgoing,
+    ) -> Result<Response<Answer>, SendError> {
         match &self.http2 {
-            Some(http2) if !request.headers().contains_key(UPGRADE) => {
-                let answer = Box::pin(http2.clone().request(request));
-                Either::Right(answer.map_ok(|answer| answer.map(Answer::Http2)))
+            Some(http2) if !head.headers.contains_key(UPGRADE) => {
+                let mut request = Request::new(body);
+                *request.method_mut() = head.method.clone();
+                *request.uri_mut() = std::mem::take(&mut head.uri);
+                *request.headers_mut() = std::mem::take(&mut head.headers);
+                let answer = Box::pin(http2.clone().request(request)).await?;
+                Ok(answer.map(Answer::Http2))
             }
-            Some(_) | None => {
-                let answer = self.http1.request(request);
-                Either::Left(answer.map_ok(|answer| answer.map(Answer::Http1)))
-            }
+            Some(_) | None => Ok(self.http1.request(head, body).await?.map(Answer::Http1)),
         }
     }
 }
@@ -188,46 +175,8 @@ impl Pool {
 /// Makes a worker's clients. Call it inside the worker's runtime.
 #[must_use]
 pub fn build(settings: &Settings) -> Pool {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(settings.connect_timeout));
-    http.set_keepalive(Some(Duration::from_secs(60)));
-    let connector = Connector { http };
+    let connector = Connector::new(settings.connect_timeout);
     let http2 = settings.http2.then(|| Http2::new(connector.clone(), settings));
-    Pool { http1: Http1::new(connector, settings), http2, alarms: Alarms::default() }
-}
-
-fn shared(cause: impl std::error::Error + Send + Sync + 'static) -> ConnectError {
-    Arc::new(cause)
-}
-
-/// Connects, and tries again twice, shortly after, when it could not: nothing has been sent by then.
-#[derive(Clone, Debug)]
-pub struct Connector {
-    http: HttpConnector,
-}
-
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
-    type Error = <HttpConnector as Service<Uri>>::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.http.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let mut http = self.http.clone();
-        Box::pin(async move {
-            for pause in PAUSES {
-                if let Ok(connection) = http.call(uri.clone()).await {
-                    return Ok(connection);
-                }
-                tokio::time::sleep(pause).await;
-            }
-            http.call(uri).await
-        })
-    }
+    let http1 = Http1::new(connector, settings.idle_timeout);
+    Pool { http1, http2, alarms: Alarms::default() }
 }

@@ -60,24 +60,32 @@ impl Ask<'_> {
         }
     }
 
-    /// Passes the answer on: as it streams, or changed.
-    pub(super) async fn pass(
+    /// Whether the answer is to be changed.
+    pub(super) fn changes(&self, answer: &Response<Answer>, method: &Method) -> bool {
+        self.answer_edit() != AnswerEdit::None
+            && *method != Method::HEAD
+            && answer.status().is_success()
+    }
+
+    /// Passes the answer on as it streams.
+    pub(super) fn pass(&self, answer: Response<Answer>) -> Response<Reply> {
+        let (mut parts, body) = answer.into_parts();
+        headers::strip_response(&mut parts.headers);
+        let principal = self.permit.caller().principal();
+        Response::from_parts(parts, Reply::upstream(body, principal.cloned()))
+    }
+
+    /// Passes the answer on changed.
+    pub(super) async fn change(
         &self,
         answer: Response<Answer>,
-        method: &Method,
         bounds: &Bounds,
         held: Option<Reservation>,
     ) -> Result<Response<Reply>, GatewayError> {
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
-        let principal = self.permit.caller().principal();
-        let edit = self.answer_edit();
-        if edit == AnswerEdit::None || *method == Method::HEAD || !parts.status.is_success() {
-            return Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())));
-        }
-        // Rare and large: kept out of the way of every other request.
         let unknown_outcome = bounds.creates;
-        let changing = Box::pin(self.changed(edit, &mut parts, body, held));
+        let changing = self.changed(self.answer_edit(), &mut parts, body, held);
         let late = GatewayError::UpstreamTimeout { unknown_outcome };
         let changed = bounds
             .let_read(bounds.head, late, changing)

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 
@@ -69,7 +70,7 @@ impl Ask<'_> {
 
     pub(super) async fn ask_with_edited_body(
         &self,
-        parts: http::request::Parts,
+        head: &mut Parts,
         path: PathAndQuery,
         body: Inbound,
         editing: Editing,
@@ -79,8 +80,8 @@ impl Ask<'_> {
         let sent = bounds.let_read(Some(SLOWEST_BODY), late, read_body(body)).await??;
         let tenant = self.maker(editing.payload).await;
         let as_sent = self.edited(&sent, editing, tenant.as_ref(), Generation::AsSent)?;
-        let held = self.reserve(&parts.headers, &sent).await?;
-        let answer = self.ask_in_turn(parts, path, as_sent, &sent, editing, tenant, bounds).await;
+        let held = self.reserve(&head.headers, &sent).await?;
+        let answer = self.ask_in_turn(head, path, as_sent, &sent, editing, tenant, bounds).await;
         start::learn(held, answer).await
     }
 
@@ -88,7 +89,7 @@ impl Ask<'_> {
     #[expect(clippy::too_many_arguments, reason = "one request, in the pieces that it is sent in")]
     async fn ask_in_turn(
         &self,
-        parts: http::request::Parts,
+        head: &mut Parts,
         path: PathAndQuery,
         as_sent: Vec<u8>,
         sent: &[u8],
@@ -98,10 +99,10 @@ impl Ask<'_> {
     ) -> Result<Response<Answer>, GatewayError> {
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
-            return self.send(parts, path, as_sent, bounds).await;
+            return self.send(head, path, as_sent, bounds).await;
         };
         if !dialects.only_v1() {
-            let answer = self.send(parts.clone(), path.clone(), as_sent, bounds).await?;
+            let answer = self.send(&mut head.clone(), path.clone(), as_sent, bounds).await?;
             if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
                 return Ok(answer);
             }
@@ -109,7 +110,7 @@ impl Ask<'_> {
         let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
         let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
         let body = self.edited(sent, editing, tenant.as_ref(), Generation::MappedDown)?;
-        let answer = self.send(parts, down, body, bounds).await?;
+        let answer = self.send(head, down, body, bounds).await?;
         dialects.confirm(answer.status());
         Ok(answer)
     }
@@ -148,20 +149,20 @@ impl Ask<'_> {
 
     async fn send(
         &self,
-        mut parts: http::request::Parts,
+        head: &mut Parts,
         path: PathAndQuery,
         body: Vec<u8>,
         bounds: &Bounds,
     ) -> Result<Response<Answer>, GatewayError> {
-        parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
-        parts.headers.remove(http::header::TRAILER);
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        head.uri = self.forwarder.inner.upstreams.control.uri(path)?;
+        head.headers.remove(http::header::TRAILER);
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if !body.is_empty() {
             let json = HeaderValue::from_static("application/json");
-            parts.headers.entry(CONTENT_TYPE).or_insert(json);
+            head.headers.entry(CONTENT_TYPE).or_insert(json);
         }
         let body = Outgoing::whole(Bytes::from(body));
-        exchange(&self.forwarder.inner.pool, Request::from_parts(parts, body), bounds).await
+        exchange(&self.forwarder.inner.pool, head, body, bounds).await
     }
 }
 

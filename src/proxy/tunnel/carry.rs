@@ -11,7 +11,7 @@ use tokio::io::{
 };
 
 use super::super::exchange::Chain;
-use super::super::pool::Switched;
+use crate::http1::Switched;
 use crate::record::End;
 
 /// Copied at a time, each way.

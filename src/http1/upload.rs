@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::header::TRAILER;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use http_body::{Body as _, Frame};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::super::super::body::Outgoing;
 use super::Fault;
 use super::head::{self, Length};
 
@@ -22,25 +22,24 @@ const KEPT: usize = 16 * 1024;
 
 /// What is left to be sent of a request.
 #[derive(Debug)]
-pub(super) struct Upload {
-    body: Outgoing,
+pub(super) struct Upload<B> {
+    body: B,
     left: Length,
     /// What the head announced for behind the body.
     trailers: Vec<HeaderValue>,
     is_done: bool,
 }
 
-impl Upload {
-    /// The body of `request`.
-    pub(super) fn of(request: &mut Request<Outgoing>) -> Self {
-        let body = std::mem::replace(request.body_mut(), Outgoing::none());
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
+    /// The body behind `head`.
+    pub(super) fn new(head: &Parts, body: B) -> Self {
         let left = match (body.is_end_stream(), body.size_hint().exact()) {
             (true, _) => Length::None,
             (false, Some(length)) => Length::Known(length),
             (false, None) => Length::Unknown,
         };
         let trailers = match left {
-            Length::Unknown => request.headers().get_all(TRAILER).iter().cloned().collect(),
+            Length::Unknown => head.headers.get_all(TRAILER).iter().cloned().collect(),
             Length::None | Length::Known(_) => Vec::new(),
         };
         Self { body, left, trailers, is_done: left == Length::None }
@@ -87,11 +86,11 @@ impl Writer {
         }
     }
 
-    /// Puts the head of `request` first, of which nothing has been sent yet.
-    pub(super) fn begin(&mut self, request: &Request<Outgoing>, length: Length) {
+    /// Puts a head first, of which nothing has been sent yet.
+    pub(super) fn begin(&mut self, head: &Parts, length: Length) {
         self.has_begun = false;
         self.clear();
-        head::write(&mut self.text, request.method(), request.uri(), request.headers(), length);
+        head::write(&mut self.text, &head.method, &head.uri, &head.headers, length);
     }
 
     /// Whether any of the request was written.
@@ -130,11 +129,14 @@ impl Writer {
     }
 
     /// Writes the head and then the body; ready when all is written.
-    pub(super) fn poll_send(
+    pub(super) fn poll_send<B>(
         &mut self,
         cx: &mut Context<'_>,
-        upload: &mut Upload,
-    ) -> Poll<Result<(), Fault>> {
+        upload: &mut Upload<B>,
+    ) -> Poll<Result<(), Fault>>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         loop {
             let waits = !upload.is_done
                 && self.data.is_empty()
@@ -150,7 +152,14 @@ impl Writer {
     }
 
     /// Takes the next piece of the body.
-    fn poll_piece(&mut self, cx: &mut Context<'_>, upload: &mut Upload) -> Poll<Result<(), Fault>> {
+    fn poll_piece<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        upload: &mut Upload<B>,
+    ) -> Poll<Result<(), Fault>>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         let frame = ready!(Pin::new(&mut upload.body).poll_frame(cx));
         match frame.transpose().map_err(Fault::Body)?.map(Frame::into_data) {
             Some(Ok(data)) => self.take(data, upload)?,
@@ -163,7 +172,7 @@ impl Writer {
         Poll::Ready(Ok(()))
     }
 
-    fn take(&mut self, data: Bytes, upload: &mut Upload) -> Result<(), Fault> {
+    fn take<B>(&mut self, data: Bytes, upload: &mut Upload<B>) -> Result<(), Fault> {
         match &mut upload.left {
             // A chunk of no length would be the last.
             _ if data.is_empty() => return Ok(()),
@@ -181,7 +190,10 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(&mut self, upload: &mut Upload, trailers: &HeaderMap) -> Result<(), Fault> {
+    fn finish<B>(&mut self, upload: &mut Upload<B>, trailers: &HeaderMap) -> Result<(), Fault>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         upload.is_done = true;
         match upload.left {
             Length::None | Length::Known(0) => Ok(()),

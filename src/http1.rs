@@ -1,5 +1,5 @@
-//! HTTP/1.1 to upstreams: whoever sends a request moves its bytes, so that an exchange costs no task, no channel and no wake-up but the
-//! socket's.
+//! HTTP/1.1 from the client's side: whoever sends a request moves its bytes, so that an exchange costs no task, no channel
+//! and no wake-up but the socket's.
 //!
 //! A connection carries one request at a time and belongs to it, head and body, until its answer has ended. It is used again only where
 //! both ends are beyond doubt about where the next message starts: the request was sent as a whole, the answer's framing said
@@ -7,6 +7,7 @@
 //! kept connection turned out dead before a byte of it was written.
 
 mod answer;
+mod connect;
 mod connection;
 mod head;
 mod idle;
@@ -17,21 +18,23 @@ mod upload;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::uri::Authority;
-use http::{Request, Response, Uri};
+use http::{Response, Uri};
+use http_body::Body;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
-pub(super) use self::answer::Answer;
+pub use self::answer::Answer;
 use self::answer::Sending;
+pub use self::connect::{ConnectError, Connector};
 use self::connection::Connection;
 use self::head::Head;
 use self::idle::Idle;
 use self::upload::Upload;
-use super::super::body::Outgoing;
-use super::{Connector, SendError, Settings, shared};
 
 /// What went wrong on a connection to an upstream.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,37 @@ pub enum Fault {
     Length,
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The request names no address.
+    #[error("the request names no address")]
+    Unaddressed,
+    /// There is no connection.
+    #[error("could not connect")]
+    Connect(#[source] ConnectError),
+    /// It went wrong before anything was sent.
+    #[error("could not be sent")]
+    Unsent(#[source] Fault),
+    /// It went wrong after something was.
+    #[error("was not answered")]
+    Unanswered(#[source] Fault),
+}
+
+impl SendError {
+    /// Whether nothing of the request was sent.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        !matches!(self, Self::Unanswered(_))
+    }
+
+    /// Whether the request's own body is to blame, and not the upstream.
+    #[must_use]
+    pub const fn is_of_the_body(&self) -> bool {
+        matches!(self, Self::Unsent(cause) | Self::Unanswered(cause) if matches!(cause, Fault::Body(_) | Fault::Length))
+    }
+}
+
 /// A connection that has switched protocols.
 #[derive(Debug)]
 pub struct Switched(Box<Connection>);
@@ -67,65 +101,71 @@ impl Switched {
     }
 }
 
-/// A worker's HTTP/1.1 connections. Cheap to clone.
+/// A worker's connections. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Http1 {
+pub struct Http1 {
     connector: Connector,
     idle: Arc<Idle>,
 }
 
 impl Http1 {
-    pub(super) fn new(connector: Connector, settings: &Settings) -> Self {
-        Self { connector, idle: Idle::new(settings.idle_timeout) }
+    /// No connections yet. Each is closed when nobody has used it for `idle_timeout`. Call it inside the worker's runtime.
+    #[must_use]
+    pub fn new(connector: Connector, idle_timeout: Duration) -> Self {
+        Self { connector, idle: Idle::new(idle_timeout) }
     }
 
     /// Sends a request to the address in its URI.
-    pub(super) async fn request(
-        &self,
-        mut request: Request<Outgoing>,
-    ) -> Result<Response<Answer>, SendError> {
-        let address = request.uri().authority().cloned().ok_or(SendError::Unaddressed)?;
-        let mut upload = Upload::of(&mut request);
-        let (mut connection, mut is_kept) = match self.idle.take(&address) {
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn request<B>(&self, head: &Parts, body: B) -> Result<Response<Answer>, SendError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    {
+        let address = head.uri.authority().ok_or(SendError::Unaddressed)?;
+        let mut upload = Upload::new(head, body);
+        let (mut connection, mut is_kept) = match self.idle.take(address) {
             Some(connection) => (connection, true),
             // Rare, and larger than all else here.
-            None => (Box::pin(self.connect(request.uri())).await?, false),
+            None => (Box::pin(self.connect(&head.uri)).await?, false),
         };
         if let Some(writer) = connection.writer() {
-            writer.begin(&request, upload.length());
+            writer.begin(head, upload.length());
         }
         loop {
-            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, request.method()));
+            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, &head.method));
             match answered.await {
                 Ok(head) => return Ok(self.answer(head, connection, upload, address)),
                 Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
-                    let mut next = Box::pin(self.connect(request.uri())).await?;
+                    let mut next = Box::pin(self.connect(&head.uri)).await?;
                     if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
                         next.take_over(last);
                     }
                     (connection, is_kept) = (next, false);
                 }
-                Err(cause) => {
-                    let is_unsent = !connection.has_begun();
-                    return Err(SendError::Http1 { cause, is_unsent });
-                }
+                Err(cause) if connection.has_begun() => return Err(SendError::Unanswered(cause)),
+                Err(cause) => return Err(SendError::Unsent(cause)),
             }
         }
     }
 
     async fn connect(&self, to: &Uri) -> Result<Box<Connection>, SendError> {
         let stream = self.connector.clone().oneshot(to.clone()).await;
-        let stream = stream.map_err(|cause| SendError::Connect(shared(cause)))?;
+        let stream = stream.map_err(|cause| SendError::Connect(Arc::new(cause)))?;
         Ok(Box::new(Connection::new(stream.into_inner())))
     }
 
-    fn answer(
+    fn answer<B>(
         &self,
         head: Head,
         mut connection: Box<Connection>,
-        mut upload: Upload,
-        address: Authority,
-    ) -> Response<Answer> {
+        mut upload: Upload<B>,
+        address: &Authority,
+    ) -> Response<Answer>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    {
         // An answer may come before all of the request was sent. Its reader may want nothing of it before that.
         let sending = connection.take_busy_writer(&upload).map(|mut writer| {
             let sending = async move {
@@ -138,7 +178,7 @@ impl Http1 {
             Sending(tokio::spawn(sending).abort_handle())
         });
         let is_kept = head.persistent && sending.is_none();
-        let home = is_kept.then(|| (Arc::clone(&self.idle), address));
+        let home = is_kept.then(|| (Arc::clone(&self.idle), address.clone()));
         let mut response = Response::new(Answer::new(connection, head.framing, home, sending));
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;

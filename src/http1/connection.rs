@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
+use http_body::Body;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::io::poll_read_buf;
@@ -67,17 +68,23 @@ impl Connection {
     }
 
     /// Takes the writer away if it has something left to write. The connection can then carry no other request.
-    pub(super) fn take_busy_writer(&mut self, upload: &Upload) -> Option<Writer> {
+    pub(super) fn take_busy_writer<B>(&mut self, upload: &Upload<B>) -> Option<Writer>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         self.writer.take_if(|writer| !upload.is_done() || !writer.is_empty())
     }
 
     /// Sends what is left of a request, and reads the head of its answer.
-    pub(super) fn poll_answer(
+    pub(super) fn poll_answer<B>(
         &mut self,
         cx: &mut Context<'_>,
-        upload: &mut Upload,
+        upload: &mut Upload<B>,
         method: &Method,
-    ) -> Poll<Result<Head, Fault>> {
+    ) -> Poll<Result<Head, Fault>>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         // An upstream that reads no further may have said why.
         let Some(writer) = &mut self.writer else { return Poll::Ready(Err(Fault::Ended)) };
         let failed = match writer.poll_send(cx, upload) {

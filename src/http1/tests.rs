@@ -4,20 +4,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::super::body::Outgoing;
-use super::super::{Answer, Pool, SendError, Settings, build};
-use super::Fault;
+use super::{Answer, Connector, Http1, SendError};
 
-/// A pool, and an upstream that accepts by hand.
+/// A client, and an upstream that accepts by hand.
 struct Stage {
-    pool: Pool,
+    client: Http1,
     listener: TcpListener,
 }
+
+type Sent = UnsyncBoxBody<Bytes, hyper::Error>;
+
+fn none() -> Sent {
+    whole("")
+}
+
+fn whole(text: impl Into<Bytes>) -> Sent {
+    Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+type Asked = tokio::task::JoinHandle<Result<Response<Answer>, SendError>>;
 
 impl Stage {
     async fn new() -> Self {
@@ -26,27 +37,20 @@ impl Stage {
 
     async fn with_idle_timeout(idle_timeout: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let connect_timeout = Duration::from_secs(5);
-        let pool = build(&Settings { connect_timeout, idle_timeout, http2: false });
-        Self { pool, listener }
+        let connector = Connector::new(Duration::from_secs(5));
+        Self { client: Http1::new(connector, idle_timeout), listener }
     }
 
-    fn request(&self, method: Method, body: Outgoing) -> Request<Outgoing> {
+    fn ask(&self, method: Method, body: Sent) -> Asked {
         let uri = format!("http://{}/a?b", self.listener.local_addr().unwrap());
-        Request::builder().method(method).uri(uri).header("host", "h").body(body).unwrap()
+        let request = Request::builder().method(method).uri(uri).header("host", "h").body(body);
+        let (head, body) = request.unwrap().into_parts();
+        let client = self.client.clone();
+        tokio::spawn(async move { client.request(&head, body).await })
     }
 
-    fn ask(
-        &self,
-        method: Method,
-        body: Outgoing,
-    ) -> tokio::task::JoinHandle<Result<Response<Answer>, SendError>> {
-        let (pool, request) = (self.pool.clone(), self.request(method, body));
-        tokio::spawn(async move { pool.request(request).await })
-    }
-
-    fn get(&self) -> tokio::task::JoinHandle<Result<Response<Answer>, SendError>> {
-        self.ask(Method::GET, Outgoing::none())
+    fn get(&self) -> Asked {
+        self.ask(Method::GET, none())
     }
 
     /// Ready when the runtime has heard of all that happened on its sockets until now.
@@ -63,7 +67,7 @@ impl Stage {
 
     fn waiting(&self) -> usize {
         let authority = self.listener.local_addr().unwrap().to_string().parse().unwrap();
-        self.pool.http1.idle.count(&authority)
+        self.client.idle.count(&authority)
     }
 }
 
@@ -87,7 +91,7 @@ enum Seen {
 /// Sends `answer` in pieces of `piece` bytes and closes behind it if `close`.
 async fn answered(method: Method, answer: &[u8], piece: usize, close: bool) -> Seen {
     let stage = Stage::new().await;
-    let asked = stage.ask(method, Outgoing::none());
+    let asked = stage.ask(method, none());
     let mut upstream = stage.accept().await;
     head(&mut upstream).await;
     for part in answer.chunks(piece) {
@@ -98,7 +102,7 @@ async fn answered(method: Method, answer: &[u8], piece: usize, close: bool) -> S
         tokio::task::yield_now().await;
     }
     let upstream = (!close).then_some(upstream);
-    let seen = match asked.await.unwrap() {
+    let what = match asked.await.unwrap() {
         Err(_) => Seen::Refused,
         Ok(answer) => {
             let status = answer.status().as_u16();
@@ -114,10 +118,10 @@ async fn answered(method: Method, answer: &[u8], piece: usize, close: bool) -> S
         }
     };
     drop(upstream);
-    seen
+    what
 }
 
-fn whole(status: u16, text: &str, kept: bool) -> Seen {
+fn seen(status: u16, text: &str, kept: bool) -> Seen {
     Seen::Whole(status, text.into(), kept)
 }
 
@@ -125,79 +129,74 @@ fn whole(status: u16, text: &str, kept: bool) -> Seen {
 async fn answers_end_where_their_heads_say() {
     let get = Method::GET;
     for (method, answer, close, expected) in [
-        (&get, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", false, whole(200, "hi", true)),
-        (&get, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false, whole(200, "", true)),
-        (&get, "HTTP/1.1 204 No Content\r\n\r\n", false, whole(204, "", true)),
+        (&get, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", false, seen(200, "hi", true)),
+        (&get, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false, seen(200, "", true)),
+        (&get, "HTTP/1.1 204 No Content\r\n\r\n", false, seen(204, "", true)),
         (
             &get,
             "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
             false,
-            whole(304, "", true),
+            seen(304, "", true),
         ),
-        (
-            &Method::HEAD,
-            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n",
-            false,
-            whole(200, "", true),
-        ),
+        (&Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", false, seen(200, "", true)),
         (
             &Method::HEAD,
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
             false,
-            whole(200, "", true),
+            seen(200, "", true),
         ),
         (
             &get,
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n1 ;x\r\n!\r\n0\r\n\r\n",
             false,
-            whole(200, "hi!", true),
+            seen(200, "hi!", true),
         ),
         (
             &get,
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-a: 1\r\n\r\n",
             false,
-            whole(200, "hi{\"x-a\": \"1\"}", true),
+            seen(200, "hi{\"x-a\": \"1\"}", true),
         ),
         // With the connection, and not without it.
-        (&get, "HTTP/1.1 200 OK\r\n\r\nhi", true, whole(200, "hi", false)),
-        (&get, "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", false, whole(200, "hi", false)),
+        (&get, "HTTP/1.1 200 OK\r\n\r\nhi", true, seen(200, "hi", false)),
+        (&get, "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", false, seen(200, "hi", false)),
         (
             &get,
             "HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length: 2\r\n\r\nhi",
             false,
-            whole(200, "hi", true),
+            seen(200, "hi", true),
         ),
         (
             &get,
             "HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n\r\nhi",
             false,
-            whole(200, "hi", false),
+            seen(200, "hi", false),
         ),
         // What precedes the answer, and what follows it.
         (
             &get,
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx",
             false,
-            whole(200, "x", true),
+            seen(200, "x", true),
         ),
         (
             &get,
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n\r\n",
             false,
-            whole(200, "hi", false),
+            seen(200, "hi", false),
         ),
         // Two statements about the length.
         (
             &get,
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nhi",
             false,
-            whole(200, "hi", true),
+            seen(200, "hi", true),
         ),
         (
             &get,
             "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
             false,
-            whole(200, "hi", false),
+            seen(200, "hi", false),
         ),
         (
             &get,
@@ -257,8 +256,8 @@ async fn answers_end_where_their_heads_say() {
         (&get, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx", true, Seen::Broken(200)),
     ] {
         for piece in [1, 7, usize::MAX] {
-            let seen = answered(method.clone(), answer.as_bytes(), piece, close).await;
-            assert_eq!(seen, expected, "{method} {answer:?} by {piece}");
+            let got = answered(method.clone(), answer.as_bytes(), piece, close).await;
+            assert_eq!(got, expected, "{method} {answer:?} by {piece}");
         }
     }
 }
@@ -272,22 +271,17 @@ async fn a_head_without_end_is_given_up() {
         format!("HTTP/1.1 200 OK\r\n{lines}content-length: 0\r\n\r\n")
     };
     let many = answered(Method::GET, lines(255).as_bytes(), usize::MAX, false).await;
-    assert_eq!(many, whole(200, "", true));
+    assert_eq!(many, seen(200, "", true));
     let too_many = answered(Method::GET, lines(256).as_bytes(), usize::MAX, true).await;
     assert_eq!(too_many, Seen::Refused);
 }
 
 #[tokio::test]
 async fn requests_say_how_long_they_are() {
-    let whole = |text: &'static str| Outgoing::whole(Bytes::from_static(text.as_bytes()));
     for (method, body, expected) in [
-        (Method::GET, Outgoing::none(), "GET /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
-        (Method::DELETE, Outgoing::none(), "DELETE /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
-        (
-            Method::POST,
-            Outgoing::none(),
-            "POST /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n",
-        ),
+        (Method::GET, none(), "GET /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
+        (Method::DELETE, none(), "DELETE /a?b HTTP/1.1\r\nhost: h\r\n\r\n"),
+        (Method::POST, none(), "POST /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"),
         (
             Method::POST,
             whole("hello"),
@@ -364,7 +358,7 @@ async fn a_connection_that_ended_meanwhile_is_not_used() {
         upstream.write_all(last_words).await.unwrap();
         drop(upstream);
         stage.news_has_spread().await;
-        let asked = stage.ask(Method::POST, Outgoing::whole(Bytes::from_static(b"once")));
+        let asked = stage.ask(Method::POST, whole("once"));
         let mut next = stage.accept().await;
         head(&mut next).await;
         next.write_all(OK).await.unwrap();
@@ -384,7 +378,7 @@ async fn what_may_have_been_acted_on_is_not_sent_again() {
     head(&mut upstream).await;
     drop(upstream);
     let failed = asked.await.unwrap().unwrap_err();
-    assert!(matches!(&failed, SendError::Http1 { cause: Fault::Ended | Fault::Io(_), .. }));
+    assert!(matches!(&failed, SendError::Unanswered(_)));
     assert!(!failed.is_unsent());
 }
 
@@ -425,7 +419,7 @@ async fn giving_up_closes_the_connection() {
 async fn an_early_answer_ends_no_upload_and_keeps_no_connection() {
     let stage = Stage::new().await;
     let size = 32 << 20;
-    let asked = stage.ask(Method::PUT, Outgoing::whole(Bytes::from(vec![b'x'; size])));
+    let asked = stage.ask(Method::PUT, whole(vec![b'x'; size]));
     let mut upstream = stage.accept().await;
     head(&mut upstream).await;
     upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nh").await.unwrap();
@@ -435,8 +429,8 @@ async fn an_early_answer_ends_no_upload_and_keeps_no_connection() {
     upstream.read_exact(&mut received).await.unwrap();
     // The end of the request is not the end of the connection.
     stage.news_has_spread().await;
-    let read = upstream.try_read(&mut [0]);
-    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    let heard = upstream.try_read(&mut [0]);
+    assert_eq!(heard.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     upstream.write_all(b"i").await.unwrap();
     assert_eq!(read(answer).await, "hi");
     assert_eq!(stage.waiting(), 0);
@@ -446,7 +440,7 @@ async fn an_early_answer_ends_no_upload_and_keeps_no_connection() {
 #[tokio::test]
 async fn an_upstream_that_reads_no_further_is_heard() {
     let stage = Stage::new().await;
-    let asked = stage.ask(Method::PUT, Outgoing::whole(Bytes::from(vec![b'x'; 32 << 20])));
+    let asked = stage.ask(Method::PUT, whole(vec![b'x'; 32 << 20]));
     let mut upstream = stage.accept().await;
     head(&mut upstream).await;
     upstream.write_all(b"HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
@@ -492,8 +486,8 @@ proptest! {
         }
         answer.extend_from_slice(b"0\r\n\r\n");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let seen = runtime.block_on(answered(Method::GET, &answer, piece, false));
-        prop_assert_eq!(seen, whole(200, &chunks.concat(), true));
+        let got = runtime.block_on(answered(Method::GET, &answer, piece, false));
+        prop_assert_eq!(got, seen(200, &chunks.concat(), true));
     }
 
     /// Whatever an upstream says, it is understood or refused.

@@ -11,6 +11,7 @@ mod connect;
 mod connection;
 mod head;
 mod idle;
+mod request;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -34,6 +35,7 @@ pub use self::connect::{ConnectError, Connector};
 use self::connection::Connection;
 use self::head::Head;
 use self::idle::Idle;
+pub use self::request::Fields;
 use self::upload::Upload;
 
 /// What went wrong on a connection to an upstream.
@@ -119,7 +121,12 @@ impl Http1 {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn request<B>(&self, head: &Parts, body: B) -> Result<Response<Answer>, SendError>
+    pub async fn request<B>(
+        &self,
+        head: &Parts,
+        fields: &Fields<'_>,
+        body: B,
+    ) -> Result<Response<Answer>, SendError>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
@@ -131,7 +138,7 @@ impl Http1 {
             None => (Box::pin(self.connect(&head.uri)).await?, false),
         };
         if let Some(writer) = connection.writer() {
-            writer.begin(head, upload.length());
+            writer.begin(head, fields, upload.length());
         }
         loop {
             let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, &head.method));

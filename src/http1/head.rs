@@ -1,4 +1,4 @@
-//! Heads on the wire (RFC 9112): a request's is written, an answer's is read.
+//! The head of an answer, as it is read off the wire (RFC 9112).
 //!
 //! Pure: bytes in, values out. How a body is framed is decided here, once, from the head alone (RFC 9112 6.3). Strict where two
 //! readers could disagree about that: no folded lines, no coding but `chunked`, no second length. A head is written anew for the
@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
 use super::Fault;
@@ -20,73 +20,6 @@ const MAX_HEAD: usize = 128 * 1024;
 const MAX_HEADERS: usize = 256;
 /// As many lines are read without asking for memory.
 const USUAL_HEADERS: usize = 32;
-
-/// How long a request's body is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Length {
-    /// There is none.
-    None,
-    /// This many bytes.
-    Known(u64),
-    /// Nobody knows: it is chunked.
-    Unknown,
-}
-
-/// Writes a request's head. `headers` are sent as they are, but for those that frame the body.
-pub(super) fn write(
-    out: &mut Vec<u8>,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    length: Length,
-) {
-    out.extend_from_slice(method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in headers {
-        if *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING {
-            continue;
-        }
-        line(out, name, value.as_bytes());
-    }
-    match length {
-        Length::Known(length) => {
-            out.extend_from_slice(b"content-length: ");
-            decimal(out, length);
-            out.extend_from_slice(b"\r\n");
-        }
-        Length::Unknown => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        // Methods that are expected to have a body say that there is none (RFC 9110 8.6).
-        Length::None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
-            out.extend_from_slice(b"content-length: 0\r\n");
-        }
-        Length::None => {}
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes one field.
-pub(super) fn line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        used += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
-}
 
 /// How an answer's body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,7 +91,7 @@ struct Found {
     status: StatusCode,
     version: Version,
     reason: Option<ReasonPhrase>,
-    fields: Fields,
+    fields: Places,
 }
 
 /// Where the texts of a field are, as offset and length.
@@ -168,12 +101,16 @@ struct Place {
     value: (u32, u32),
 }
 
-enum Fields {
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack, for as long as a head is read"
+)]
+enum Places {
     Few([Place; USUAL_HEADERS], usize),
     Many(Vec<Place>),
 }
 
-impl Fields {
+impl Places {
     fn as_slice(&self) -> &[Place] {
         match self {
             Self::Few(places, count) => places.get(..*count).unwrap_or_default(),
@@ -228,9 +165,9 @@ fn found(
         for (kept, field) in places.iter_mut().zip(parsed.headers.iter()) {
             *kept = place(field);
         }
-        Fields::Few(places, count)
+        Places::Few(places, count)
     } else {
-        Fields::Many(parsed.headers.iter().map(place).collect())
+        Places::Many(parsed.headers.iter().map(place).collect())
     };
     Ok(Some(Found { length, status, version, reason, fields }))
 }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Answer, Connector, Http1, SendError};
+use super::{Answer, Connector, Fields, Http1, SendError};
 
 /// A client, and an upstream that accepts by hand.
 struct Stage {
@@ -47,7 +47,7 @@ impl Stage {
         let request = Request::builder().method(method).uri(uri).header("host", "h").body(body);
         let (head, body) = request.unwrap().into_parts();
         let client = self.client.clone();
-        tokio::spawn(async move { client.request(&head, body).await })
+        tokio::spawn(async move { client.request(&head, &Fields::default(), body).await })
     }
 
     fn get(&self) -> Asked {

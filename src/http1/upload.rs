@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::Fault;
-use super::head::{self, Length};
+use super::request::{self, Fields, Length};
 
 /// Memory for heads and sizes that is kept from one request to the next.
 const KEPT: usize = 16 * 1024;
@@ -87,10 +87,10 @@ impl Writer {
     }
 
     /// Puts a head first, of which nothing has been sent yet.
-    pub(super) fn begin(&mut self, head: &Parts, length: Length) {
+    pub(super) fn begin(&mut self, head: &Parts, fields: &Fields<'_>, length: Length) {
         self.has_begun = false;
         self.clear();
-        head::write(&mut self.text, &head.method, &head.uri, &head.headers, length);
+        request::write(&mut self.text, head, fields, length);
     }
 
     /// Whether any of the request was written.
@@ -201,7 +201,7 @@ impl Writer {
             Length::Unknown => {
                 self.text.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers.iter().filter(|(name, _)| upload.announces(name)) {
-                    head::line(&mut self.text, name, value.as_bytes());
+                    request::line(&mut self.text, name, value.as_bytes());
                 }
                 self.text.extend_from_slice(b"\r\n");
                 Ok(())

@@ -11,7 +11,7 @@ mod start;
 mod through;
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -30,8 +30,9 @@ use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::directory::Moment;
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::permit::{Control, Permit};
-use crate::principal::{Principal, TenantId};
+use crate::principal::TenantId;
 use crate::request::{
     Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
@@ -55,7 +56,15 @@ impl Ask<'_> {
         let (ask, permit, inner) = (self, self.permit, &self.forwarder.inner);
         let coded = head.headers.contains_key(CONTENT_ENCODING);
         let mut bounds = ask.bounds(&head.method, origin.request_id.clone());
-        ask.rewrite_head(&mut head.headers, origin);
+        let clients_key = matches!(permit.caller(), Caller::Open)
+            .then(|| head.headers.get(X_API_KEY).cloned())
+            .flatten();
+        ask.strip(&mut head.headers);
+        let started = match head.headers.contains_key(TRACEPARENT) {
+            true => None,
+            false => traceparent(&origin.request_id),
+        };
+        let fields = ask.fields(origin, started.as_ref(), clients_key.as_ref());
         head.version = Version::HTTP_11;
         let mut path =
             head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -75,7 +84,7 @@ impl Ask<'_> {
             if coded {
                 return Err(CODED_BODY);
             }
-            Box::pin(ask.ask_with_edited_body(head, path, body, editing, &bounds)).await?
+            Box::pin(ask.ask_with_edited_body(head, &fields, path, body, editing, &bounds)).await?
         } else {
             let held = match ask.may_start() {
                 true => Box::pin(ask.reserve(&head.headers, &[])).await?,
@@ -88,7 +97,7 @@ impl Ask<'_> {
             // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
             bounds.sent = sent.filter(|_| !matches!(permit.caller(), Caller::Anonymous));
             head.uri = inner.upstreams.control.uri(path)?;
-            let answer = exchange(&inner.pool, head, body, &bounds).await;
+            let answer = exchange(&inner.pool, head, &fields, body, &bounds).await;
             match held {
                 Some(held) => Box::pin(start::learn(Some(held), answer)).await?,
                 None => (answer?, None),
@@ -130,12 +139,8 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Strips what is not for the upstream, then says what only the gateway may say.
-    fn rewrite_head(&self, head: &mut HeaderMap, origin: &Origin) {
-        let inner = &self.forwarder.inner;
-        let clients_key = matches!(self.permit.caller(), Caller::Open)
-            .then(|| head.get(X_API_KEY).cloned())
-            .flatten();
+    /// Strips what is not for the upstream, and what only the gateway may say.
+    fn strip(&self, head: &mut HeaderMap) {
         headers::strip_request(head, &[]);
         headers::join_cookies(head);
         if !self.control.foreign_authorization {
@@ -146,31 +151,38 @@ impl Ask<'_> {
                 head.remove(unedited);
             }
         }
-        head.insert(HOST, inner.upstreams.control.host.clone());
-        if !head.contains_key(TRACEPARENT)
-            && let Some(started) = traceparent(&origin.request_id)
-        {
-            head.insert(TRACEPARENT, started);
-        }
-        head.insert(X_REQUEST_ID, origin.request_id.clone());
-        head.insert(X_FORWARDED_FOR, origin.forwarded_for.clone());
-        head.insert(X_FORWARDED_PROTO, origin.proto.clone());
-        if let Some(host) = &origin.host {
-            head.insert(X_FORWARDED_HOST, host.clone());
-        }
-        if let Some(principal) = self.permit.caller().principal() {
-            vouch(head, principal);
+        if let Some(principal) = self.permit.caller().principal().filter(|_| self.creates()) {
             repeat::set_apart(head, &principal.tenant);
         }
+    }
+
+    /// Says what only the gateway may say.
+    fn fields<'f>(
+        &'f self,
+        origin: &'f Origin,
+        started: Option<&'f HeaderValue>,
+        clients_key: Option<&'f HeaderValue>,
+    ) -> Fields<'f> {
+        let upstreams = &self.forwarder.inner.upstreams;
+        let vouched = self.permit.caller().principal().map(|principal| &principal.vouched);
         let key = match self.permit.caller() {
             Caller::Anonymous => None,
             Caller::Open | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
-                inner.upstreams.key.clone().or(clients_key)
+                upstreams.key.as_ref().or(clients_key)
             }
         };
-        if let Some(key) = key {
-            head.insert(X_API_KEY, key);
-        }
+        let others = [
+            Some((X_REQUEST_ID, &origin.request_id)),
+            Some((X_FORWARDED_FOR, &origin.forwarded_for)),
+            Some((X_FORWARDED_PROTO, &origin.proto)),
+            origin.host.as_ref().map(|host| (X_FORWARDED_HOST, host)),
+            started.map(|started| (TRACEPARENT, started)),
+            vouched.map(|vouched| (X_COPPICE_TENANT, &vouched.tenant)),
+            vouched.map(|vouched| (X_COPPICE_PRINCIPAL, &vouched.name)),
+            vouched.map(|vouched| (X_COPPICE_SCOPES, &vouched.scopes)),
+            key.map(|key| (X_API_KEY, key)),
+        ];
+        Fields { host: Some(&upstreams.control.host), others }
     }
 
     fn bounds(&self, method: &Method, request_id: HeaderValue) -> Bounds {
@@ -232,11 +244,4 @@ impl Ask<'_> {
             }
         }
     }
-}
-
-/// Tells the upstream who calls.
-fn vouch(head: &mut HeaderMap, principal: &Principal) {
-    head.insert(X_COPPICE_TENANT, principal.vouched.tenant.clone());
-    head.insert(X_COPPICE_PRINCIPAL, principal.vouched.name.clone());
-    head.insert(X_COPPICE_SCOPES, principal.vouched.scopes.clone());
 }

@@ -20,6 +20,7 @@ use super::{Forwarder, Returned, Returning, headers};
 use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::permit::{Data, Permit, Plan};
 use crate::record::Pending;
 use crate::request::X_REQUEST_ID;
@@ -64,7 +65,7 @@ impl Forwarder {
         };
         head.uri = upstream.uri(path)?;
         head.version = Version::HTTP_11;
-        rewrite_head(&mut head.headers, permit, data, &inner.upstreams.domain);
+        rewrite_head(&mut head.headers, permit, data);
         if let Some(switch) = &switch {
             switch.put_into(&mut head.headers);
         }
@@ -72,7 +73,9 @@ impl Forwarder {
         let (of, request_id) = (principal.cloned(), Some(request_id));
         let bounds = Bounds { principal: of, request_id, ..Bounds::default() };
         let (body, _) = Outgoing::stream(body.of(principal.cloned()));
-        let answer = exchange(&inner.pool, head, body, &bounds).await?;
+        let host = host(data, &inner.upstreams.domain);
+        let fields = host.as_ref().map_or_else(Fields::default, Fields::host);
+        let answer = exchange(&inner.pool, head, &fields, body, &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
             return Ok(inner.tunnels.agree(switch, answer, principal.cloned()));
@@ -90,7 +93,7 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
 }
 
 /// Strips, then says where the request is for and shows the upstream its own tokens.
-fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str) {
+fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data) {
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
     let kept: &[HeaderName] = match (open, data.passing.access_token) {
@@ -105,9 +108,6 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
     }
     // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.
     head.remove(HOST);
-    if let Some(host) = host(data, domain) {
-        head.insert(HOST, host);
-    }
     if let Ok(id) = HeaderValue::from_str(data.target.sandbox.as_str()) {
         head.insert(SANDBOX_ID, id);
     }

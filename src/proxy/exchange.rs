@@ -21,6 +21,7 @@ use self::lookout::Lookout;
 use super::body::Outgoing;
 use super::pool::{Answer, Pool, SendError};
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::principal::Principal;
 
 /// What bounds an exchange.
@@ -87,6 +88,7 @@ impl Bounds {
 pub async fn exchange(
     pool: &Pool,
     head: &mut Parts,
+    fields: &Fields<'_>,
     body: Outgoing,
     bounds: &Bounds,
 ) -> Result<Response<Answer>, GatewayError> {
@@ -95,7 +97,7 @@ pub async fn exchange(
     }
     let mut lookout = Lookout::new(pool.alarms());
     let mut deadline = bounds.head.map(|limit| Instant::now() + limit);
-    let answer = pool.request(head, body);
+    let answer = pool.request(head, fields, body);
     tokio::pin!(answer);
     loop {
         // The answer first: most come before anybody has to look out for anything.

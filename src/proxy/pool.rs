@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use self::http2::Http2;
 use super::body::Outgoing;
 use super::exchange::Alarms;
-use crate::http1::{self, ConnectError, Connector, Fault, Http1, Switched};
+use crate::http1::{self, ConnectError, Connector, Fault, Fields, Http1, Switched};
 
 /// How to reach upstreams.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +156,7 @@ impl Pool {
     pub async fn request(
         &self,
         head: &mut Parts,
+        fields: &Fields<'_>,
         body: Outgoing,
     ) -> Result<Response<Answer>, SendError> {
         match &self.http2 {
@@ -163,11 +164,15 @@ impl Pool {
                 let mut request = Request::new(body);
                 *request.method_mut() = head.method.clone();
                 *request.uri_mut() = std::mem::take(&mut head.uri);
-                *request.headers_mut() = std::mem::take(&mut head.headers);
+                let headers = request.headers_mut();
+                *headers = std::mem::take(&mut head.headers);
+                for (name, value) in fields.iter() {
+                    headers.insert(name, value.clone());
+                }
                 let answer = Box::pin(http2.clone().request(request)).await?;
                 Ok(answer.map(Answer::Http2))
             }
-            Some(_) | None => Ok(self.http1.request(head, body).await?.map(Answer::Http1)),
+            Some(_) | None => Ok(self.http1.request(head, fields, body).await?.map(Answer::Http1)),
         }
     }
 }

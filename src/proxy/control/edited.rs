@@ -21,6 +21,7 @@ use super::super::pool::Answer;
 use super::super::v1::{self, Twin};
 use super::{Ask, start};
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::principal::{Scope, TenantId};
 use crate::quota::Reservation;
 use crate::route::BodyEdit;
@@ -71,6 +72,7 @@ impl Ask<'_> {
     pub(super) async fn ask_with_edited_body(
         &self,
         head: &mut Parts,
+        fields: &Fields<'_>,
         path: PathAndQuery,
         body: Inbound,
         editing: Editing,
@@ -81,7 +83,8 @@ impl Ask<'_> {
         let tenant = self.maker(editing.payload).await;
         let as_sent = self.edited(&sent, editing, tenant.as_ref(), Generation::AsSent)?;
         let held = self.reserve(&head.headers, &sent).await?;
-        let answer = self.ask_in_turn(head, path, as_sent, &sent, editing, tenant, bounds).await;
+        let answer =
+            self.ask_in_turn(head, fields, path, as_sent, &sent, editing, tenant, bounds).await;
         start::learn(held, answer).await
     }
 
@@ -90,6 +93,7 @@ impl Ask<'_> {
     async fn ask_in_turn(
         &self,
         head: &mut Parts,
+        fields: &Fields<'_>,
         path: PathAndQuery,
         as_sent: Vec<u8>,
         sent: &[u8],
@@ -99,10 +103,11 @@ impl Ask<'_> {
     ) -> Result<Response<Answer>, GatewayError> {
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
-            return self.send(head, path, as_sent, bounds).await;
+            return self.send(head, fields, path, as_sent, bounds).await;
         };
         if !dialects.only_v1() {
-            let answer = self.send(&mut head.clone(), path.clone(), as_sent, bounds).await?;
+            let answer =
+                self.send(&mut head.clone(), fields, path.clone(), as_sent, bounds).await?;
             if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
                 return Ok(answer);
             }
@@ -110,7 +115,7 @@ impl Ask<'_> {
         let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
         let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
         let body = self.edited(sent, editing, tenant.as_ref(), Generation::MappedDown)?;
-        let answer = self.send(head, down, body, bounds).await?;
+        let answer = self.send(head, fields, down, body, bounds).await?;
         dialects.confirm(answer.status());
         Ok(answer)
     }
@@ -150,6 +155,7 @@ impl Ask<'_> {
     async fn send(
         &self,
         head: &mut Parts,
+        fields: &Fields<'_>,
         path: PathAndQuery,
         body: Vec<u8>,
         bounds: &Bounds,
@@ -162,7 +168,7 @@ impl Ask<'_> {
             head.headers.entry(CONTENT_TYPE).or_insert(json);
         }
         let body = Outgoing::whole(Bytes::from(body));
-        exchange(&self.forwarder.inner.pool, head, body, bounds).await
+        exchange(&self.forwarder.inner.pool, head, fields, body, bounds).await
     }
 }
 

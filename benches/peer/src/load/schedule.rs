@@ -1,0 +1,72 @@
+//! When requests are due at a fixed rate, and the timer that wakes for them: the poll's own time-out is too coarse.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+use crate::Failure;
+
+/// Requests at even distances from the beginning of a run.
+#[derive(Debug)]
+pub struct Schedule {
+    timer: OwnedFd,
+    apart: Duration,
+    next: Option<Instant>,
+    late: u64,
+}
+
+impl Schedule {
+    /// So many a second.
+    ///
+    /// # Errors
+    /// The system has no timer left.
+    pub fn new(rate: f64) -> Result<Self, Failure> {
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        Ok(Self { timer, apart: Duration::from_secs_f64(1.0 / rate), next: None, late: 0 })
+    }
+
+    /// To be polled, edge-triggered: it is never read.
+    #[must_use]
+    pub const fn timer(&self) -> &OwnedFd {
+        &self.timer
+    }
+
+    /// The first request is due now.
+    ///
+    /// # Errors
+    /// The system does not set the timer.
+    pub fn begin(&mut self, now: Instant) -> Result<(), Failure> {
+        self.next = Some(now);
+        let apart = Timespec {
+            tv_sec: self.apart.as_secs() as i64,
+            tv_nsec: i64::from(self.apart.subsec_nanos()),
+        };
+        let periodic = Itimerspec { it_interval: apart, it_value: apart };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &periodic)?;
+        Ok(())
+    }
+
+    /// When the next request was due, if it is. It counts as sent then.
+    pub fn take(&mut self, now: Instant) -> Option<Instant> {
+        let due = self.next.filter(|due| *due <= now)?;
+        self.next = Some(due + self.apart);
+        if now - due > Duration::from_millis(1) {
+            self.late += 1;
+        }
+        Some(due)
+    }
+
+    /// How many requests left over a millisecond after they were due, which is no fault of the proxy's if it had
+    /// connections free.
+    #[must_use]
+    pub const fn late(&self) -> u64 {
+        self.late
+    }
+}

@@ -9,6 +9,8 @@ from functools import cached_property
 from stage import LOAD_CORES, PEER
 
 HOST = "sandboxes.example"
+# The largest keys file that the gateway takes.
+GATEWAY_FILE = 64 * 1024 * 1024
 
 
 def request(method, path, headers, body=b""):
@@ -27,10 +29,10 @@ def write_deck(path, requests):
     return path
 
 
-def run_load(port, deck, connections=64, **options):
+def run_load(port, deck, **options):
     """Sends requests and returns what came of it. Any answer that is not as expected ends the bench."""
     command = ["taskset", "-c", ",".join(map(str, LOAD_CORES)), str(PEER), "load", "--to", f"127.0.0.1:{port}",
-               "--deck", str(deck), "--connections", str(connections)]
+               "--deck", str(deck)]
     for name, value in options.items():
         if value is not None:
             command += [f"--{name}", str(value)]
@@ -60,9 +62,13 @@ class Keys:
 
     @cached_property
     def gateway(self):
-        """Lines of tenant, digest and scope."""
-        return self._write("gateway", (f"team-{i % self.tenants}:sha256:{digest}:exec"
-                                       for i, digest in enumerate(self.hashed)))
+        """Lines of tenant, digest and scope; with the keys as they are where digests make too large a file for it."""
+        tokens = (f"sha256:{digest}" for digest in self.hashed) if self.are_hashed else self.keys
+        return self._write("gateway", (f"team-{i % self.tenants}:{token}:exec" for i, token in enumerate(tokens)))
+
+    @property
+    def are_hashed(self):
+        return self.count * len(f"team-{self.tenants}:sha256:{'0' * 64}:exec ") < GATEWAY_FILE
 
     @cached_property
     def digests(self):

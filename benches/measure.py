@@ -30,7 +30,7 @@ class Lane:
     rounds: list = field(default_factory=list)
 
     def send(self, **options):
-        return load.run_load(self.proxy.port, self.deck, self.connections, **{**self.options, **options})
+        return load.run_load(self.proxy.port, self.deck, **{"connections": self.connections, **self.options, **options})
 
     def cost(self, stage, **options):
         """One round: microseconds of CPU for each request."""
@@ -101,9 +101,9 @@ CALLGRIND = ("valgrind", "--quiet", "--tool=callgrind")
 def instructions(start, requests):
     """User instructions for each request: SHA-256's, and all others.
 
-    `start(under)` starts the proxy under a program and gives the lane. It is done twice, with few and with many requests:
-    the difference is what a request takes. valgrind's processor lacks the instructions for SHA-256, so that a block of 64
-    bytes takes thousands of ordinary ones; hence they stand apart.
+    `start()` gives a stage, and what starts the proxy under a program and gives its lane. It is done twice, with few
+    and with many requests: the difference is what a request takes. valgrind's processor lacks the instructions for SHA-256,
+    so that a block of 64 bytes takes thousands of ordinary ones; hence they stand apart.
     """
     if not (shutil.which("valgrind") and shutil.which("callgrind_annotate")):
         raise Missing("valgrind is missing: apt install valgrind")

@@ -5,7 +5,6 @@ Everywhere: one worker, upstream connections kept, no access log, bodies passed 
 """
 
 import json
-import os
 
 from stage import CORES, GATEWAY, PEER, PROXY_CORES, ROOT, Missing, find, free_port
 
@@ -30,6 +29,7 @@ NGINX = """
     listen 127.0.0.1:{port} backlog=4096;
     proxy_request_buffering off;
     proxy_max_temp_file_size 0;
+    {bodies}
     {check}
     location / {{
       {ask}
@@ -50,9 +50,14 @@ NGINX = """
 """
 
 
+# Buffers for large bodies, without which it reads 4 KiB at once.
+LARGE = "client_body_buffer_size 64k; proxy_buffer_size 64k; proxy_buffers 16 64k; proxy_busy_buffers_size 128k;"
+
+
 def nginx(stage, way, upstream, keys, cores, single):
     port, name = free_port(), f"nginx-{free_port()}"
-    parts = {"cache": "", "map": "", "check": "", "ask": "", "remember": "", "headers": 'proxy_set_header Connection "";'}
+    parts = dict.fromkeys(("cache", "map", "bodies", "check", "ask", "remember"), "")
+    parts["headers"] = 'proxy_set_header Connection "";'
     if way == "keyed":
         slots = max(1 << (2 * keys.count - 1).bit_length(), 2048)
         parts["map"] = (f"map_hash_max_size {slots}; map_hash_bucket_size 128;"
@@ -63,6 +68,8 @@ def nginx(stage, way, upstream, keys, cores, single):
         if way == "cached":
             parts["cache"] = f"proxy_cache_path {stage.work}/{name}.cache keys_zone=asked:10m;"
             parts["remember"] = "proxy_cache asked; proxy_cache_key $http_x_api_key; proxy_cache_valid 200 60s;"
+    elif way in ("stream", "buffered"):
+        parts["bodies"] = LARGE + (" proxy_buffering off;" if way == "stream" else "")
     elif way == "websocket":
         parts["headers"] = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $keep;"
     body = NGINX.format(port=port, upstream=upstream, callback=stage.callback_port, **parts)
@@ -99,7 +106,7 @@ def haproxy(stage, way, upstream, keys, cores, single):
     if way == "keyed":
         check = (f"http-request deny deny_status 401 unless"
                  f" {{ req.hdr(x-api-key),sha2(256),hex -m str -f {keys.upper} }}")
-    elif way not in ("plain", "websocket"):
+    elif way not in ("plain", "stream", "websocket"):
         raise Absent
     config = stage.work / f"haproxy.{port}.cfg"
     config.write_text(HAPROXY.format(port=port, upstream=upstream, check=check, threads=len(cores)))
@@ -114,9 +121,10 @@ EXTENSION = "type.googleapis.com/envoy.extensions"
 def _cluster(name, port):
     limits = [{"max_connections": 65536, "max_pending_requests": 65536, "max_requests": 65536}]
     address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
     return {
         "name": name, "type": "STATIC", "circuit_breakers": {"thresholds": limits},
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
     }
 
 
@@ -142,7 +150,7 @@ def envoy(stage, way, upstream, keys, cores, single):
             "allowed_headers": {"patterns": [{"exact": "x-api-key"}]},
             "http_service": {"path_prefix": "/verify", "server_uri": {
                 "uri": f"http://127.0.0.1:{stage.callback_port}", "cluster": "callback", "timeout": "5s"}}}})
-    elif way not in ("plain", "websocket"):
+    elif way not in ("plain", "stream", "websocket"):
         raise Absent
     filters.append({"name": "envoy.filters.http.router", "typed_config": {
         "@type": f"{EXTENSION}.filters.http.router.v3.Router"}})
@@ -172,7 +180,7 @@ def bare(stage, way, upstream, keys, cores, single):
     command = [str(PEER), "proxy", "--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{upstream}"]
     if way == "keyed":
         command += ["--keys", str(keys.digests)]
-    elif way not in ("plain", "websocket"):
+    elif way not in ("plain", "stream", "websocket"):
         raise Absent
     return command, port, None
 
@@ -181,7 +189,7 @@ def bare(stage, way, upstream, keys, cores, single):
 
 def gateway(stage, way, upstream, keys, cores, single):
     port, data, ops = free_port(), free_port(), free_port()
-    command = [str(os.environ.get("GATEWAY", GATEWAY)), "--listen", f"127.0.0.1:{port}", "--workers", str(len(cores)),
+    command = [str(GATEWAY), "--listen", f"127.0.0.1:{port}", "--workers", str(len(cores)),
                "--upstream", f"http://127.0.0.1:{stage.origin_port}", "--envd-upstream", f"http://127.0.0.1:{upstream}",
                "--ops-listen", f"127.0.0.1:{ops}", "--audit-log", str(stage.work / f"audit.{port}.jsonl"),
                "--max-connections", "20000"]
@@ -202,7 +210,9 @@ STARTERS = {"nginx": nginx, "haproxy": haproxy, "envoy": envoy, "bare": bare, "g
 
 
 def start(stage, peer, way, keys=None, upstream=None, cores=PROXY_CORES, under=(), single=False):
-    """Starts a peer in one of the ways `plain`, `keyed`, `cached`, `uncached`, `websocket`; the gateway also in `api`.
+    """Starts a peer in one of the ways `plain`, `keyed`, `cached`, `uncached`, `stream` and `websocket`.
+
+    `stream` is `plain` with what large bodies want; `buffered` is nginx's own, which reads ahead up to 1 MiB.
 
     `under` is a program to run it under, and `single` asks for one process for that.
 

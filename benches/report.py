@@ -1,4 +1,4 @@
-"""What a run leaves: a table in Markdown, a plot in SVG, and all raw values in JSON, with the machine that it ran on."""
+"""What a run leaves: a table in Markdown, a plot in SVG, all raw values in JSON, and which machine it ran on."""
 
 import json
 import os
@@ -84,7 +84,8 @@ def plot(rows, peers, title):
         for place, (peer, value) in enumerate(values.items()):
             top, length = y + place * BAR, max(value, 0) * scale
             drawn.append(f'<text x="{LEFT - 6}" y="{top + 10}" text-anchor="end" class="small">{TITLES[peer]}</text>'
-                         f'<rect x="{LEFT}" y="{top + 1}" width="{length:.1f}" height="{BAR - 2}" fill="{COLOURS[peer]}"/>'
+                         f'<rect x="{LEFT}" y="{top + 1}" width="{length:.1f}" height="{BAR - 2}"'
+                         f' fill="{COLOURS[peer]}"/>'
                          f'<text x="{LEFT + length + 5:.1f}" y="{top + 10}" class="small">{number(value, row.digits)}'
                          "</text>")
         if row.must is not None:
@@ -109,8 +110,8 @@ def write(options, rows, raw, missing, skipped):
     parts = [
         "# Side by side", f"{here['cpu']}, {here['cores']} cores, {here['system']}, Linux {here['kernel']};"
         f" {here['date']}. {versions}.",
-        f"{options.rounds} rounds of {options.seconds:g} s, {options.keys:,} keys. In brackets: the least and the most of"
-        " single rounds.", table(rows, columns), "\n".join(notes),
+        f"{options.rounds} rounds of {options.seconds:g} s, {options.keys:,} keys. In brackets: the least and the most"
+        " of single rounds.", table(rows, columns), "\n".join(notes),
     ]
     (options.out / "results.md").write_text("\n\n".join(parts) + "\n")
     (options.out / "results.svg").write_text(plot(rows, columns, f"coppice-gateway beside others, {here['cpu']}"))

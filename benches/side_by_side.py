@@ -6,22 +6,30 @@ the directory --out. See benches/README.md.
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import cost
+import flow
 import peers
 import report
-from stage import CORES, ROOT, Missing
+import weight
+from stage import CORES, ROOT, Missing, find
 
 FIGURES = {
     "cpu": cost.cpu,
     "syscalls": cost.syscall_counts,
     "instructions": cost.instruction_counts,
     "growth": cost.growth,
+    "many-keys": weight.many_keys,
+    "latency": flow.latency,
+    "idle": weight.idle,
+    "resident": weight.resident,
+    "transfers": flow.transfers,
+    "websocket": flow.websocket,
+    "cores": flow.two_cores,
 }
 
 
@@ -48,7 +56,11 @@ def read_options():
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--most-keys", type=int, default=1_000_000)
     parser.add_argument("--sandboxes", type=int, default=100_000)
+    parser.add_argument("--rate", type=int, default=4_000, help="requests a second at which latency is measured")
+    parser.add_argument("--idle", type=int, default=4_000, help="idle connections")
     parser.add_argument("--instructions", type=int, default=8_000, metavar="REQUESTS", help="that are counted")
+    parser.add_argument("--realtime", action="store_true",
+                        help="latency is measured ahead of whatever else wants the machine; root only")
     parser.add_argument("--out", type=Path, default=ROOT / "target/side-by-side")
     parser.add_argument("--no-build", action="store_true", help="takes the programs as they are")
     parser.add_argument("--enforce", action="store_true", help="fails when the gateway misses a limit")
@@ -67,9 +79,12 @@ def main():
     options = read_options()
     if len(CORES) < 2:
         raise SystemExit("the proxy wants a core of its own, and there is one in all")
-    for program, package in (("taskset", "util-linux"), ("nginx", "nginx-light")):
-        if not shutil.which(program, path=f"{Path('/usr/sbin')}:{Path('/usr/bin')}:{Path('/usr/local/bin')}"):
-            raise SystemExit(f"{program} is missing: apt install {package}")
+    try:
+        find("taskset", "apt install util-linux")
+        # The upstream is one, whatever is compared.
+        find("nginx", "apt install nginx-light")
+    except Missing as why:
+        raise SystemExit(str(why)) from None
     options.peers, missing = peers.available(options.peers)
     for advice in missing.values():
         print(advice, file=sys.stderr)

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GATEWAY = ROOT / "target/release/coppice-gateway"
+GATEWAY = Path(os.environ.get("GATEWAY", ROOT / "target/release/coppice-gateway"))
 PEER = ROOT / "target/peer/release/bench-peer"
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
@@ -48,7 +48,7 @@ http {{
 }}
 """
 
-# Any path is 1 KiB, save for those of the sandbox API that the gateway reads itself. Ids are made up, or taken as asked.
+# Any path is 1 KiB, save for those of the sandbox API that the gateway reads itself. Ids are made up, or as asked for.
 ORIGIN = """
   log_format line '.';
   sendfile on;

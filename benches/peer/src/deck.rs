@@ -1,4 +1,5 @@
-//! The requests that are sent, as a file has them: each is a line with its length in bytes, and then the request itself.
+//! The requests that are sent, as a file has them: each is a line with its length in bytes, and then the request
+//! itself.
 //!
 //! Nothing here knows what they say. They are dealt in turn, and again from the start after the last one.
 

@@ -117,8 +117,9 @@ impl Run {
             }
             for event in events.drain(..) {
                 let (number, flags) = (event.data.u64(), event.flags);
-                if number != TIMER {
-                    self.serve(number as usize, flags, &mut buffer)?;
+                match &mut self.schedule {
+                    Some(schedule) if number == TIMER => schedule.woke()?,
+                    _ => self.serve(number as usize, flags, &mut buffer)?,
                 }
             }
             self.send_what_is_due()?;

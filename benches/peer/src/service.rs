@@ -1,8 +1,8 @@
 //! `service`: an upstream for what nginx can't be one for. It reads bodies to their end before it answers, and sends
 //! short WebSocket messages back. A thread for each connection.
 //!
-//! It knows as much of RFC 6455 as `load` speaks: whole frames of at most 125 bytes, masked, and the one key of the RFC's
-//! own example, so that neither needs SHA-1.
+//! It knows as much of RFC 6455 as `load` speaks: whole frames of at most 125 bytes, masked, and the one key of the
+//! RFC's own example, so that neither needs SHA-1.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

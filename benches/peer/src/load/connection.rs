@@ -1,4 +1,5 @@
-//! One connection of the load: a request goes out, its answer comes in, and then the next. Or messages, after an upgrade.
+//! One connection of the load: a request goes out, its answer comes in, and then the next. Or messages, after an
+//! upgrade.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,6 +1,7 @@
 //! When requests are due at a fixed rate, and the timer that wakes for them: the poll's own time-out is too coarse.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use rustix::time::{
@@ -13,7 +14,7 @@ use crate::Failure;
 /// Requests at even distances from the beginning of a run.
 #[derive(Debug)]
 pub struct Schedule {
-    timer: OwnedFd,
+    timer: File,
     apart: Duration,
     next: Option<Instant>,
     late: u64,
@@ -29,13 +30,27 @@ impl Schedule {
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
-        Ok(Self { timer, apart: Duration::from_secs_f64(1.0 / rate), next: None, late: 0 })
+        Ok(Self {
+            timer: timer.into(),
+            apart: Duration::from_secs_f64(1.0 / rate),
+            next: None,
+            late: 0,
+        })
     }
 
-    /// To be polled, edge-triggered: it is never read.
+    /// To be polled.
     #[must_use]
-    pub const fn timer(&self) -> &OwnedFd {
+    pub const fn timer(&self) -> &File {
         &self.timer
+    }
+
+    /// To be called when it woke; it goes on only then.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn woke(&mut self) -> Result<(), Failure> {
+        self.timer.read_exact(&mut [0; 8])?;
+        Ok(())
     }
 
     /// The first request is due now.

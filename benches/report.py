@@ -66,7 +66,7 @@ def machine():
     }
 
 
-BAR, ROW, LEFT, WIDTH = 13, 12, 330, 900
+BAR, ROW, LEFT, WIDTH = 13, 12, 420, 1000
 COLOURS = {"nginx": "#7a7a7a", "haproxy": "#a8a8a8", "envoy": "#c9c9c9", "bare": "#8fb3d9", "gateway": "#c2410c"}
 
 

@@ -191,8 +191,9 @@ def gateway(stage, way, upstream, keys, cores, single):
     port, data, ops = free_port(), free_port(), free_port()
     command = [str(GATEWAY), "--listen", f"127.0.0.1:{port}", "--workers", str(len(cores)),
                "--upstream", f"http://127.0.0.1:{stage.origin_port}", "--envd-upstream", f"http://127.0.0.1:{upstream}",
-               "--ops-listen", f"127.0.0.1:{ops}", "--audit-log", str(stage.work / f"audit.{port}.jsonl"),
-               "--max-connections", "20000"]
+               "--ops-listen", f"127.0.0.1:{ops}", "--max-connections", "20000"]
+    if way != "unjournaled":
+        command += ["--audit-log", str(stage.work / f"audit.{port}.jsonl")]
     if way in ("uncached", "cached"):
         path = "verify" if way == "uncached" else "remembered"
         # One client address may have half of the calls.
@@ -209,17 +210,18 @@ def gateway(stage, way, upstream, keys, cores, single):
 STARTERS = {"nginx": nginx, "haproxy": haproxy, "envoy": envoy, "bare": bare, "gateway": gateway}
 
 
-def start(stage, peer, way, keys=None, upstream=None, cores=PROXY_CORES, under=(), single=False):
+def start(stage, peer, way, keys=None, upstream=None, cores=PROXY_CORES, under=(), single=False, arguments=()):
     """Starts a peer in one of the ways `plain`, `keyed`, `cached`, `uncached`, `stream` and `websocket`.
 
-    `stream` is `plain` with what large bodies want; `buffered` is nginx's own, which reads ahead up to 1 MiB.
+    `stream` is `plain` with what large bodies want; `buffered` is nginx's own, which reads ahead up to 1 MiB. `unjournaled` is the gateway,
+    `keyed` but without a journal.
 
-    `under` is a program to run it under, and `single` asks for one process for that.
+    `under` is a program to run it under, and `single` asks for one process for that. `arguments` are added to its own.
 
     Raises Missing or Absent.
     """
     command, port, environment = STARTERS[peer](stage, way, upstream or stage.origin_port, keys, cores, single)
-    return stage.start(peer, [*under, *command], port, environment=environment, cores=cores)
+    return stage.start(peer, [*under, *command, *arguments], port, environment=environment, cores=cores)
 
 
 def available(peers):

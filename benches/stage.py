@@ -128,6 +128,11 @@ class Proxy:
         wait_for(self.port, self.process)
         return self
 
+    def option(self, name):
+        """What was given with an option of its command."""
+        arguments = self.process.args
+        return arguments[arguments.index(name) + 1]
+
     def pids(self):
         found, unseen = [], [self.process.pid]
         while unseen:

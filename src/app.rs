@@ -2,11 +2,11 @@
 //!
 //! The one module that knows both settings and the parts they set up. Nothing here sees a request.
 
+mod secret;
+mod sockets;
 mod watch;
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -25,7 +25,6 @@ use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
-use crate::listener::bind::{self, Bound};
 use crate::listener::head_guard::Limits;
 use crate::metrics::Reloads;
 use crate::ops::{self, Ops};
@@ -37,12 +36,10 @@ use crate::proxy::edit::Reserved;
 use crate::proxy::lookup::Asker;
 use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
 use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
-use crate::route::{Listener, PortLabel, Router};
-use crate::secret::Secret;
+use crate::route::{Listener, Router};
 use crate::server::connection;
-use crate::token::Sealer;
 use crate::traces::Sending;
-use crate::worker::{self, Kind, Shared, Socket};
+use crate::worker::{self, Shared};
 use watch::Watching;
 
 /// A running gateway.
@@ -108,12 +105,13 @@ impl App {
             tracing::warn!("{warning}");
         }
         let count = settings.server.workers.map_or_else(cores, usize::from);
-        let (listening, mut sockets) = bind_all(&settings, count)?;
-        let ops_sockets = bind_ops(&settings)?;
+        let (listening, mut sockets) = sockets::for_workers(&settings, count)?;
+        let ops_sockets = sockets::for_operators(&settings)?;
         let phases = Phases::default();
         let keys = Arc::new(KeyRing::new(keys));
         let journal = journal(&settings.audit)?.map(Arc::new);
-        let watching = watch::begin(&settings, journal.clone()).map_err(StartError::Traces)?;
+        let watching = watch::begin(&settings, journal.clone(), &phases);
+        let watching = watching.map_err(StartError::Traces)?;
         let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone(), &watching)?);
         let reloads = Arc::new(Reloads::default());
         let registry = watch::registry(
@@ -127,27 +125,15 @@ impl App {
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
-            let worker = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || {
-                    worker::run(shared, sockets, number == 0)
-                        .inspect_err(|cause| tracing::error!(%cause, "a worker cannot go on"))
-                })
-                .map_err(StartError::Worker)?;
-            workers.push(worker);
+            let serve = move || worker::run(shared, sockets, number == 0);
+            workers.push(begin(format!("worker-{number}"), "a worker", serve)?);
         }
         let authenticator = Arc::clone(&shared.gate.authenticator);
         if !ops_sockets.is_empty() {
             let unready = watch::unready(Arc::clone(&authenticator), Arc::clone(&keys));
             let ops = Ops { registry, phases: phases.clone(), workers: count, unready };
-            std::thread::Builder::new()
-                .name("ops".to_owned())
-                .spawn(move || {
-                    ops::run(ops, ops_sockets).inspect_err(
-                        |cause| tracing::error!(%cause, "metrics and health cannot go on"),
-                    )
-                })
-                .map_err(StartError::Worker)?;
+            let serve = move || ops::run(ops, ops_sockets);
+            begin("ops".to_owned(), "metrics and health", serve)?;
         }
         let sending = watching.sending;
         Ok(Self { keys, authenticator, phases, listening, reloads, journal, workers, sending })
@@ -177,66 +163,14 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Where the gateway listens, and the sockets of each worker.
-type Sockets = (Vec<(Listen, Listener)>, Vec<Vec<Socket>>);
-
-/// Binds everything, and deals the sockets out.
-fn bind_all(settings: &Settings, workers: usize) -> Result<Sockets, StartError> {
-    let mut listening = Vec::new();
-    let mut dealt: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
-    let one_port = settings.server.one_port;
-    let control = settings.server.listen.iter().map(|at| (at, Listener::Control { one_port }));
-    let data =
-        settings.server.envd_listen.iter().map(|data| (&data.at, Listener::Data(data.label)));
-    for (at, listener) in control.chain(data) {
-        let failed = |cause| StartError::Listen { address: at.to_string(), cause };
-        let (bound, address) = match at {
-            Listen::Tcp(address) => {
-                let (bound, address) = bind::tcp(*address, workers).map_err(failed)?;
-                (bound, Listen::Tcp(address))
-            }
-            Listen::Unix(path) => (bind::unix(path, workers).map_err(failed)?, at.clone()),
-        };
-        match listener {
-            Listener::Control { .. } => tracing::info!(%address, "listening for the control plane"),
-            Listener::Data(PortLabel::Port(port)) => {
-                tracing::info!(%address, port, "listening for a sandbox port");
-            }
-            Listener::Data(PortLabel::Every) => {
-                tracing::info!(%address, port = "*", "listening for every sandbox port");
-            }
-        }
-        let kinds: Vec<Kind> = match bound {
-            Bound::Tcp(sockets) => sockets.into_iter().map(Kind::Tcp).collect(),
-            Bound::Unix(sockets) => sockets.into_iter().map(Kind::Unix).collect(),
-        };
-        for (worker, kind) in dealt.iter_mut().zip(kinds) {
-            worker.push(Socket { listener, kind });
-        }
-        listening.push((address, listener));
-    }
-    Ok((listening, dealt))
-}
-
-/// Binds what operators ask. One thread serves all of it.
-fn bind_ops(settings: &Settings) -> Result<Vec<ops::Socket>, StartError> {
-    let mut sockets = Vec::new();
-    for at in &settings.server.ops_listen {
-        let failed = |cause| StartError::Listen { address: at.to_string(), cause };
-        let (bound, address) = match at {
-            Listen::Tcp(address) => {
-                let (bound, address) = bind::tcp(*address, 1).map_err(failed)?;
-                (bound, Listen::Tcp(address))
-            }
-            Listen::Unix(path) => (bind::unix(path, 1).map_err(failed)?, at.clone()),
-        };
-        tracing::info!(%address, "listening for metrics and health");
-        match bound {
-            Bound::Tcp(bound) => sockets.extend(bound.into_iter().map(ops::Socket::Tcp)),
-            Bound::Unix(bound) => sockets.extend(bound.into_iter().map(ops::Socket::Unix)),
-        }
-    }
-    Ok(sockets)
+/// Starts a thread that serves, and that tells the log if it has to give up.
+fn begin(
+    name: String,
+    what: &'static str,
+    serve: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<JoinHandle<io::Result<()>>, StartError> {
+    let serve = move || serve().inspect_err(|cause| tracing::error!(%cause, "{what} cannot go on"));
+    std::thread::Builder::new().name(name).spawn(serve).map_err(StartError::Worker)
 }
 
 fn share(
@@ -249,7 +183,7 @@ fn share(
     let keys = (!auth.is_open()).then_some(keys);
     let callback = auth.callback.clone().map(Callback::new).transpose();
     let callback = callback.map_err(StartError::Callback)?.map(Arc::new);
-    let sealer = sealer(settings).map_err(StartError::State)?;
+    let sealer = secret::sealer(settings).map_err(StartError::State)?;
     let ownership = Ownership::open(settings.state_dir.as_deref()).map_err(StartError::State)?;
     let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
     let directory = Directory::new(ownership);
@@ -385,49 +319,4 @@ fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {
     let mut key = HeaderValue::from_str(upstream.api_key.as_ref()?.expose()).ok()?;
     key.set_sensitive(true);
     Some(key)
-}
-
-/// The sealer of sandbox tokens: of the secrets that were set, else of one that is kept in the state directory, else of
-/// one that dies with the process.
-fn sealer(settings: &Settings) -> io::Result<Sealer> {
-    if !settings.auth.secrets.is_empty() {
-        return Ok(Sealer::new(&settings.auth.secrets));
-    }
-    let secret = match &settings.state_dir {
-        Some(directory) => kept_secret(directory)?,
-        None => Secret::random("", 32)?,
-    };
-    Ok(Sealer::new(&[secret]))
-}
-
-fn kept_secret(directory: &Path) -> io::Result<Secret> {
-    let path = directory.join("secret");
-    std::fs::create_dir_all(directory)?;
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim_end().len() >= 32 => {
-            return Ok(Secret::new(text.trim_end().to_owned()));
-        }
-        Ok(_) => return Err(io::Error::other(format!("{} is too short", path.display()))),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-        Err(cause) => return Err(cause),
-    }
-    let secret = Secret::random("", 32)?;
-    // Written whole before it gets its name, so that a crash leaves no half of one.
-    let partial = directory.join(format!("secret.{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&partial)?;
-    file.write_all(secret.expose().as_bytes())?;
-    file.sync_all()?;
-    match std::fs::hard_link(&partial, &path) {
-        Ok(()) => std::fs::remove_file(&partial).map(|()| secret),
-        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::remove_file(&partial)?;
-            kept_secret(directory)
-        }
-        Err(cause) => Err(cause),
-    }
 }

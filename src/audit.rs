@@ -13,6 +13,7 @@ mod ring;
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -22,7 +23,7 @@ pub use self::follow::{Follower, Gap, Told};
 use self::journal::Journal;
 pub use self::query::{Filter, Page, Query, View};
 use self::ring::Ring;
-use crate::record::{Observer, Record};
+use crate::record::{Observer, Outcome, Record};
 
 /// How many events are looked at before others get their turn.
 const BATCH: u64 = 512;
@@ -45,17 +46,27 @@ pub struct Trail {
     ring: Mutex<Ring>,
     grown: Notify,
     sink: Option<Arc<dyn Sink>>,
+    /// By outcome, so that nobody who counts needs the lock.
+    counts: [AtomicU64; Outcome::ALL.len()],
 }
 
 impl Trail {
     /// An empty trail of at most `cap` events, each of which goes to `sink` too.
     #[must_use]
     pub fn new(cap: NonZeroUsize, sink: Option<Arc<dyn Sink>>) -> Self {
-        Self { ring: Mutex::new(Ring::new(cap)), grown: Notify::new(), sink }
+        Self {
+            ring: Mutex::new(Ring::new(cap)),
+            grown: Notify::new(),
+            sink,
+            counts: Default::default(),
+        }
     }
 
     /// Adds an event.
     pub fn add(&self, event: Arc<Event>) {
+        if let Some(count) = self.counts.get(event.outcome() as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         // The oldest one is let go of when the lock is free again.
         let oldest = self.ring().push(Arc::clone(&event));
         self.grown.notify_waiters();
@@ -101,10 +112,10 @@ impl Trail {
         Follower::new(Arc::clone(self), view, last)
     }
 
-    /// Events so far.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.ring().numbers().end
+    /// Events so far, by what became of the request.
+    pub fn counts(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Outcome::ALL.into_iter().zip(self.counts.iter().map(read))
     }
 
     /// Every event in it is whole, so a poisoned lock is as good as any.

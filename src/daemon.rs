@@ -102,7 +102,8 @@ impl Daemon {
                         }
                         if app.has_failed() {
                             tracing::error!("a worker ended on its own");
-                            close_journal(app);
+                            app.phases.drain.cancel();
+                            close_accounts(app).await;
                             return Ended::Failed;
                         }
                     }
@@ -152,24 +153,23 @@ async fn stop(app: &App, signals: &mut Signals, limit: Duration) -> Ended {
             () = signals.end() => break Ended::CutOff,
         }
     };
-    app.phases.stop.cancel();
     match ended {
         Ended::Drained => tracing::info!("drained"),
         Ended::CutOff | Ended::Failed => tracing::warn!("closed what was still open"),
     }
-    if app.journal.is_some() {
-        // What was cut off is accounted for when its worker lets go of it.
-        let limit = Instant::now() + LETTING_GO;
-        while !app.has_ended() && Instant::now() < limit {
-            look.tick().await;
-        }
-        close_journal(app);
-    }
+    close_accounts(app).await;
     ended
 }
 
-/// Has the audit journal write and sync what it was offered.
-fn close_journal(app: &App) {
+/// Waits until the workers have let go of what was cut off, which is accounted for then, tunnels included, and has the
+/// audit journal write and sync what it was offered.
+async fn close_accounts(app: &App) {
+    app.phases.stop.cancel();
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    let limit = Instant::now() + LETTING_GO;
+    while !app.has_ended() && Instant::now() < limit {
+        look.tick().await;
+    }
     if let Some(journal) = &app.journal {
         journal.close(LAST_WORDS);
     }

@@ -56,6 +56,9 @@ impl Entry {
 #[error("the upstream could not be asked about a sandbox")]
 pub struct Unavailable;
 
+/// What the upstream says of an id: its sandbox, or that there is none.
+pub type Asked = Result<Option<Sandbox>, Unavailable>;
+
 /// A point between kills. What was asked at a moment counts for nothing about a sandbox that was killed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
@@ -155,20 +158,22 @@ impl Directory {
     ///
     /// # Errors
     /// [`Unavailable`] when `ask` fails; failures are not remembered.
-    pub async fn find<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
+    pub async fn find<F: Future<Output = Asked>>(
+        &self,
+        id: &SandboxId,
+        ask: impl Fn() -> F,
+    ) -> Result<Entry, Unavailable> {
         match self.recall(id).await {
             Some(slot) => Ok(slot.entry),
             None => self.find_out(id, ask).await,
         }
     }
 
-    async fn find_out<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
+    async fn find_out<F: Future<Output = Asked>>(
+        &self,
+        id: &SandboxId,
+        ask: impl Fn() -> F,
+    ) -> Result<Entry, Unavailable> {
         // Rare and large: kept out of every request's own state.
         Box::pin(async {
             for _ in 0..2 {
@@ -216,14 +221,11 @@ impl Directory {
 
     /// Whether each of a tenant's sandboxes that are known to be there is known to have its marker, asking about some
     /// of those of which that was not told yet. If so, a filter for the marker hides none.
-    pub async fn are_marked<F>(
+    pub async fn are_marked<F: Future<Output = Asked>>(
         &self,
         tenant: &TenantId,
         ask: impl Fn(SandboxId) -> F + Copy,
-    ) -> bool
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
+    ) -> bool {
         if self.ownership.keeping() == Keeping::Drops {
             return false;
         }
@@ -247,7 +249,7 @@ impl Directory {
     async fn fill(
         &self,
         id: &SandboxId,
-        ask: impl Future<Output = Result<Option<Sandbox>, Unavailable>>,
+        ask: impl Future<Output = Asked>,
     ) -> Result<Entry, Failed> {
         let found = async {
             let since = self.now();

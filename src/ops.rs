@@ -20,8 +20,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::net::Listener;
 
 use crate::lifecycle::Phases;
+use crate::listener::bind::Socket;
 use crate::metrics::{Format, Registry};
 
 /// Connections open at once; more wait to be accepted.
@@ -56,15 +58,6 @@ impl fmt::Debug for Ops {
     }
 }
 
-/// One listening socket.
-#[derive(Debug)]
-pub enum Socket {
-    /// TCP.
-    Tcp(std::net::TcpListener),
-    /// A unix socket.
-    Unix(std::os::unix::net::UnixListener),
-}
-
 /// Answers until the gateway stops; while it drains, too.
 ///
 /// # Errors
@@ -78,43 +71,31 @@ pub fn run(ops: Ops, sockets: Vec<Socket>) -> io::Result<()> {
             let (ops, places) = (Arc::clone(&ops), Arc::clone(&places));
             match socket {
                 Socket::Tcp(socket) => {
-                    let socket = TcpListener::from_std(socket)?;
-                    tokio::spawn(async move {
-                        loop {
-                            let Some(place) = place(&places).await else { return };
-                            match socket.accept().await {
-                                Ok((stream, _)) => serve(&ops, stream, place),
-                                Err(cause) => rest(&cause).await,
-                            }
-                        }
-                    });
+                    tokio::spawn(accept(TcpListener::from_std(socket)?, ops, places))
                 }
                 Socket::Unix(socket) => {
-                    let socket = UnixListener::from_std(socket)?;
-                    tokio::spawn(async move {
-                        loop {
-                            let Some(place) = place(&places).await else { return };
-                            match socket.accept().await {
-                                Ok((stream, _)) => serve(&ops, stream, place),
-                                Err(cause) => rest(&cause).await,
-                            }
-                        }
-                    });
+                    tokio::spawn(accept(UnixListener::from_std(socket)?, ops, places))
                 }
-            }
+            };
         }
         stop.cancelled().await;
         Ok(())
     })
 }
 
-async fn place(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(places).acquire_owned().await.ok()
-}
-
-async fn rest(cause: &io::Error) {
-    tracing::warn!(%cause, "could not accept a connection for metrics and health");
-    tokio::time::sleep(REST).await;
+async fn accept<L>(mut socket: L, ops: Arc<Ops>, places: Arc<Semaphore>)
+where
+    L: Listener<Io: Unpin + Send + 'static>,
+{
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match socket.accept().await {
+            Ok((stream, _)) => serve(&ops, stream, place),
+            Err(cause) => {
+                tracing::warn!(%cause, "could not accept a connection for metrics and health");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
 }
 
 fn serve<IO>(ops: &Arc<Ops>, stream: IO, place: OwnedSemaphorePermit)

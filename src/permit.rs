@@ -38,12 +38,7 @@ pub struct Permitted<B> {
 /// One decision about one request.
 #[derive(Debug)]
 pub struct Permit {
-    caller: Caller,
-    route: Option<&'static Route>,
-    surface: Surface,
-    class: Class,
-    tunnels: bool,
-    isolation: Isolation,
+    cleared: Cleared,
     plan: Plan,
 }
 
@@ -199,7 +194,7 @@ impl Cleared {
     /// Permits it to the gateway's own router.
     #[must_use]
     pub fn own(self) -> Permit {
-        self.permit(Plan::Own)
+        Permit { cleared: self, plan: Plan::Own }
     }
 
     /// Permits it to the sandbox API.
@@ -213,7 +208,7 @@ impl Cleared {
         };
         let mut selected = control.selected.iter().flatten();
         if stands && selected.all(|sandbox| self.owns(sandbox)) {
-            Ok(self.permit(Plan::Control(control)))
+            Ok(Permit { cleared: self, plan: Plan::Control(control) })
         } else {
             Err(Denial::NotTheirs)
         }
@@ -228,12 +223,11 @@ impl Cleared {
             Some(sandbox) => sandbox.id == data.target.sandbox && self.owns(sandbox),
             None => matches!(self.caller, Caller::Open),
         };
-        if stands { Ok(self.permit(Plan::Data(data))) } else { Err(Denial::NotTheirs) }
-    }
-
-    fn permit(self, plan: Plan) -> Permit {
-        let Self { caller, route, surface, class, tunnels, isolation } = self;
-        Permit { caller, route, surface, class, tunnels, isolation, plan }
+        if stands {
+            Ok(Permit { cleared: self, plan: Plan::Data(data) })
+        } else {
+            Err(Denial::NotTheirs)
+        }
     }
 }
 
@@ -261,37 +255,37 @@ impl Permit {
     /// Who calls.
     #[must_use]
     pub const fn caller(&self) -> &Caller {
-        &self.caller
+        &self.cleared.caller
     }
 
     /// Whether lists show the caller every tenant's sandboxes.
     #[must_use]
     pub fn sees_all_tenants(&self) -> bool {
-        sees_all_tenants(&self.caller, self.isolation)
+        self.cleared.sees_all_tenants()
     }
 
     /// The row of the route table that matched; `None` for what no row lists.
     #[must_use]
     pub const fn route(&self) -> Option<&'static Route> {
-        self.route
+        self.cleared.route
     }
 
     /// The surface that answers.
     #[must_use]
     pub const fn surface(&self) -> Surface {
-        self.surface
+        self.cleared.surface
     }
 
     /// The class that was demanded and met.
     #[must_use]
     pub const fn class(&self) -> Class {
-        self.class
+        self.cleared.class
     }
 
     /// Whether the connection becomes a tunnel if the upstream switches to what the client asks for.
     #[must_use]
     pub const fn tunnels(&self) -> bool {
-        self.tunnels
+        self.cleared.tunnels
     }
 
     /// The sandbox that the request is about.

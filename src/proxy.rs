@@ -24,12 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Response, Uri};
 
+use self::body::Reply;
 use crate::authn::Authenticator;
 use crate::caller::Caller;
 use crate::directory::Directory;
 use crate::error::GatewayError;
+use crate::record::Pending;
 use admission::Admissions;
 use edit::Reserved;
 use pool::Pool;
@@ -140,6 +142,15 @@ impl Upstreams {
         let own = self.ports.iter().find(|(own, _)| *own == port).map(|(_, upstream)| upstream);
         own.or(self.any_port.as_ref())
     }
+}
+
+/// What came of a permitted request, with the account of it, which ends with the answer's body at the earliest.
+#[derive(Debug)]
+pub struct Returned {
+    /// The answer.
+    pub result: Result<Response<Reply>, GatewayError>,
+    /// The account.
+    pub pending: Pending,
 }
 
 /// One worker's forwarder. Cheap to clone.

@@ -1,8 +1,9 @@
 //! What became of one request: a typed, closed record, built where the request ends.
 //!
-//! Whoever wants to know (the log, the audit trail, metrics, traces) is told once, by an [`Observer`], when the last byte
-//! of the answer was passed on, the client was gone, or a panic took the request down. Nothing in it is a header or a
-//! body, and its path has lost what is secret in it.
+//! Whoever wants to know (the log, the audit trail, metrics, traces) is told once, by an [`Observer`], where the request
+//! really ends: the last byte of its answer was passed on, its tunnel closed, its client was gone, or a panic took it
+//! down. Whoever works on a request owns its [`Pending`], and so decides when that is. Nothing in a record is a header or
+//! a body, and its path has lost what is secret in it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::error::GatewayError;
@@ -60,21 +62,30 @@ pub struct Record {
     pub trace: Option<Box<Trace>>,
 }
 
-/// The sandbox that an answer tells of, among the answer's extensions: for requests that name none, as creates do.
-#[derive(Clone, Debug)]
-pub struct About(pub SandboxId);
-
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// It was answered to the end.
+    /// It was answered to the end; of a tunnel: both sides closed it.
     Complete,
     /// The client left before that.
     ClientGone,
-    /// The answer broke off: the upstream did, or the key was revoked.
+    /// It broke off: the upstream did, the key was revoked, or the gateway ended.
     Broken,
     /// A bug took it down.
     Panicked,
+}
+
+impl End {
+    /// The name used in logs and traces.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientGone => "client gone",
+            Self::Broken => "broken",
+            Self::Panicked => "panicked",
+        }
+    }
 }
 
 /// What became of it, in the words of the audit trail.
@@ -89,6 +100,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome; each one's number is its place.
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Error];
+
     /// The name used in answers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -136,6 +150,21 @@ impl Record {
     #[must_use]
     pub fn on(self, listener: Listener) -> Self {
         Self { listener: Some(listener), ..self }
+    }
+
+    /// It has been let through or refused.
+    pub fn mark_decided(&mut self) {
+        self.decided = Some(self.age());
+    }
+
+    /// There is the head of an answer.
+    pub fn mark_answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        self.answered = Some(self.age());
+    }
+
+    fn age(&self) -> Duration {
+        clock::instant().saturating_duration_since(self.began)
     }
 
     /// The surface, or the one that its listener stands for where the request could not be read.
@@ -201,33 +230,26 @@ pub trait Observer: fmt::Debug + Send + Sync {
 }
 
 /// All who are told. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Observers(Arc<[Arc<dyn Observer>]>);
+#[derive(Clone, Debug)]
+pub struct Observers(Arc<Audience>);
+
+#[derive(Debug)]
+struct Audience {
+    observers: Vec<Arc<dyn Observer>>,
+    stop: CancellationToken,
+}
 
 impl Observers {
-    /// These, in this order.
+    /// These, in this order. What is under way when `stop` is cancelled is cut off by the gateway, not by its client.
     #[must_use]
-    pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
-        Self(observers.into())
-    }
-
-    /// Tells everybody that one began.
-    pub fn began(&self) {
-        for observer in self.0.iter() {
-            observer.began();
-        }
-    }
-
-    /// Tells everybody.
-    pub fn ended(&self, record: &Record) {
-        for observer in self.0.iter() {
-            observer.ended(record);
-        }
+    pub fn new(observers: Vec<Arc<dyn Observer>>, stop: CancellationToken) -> Self {
+        Self(Arc::new(Audience { observers, stop }))
     }
 }
 
-/// A request under way. Whatever becomes of it, dropping this tells the observers.
+/// A request under way. It goes along with whatever works on the request; dropping it tells the observers.
 #[derive(Debug)]
+#[must_use = "the request ends when this is dropped"]
 pub struct Pending {
     record: Box<Record>,
     observers: Observers,
@@ -235,10 +257,11 @@ pub struct Pending {
 
 impl Pending {
     /// From here on it is accounted for.
-    #[must_use]
     pub fn new(record: Record, observers: Observers) -> Self {
-        observers.began();
-        // Until there is an answer, whoever drops it left, or panicked.
+        for observer in &observers.0.observers {
+            observer.began();
+        }
+        // Whoever drops it without a word left, or panicked.
         Self { record: Box::new(Record { end: End::ClientGone, ..record }), observers }
     }
 
@@ -246,29 +269,61 @@ impl Pending {
     pub const fn record(&mut self) -> &mut Record {
         &mut self.record
     }
+
+    /// It ends, like this.
+    pub fn end(mut self, end: End) {
+        self.record.end = end;
+    }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let record = &mut self.record;
-        record.took = clock::instant().saturating_duration_since(record.began);
+        let Self { record, observers } = self;
+        record.took = record.age();
         if std::thread::panicking() {
             record.end = End::Panicked;
+            // What it is answered with, if it is not too late for that.
+            record.status.get_or_insert(StatusCode::INTERNAL_SERVER_ERROR);
+        } else if record.end == End::ClientGone && observers.0.stop.is_cancelled() {
+            record.end = End::Broken;
         }
-        self.observers.ended(record);
+        for observer in &observers.0.observers {
+            observer.ended(record);
+        }
     }
 }
 
-/// The path without the token that a download path ends in, wherever a client put it.
+/// What comes before the token of a download path.
+const BEFORE_TOKEN: &[u8] = b"download-token";
+
+/// The path without the token that a download path ends in, wherever a client put it and however it wrote that.
 fn loggable(path: &str) -> Cow<'_, str> {
-    const BEFORE_TOKEN: &str = "download-token";
-    match path.to_ascii_lowercase().find(BEFORE_TOKEN) {
-        Some(at) => {
-            let kept = path.get(..at + BEFORE_TOKEN.len()).unwrap_or_default();
-            format!("{kept}/[redacted]").into()
-        }
+    let end = (0..path.len()).find_map(|start| end_of_word(path.as_bytes().get(start..)?));
+    match end.and_then(|left| path.get(..path.len() - left)) {
+        Some(kept) => format!("{kept}/[redacted]").into(),
         None => path.into(),
     }
+}
+
+/// How many bytes are left behind the word, where a path starts with it in any letter case and with any escapes.
+fn end_of_word(mut path: &[u8]) -> Option<usize> {
+    for wanted in BEFORE_TOKEN {
+        let (byte, rest) = match path {
+            [b'%', high, low, rest @ ..] => (escaped(*high, *low)?, rest),
+            [byte, rest @ ..] => (*byte, rest),
+            [] => return None,
+        };
+        if !byte.eq_ignore_ascii_case(wanted) {
+            return None;
+        }
+        path = rest;
+    }
+    Some(path.len())
+}
+
+fn escaped(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
 /// The same for a path that was refused: an escape in it may hide the word, so what follows one is not shown.
@@ -314,5 +369,16 @@ mod tests {
         );
         assert_eq!(shown("/sandboxes/a%2Fb", read), "/sandboxes/a%2Fb");
         assert_eq!(shown("/files/%64ownload-token/canary", None), "/files/%[redacted]");
+        // A sandbox's own port takes any path, and some clients send to the wrong one.
+        let port = Some(Surface::Port);
+        for path in [
+            "/files/%64ownload-token/canary",
+            "/a/Download%2dToken/canary",
+            "/x-%44OWNLOAD%2DTOKEN%2Fcanary/y",
+        ] {
+            let shown = shown(path, port);
+            assert!(shown.ends_with("[redacted]") && !shown.contains("canary"), "{shown}");
+        }
+        assert_eq!(shown("/a%20b/%zz/caf%C3%A9%", port), "/a%20b/%zz/caf%C3%A9%");
     }
 }

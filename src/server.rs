@@ -16,23 +16,21 @@
 
 pub mod connection;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Response;
 use tower::{Service, ServiceBuilder};
 
 use crate::callback::Line;
 use crate::endpoint::{Audit, Endpoints};
-use crate::error::GatewayError;
-use crate::layer::auth::{Auth, AuthLayer, Desk, Gate};
+use crate::layer::auth::{Auth, AuthLayer, Desk, Gate, Going};
 use crate::layer::observe::{Observe, ObserveLayer};
 use crate::permit::{Permitted, Plan};
-use crate::proxy::Forwarder;
-use crate::proxy::body::Reply;
 use crate::proxy::inbound::Inbound;
+use crate::proxy::{Forwarder, Returned};
 
 /// A worker's service, from a request on a connection to its answer.
 pub type Stack = Observe<Auth<Dispatch>>;
@@ -63,27 +61,33 @@ pub struct Dispatch {
     forwarder: Forwarder,
 }
 
-impl Service<Permitted<Inbound>> for Dispatch {
-    type Response = Response<Reply>;
-    type Error = GatewayError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, GatewayError>> + Send>>;
+impl Service<Going<Inbound>> for Dispatch {
+    type Response = Returned;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Returned, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, permitted: Permitted<Inbound>) -> Self::Future {
+    fn call(&mut self, going: Going<Inbound>) -> Self::Future {
         let Self { endpoints, forwarder } = self.clone();
-        let Permitted { permit, request, origin } = permitted;
+        let Going { permitted: Permitted { permit, request, origin }, pending } = going;
         // One box for each kind, so that none is as large as the largest.
         match permit.plan() {
-            Plan::Own => Box::pin(async move { endpoints.answer(&permit, request).await }),
+            Plan::Own => Box::pin(async move {
+                let result = endpoints.answer(&permit, request).await;
+                Ok(Returned { result, pending })
+            }),
             Plan::Control(_) => {
-                Box::pin(async move { forwarder.control(permit, request, origin).await })
+                Box::pin(
+                    async move { Ok(forwarder.control(permit, request, origin, pending).await) },
+                )
             }
-            Plan::Data(_) => {
-                Box::pin(async move { forwarder.data(&permit, request, origin.request_id).await })
-            }
+            Plan::Data(_) => Box::pin(async move {
+                let result = forwarder.data(&permit, request, origin.request_id).await;
+                Ok(Returned { result, pending })
+            }),
         }
     }
 }

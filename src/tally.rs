@@ -75,7 +75,7 @@ impl Counters {
 /// Numbered histograms of durations, with the same buckets.
 #[derive(Debug)]
 pub struct Histograms {
-    bounds: &'static [Duration],
+    bounds: Box<[Duration]>,
     /// For each histogram its buckets, the last without a bound, and a sum in nanoseconds.
     cells: Counters,
 }
@@ -94,8 +94,10 @@ pub struct Distribution {
 impl Histograms {
     /// That many, with buckets up to these ascending bounds and one beyond.
     #[must_use]
-    pub fn new(bounds: &'static [Duration], count: usize) -> Self {
-        Self { bounds, cells: Counters::new(count * (bounds.len() + 2)) }
+    pub fn new(bounds: impl Into<Box<[Duration]>>, count: usize) -> Self {
+        let bounds = bounds.into();
+        let cells = Counters::new(count * (bounds.len() + 2));
+        Self { bounds, cells }
     }
 
     /// Adds a duration to the histogram of this number.

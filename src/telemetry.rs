@@ -2,15 +2,22 @@
 
 mod repeats;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
 
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 use self::repeats::Repeats;
 use crate::config::{LogFilter, LogFormat, LogSettings};
+
+/// The one place in what the gateway is built upon that writes values of clients' headers to the log, at TRACE. Whatever
+/// filter is set, it is not heard.
+const TELLS_VALUES: &str = "h2::frame::headers";
 
 /// What can be changed, and must be done, while the log is written.
 struct Started {
@@ -33,6 +40,7 @@ pub fn start(settings: &LogSettings) {
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let limit = repeats::Limit(Arc::clone(&repeats));
+    let limit = limit.and(filter_fn(|line| line.target() != TELLS_VALUES));
     let started = if json {
         registry.with(lines.json().flatten_event(true).with_filter(limit)).try_init()
     } else {
@@ -42,9 +50,24 @@ pub fn start(settings: &LogSettings) {
         Ok(()) => {
             // Nobody else gets here: only one subscriber can be put in place.
             let _ = STARTED.set(Started { filter: handle, repeats });
+            std::panic::set_hook(Box::new(tell_bug));
         }
         Err(_) => tracing::debug!("logging was started before"),
     }
+}
+
+/// A panic is a line like any other, not text that no reader of JSON expects. The request that it took down, if any, has
+/// a line of its own. There is a backtrace where `RUST_BACKTRACE` asks for one.
+fn tell_bug(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    tracing::error!(
+        cause = panic.payload_as_str(),
+        place = panic.location().map(tracing::field::display),
+        thread = std::thread::current().name(),
+        backtrace = backtrace.map(tracing::field::display),
+        "a bug"
+    );
 }
 
 /// Puts another filter in force.

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::net::Listener as Accepts;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Audit;
@@ -19,6 +20,7 @@ use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::ObserveLayer;
 use crate::lifecycle::Phases;
+use crate::listener::bind;
 use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
 use crate::proxy::tunnel::Tunnels;
@@ -67,16 +69,7 @@ pub struct Socket {
     /// What requests on it are for.
     pub listener: Listener,
     /// The socket.
-    pub kind: Kind,
-}
-
-/// The two kinds of socket.
-#[derive(Debug)]
-pub enum Kind {
-    /// TCP.
-    Tcp(std::net::TcpListener),
-    /// A unix socket.
-    Unix(std::os::unix::net::UnixListener),
+    pub socket: bind::Socket,
 }
 
 /// How long a connection may be silent before the kernel asks whether its peer is still there.
@@ -154,14 +147,17 @@ impl Worker<'_> {
             open: self.open.clone(),
             listener: socket.listener,
         };
-        match socket.kind {
-            Kind::Tcp(socket) => {
+        match socket.socket {
+            bind::Socket::Tcp(socket) => {
                 let socket = TcpListener::from_std(socket)?;
-                accepting.spawn(async move { accept.tcp(socket).await });
+                accepting.spawn(accept.from(socket, |stream, peer| {
+                    prepare(stream)?;
+                    Ok(Some(peer.ip()))
+                }));
             }
-            Kind::Unix(socket) => {
+            bind::Socket::Unix(socket) => {
                 let socket = UnixListener::from_std(socket)?;
-                accepting.spawn(async move { accept.unix(socket).await });
+                accepting.spawn(accept.from(socket, |_, _| Ok(None)));
             }
         }
         Ok(())
@@ -177,38 +173,33 @@ struct Accept {
 }
 
 impl Accept {
-    async fn tcp(self, socket: TcpListener) {
+    /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer.
+    async fn from<L>(
+        self,
+        mut socket: L,
+        greet: impl Fn(&L::Io, L::Addr) -> io::Result<Option<IpAddr>>,
+    ) where
+        L: Accepts<Io: Unpin + Send + 'static>,
+    {
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
                 () = self.shared.phases.drain.cancelled() => return,
             };
-            match accepted {
-                Ok((stream, peer)) => {
-                    if let Err(cause) = prepare(&stream) {
-                        tracing::debug!(%cause, "a connection went away at once");
-                        continue;
-                    }
-                    let Some(place) = self.place().await else { return };
-                    self.serve(stream, Some(peer.ip()), place);
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(cause) => {
+                    tracing::warn!(%cause, "could not accept a connection");
+                    tokio::time::sleep(REST).await;
+                    continue;
                 }
-                Err(cause) => rest(&cause).await,
-            }
-        }
-    }
-
-    async fn unix(self, socket: UnixListener) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                () = self.shared.phases.drain.cancelled() => return,
             };
-            match accepted {
-                Ok((stream, _)) => {
+            match greet(&stream, address) {
+                Ok(peer) => {
                     let Some(place) = self.place().await else { return };
-                    self.serve(stream, None, place);
+                    self.serve(stream, peer, place);
                 }
-                Err(cause) => rest(&cause).await,
+                Err(cause) => tracing::debug!(%cause, "a connection went away at once"),
             }
         }
     }
@@ -240,9 +231,4 @@ impl Accept {
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))
-}
-
-async fn rest(cause: &io::Error) {
-    tracing::warn!(%cause, "could not accept a connection");
-    tokio::time::sleep(REST).await;
 }

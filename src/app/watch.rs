@@ -11,6 +11,7 @@ use crate::authn::{Authenticator, KeyRing};
 use crate::clock::UnixTime;
 use crate::config::TraceSettings;
 use crate::layer::observe::Line;
+use crate::lifecycle::Phases;
 use crate::metrics::{Kind, Quotas, Registry, Reloads, Requests};
 use crate::ops::Unready;
 use crate::record::{Observer, Observers};
@@ -28,7 +29,11 @@ pub(super) struct Watching {
 }
 
 /// Sets them up, those alone that somebody asked for.
-pub(super) fn begin(settings: &Settings, journal: Option<Arc<Journal>>) -> io::Result<Watching> {
+pub(super) fn begin(
+    settings: &Settings,
+    journal: Option<Arc<Journal>>,
+    phases: &Phases,
+) -> io::Result<Watching> {
     let requests = Arc::new(Requests::default());
     let trail = Arc::new(Trail::new(
         settings.audit.log_cap,
@@ -47,7 +52,8 @@ pub(super) fn begin(settings: &Settings, journal: Option<Arc<Journal>>) -> io::R
         (spans, sending) = (Some(tally), Some(thread));
         tracing::info!("traces are sent to a collector");
     }
-    Ok(Watching { observers: Observers::new(observers), trail, journal, requests, spans, sending })
+    let observers = Observers::new(observers, phases.stop.clone());
+    Ok(Watching { observers, trail, journal, requests, spans, sending })
 }
 
 /// Everything that is measured.
@@ -69,7 +75,13 @@ pub(super) fn registry(
     registry.gauge("keys_loaded", "Static keys in force.", move || keys.snapshot().len() as u64);
     let reloads = Arc::clone(reloads);
     registry.add(move |into| reloads.write(into));
-    registry.counter("audit_events", "Audit events.", move || trail.count());
+    registry.add(move |into| {
+        let help = "Audit events, by what became of the request.";
+        let mut family = into.family("audit_events", Kind::Counter, help);
+        for (outcome, count) in trail.counts() {
+            family.sample(&[("outcome", outcome.name())], count);
+        }
+    });
     let journal = shared.gate.audit.clone();
     let dropped = move || journal.as_ref().map_or(0, |journal| journal.dropped());
     registry.counter("audit_dropped", "Audit events that did not reach the journal.", dropped);
@@ -87,8 +99,10 @@ pub(super) fn registry(
     registry.add(move |into| {
         let help = "Requests under way, those whose answers stream included, and open tunnels.";
         let mut streams = into.family("streams", Kind::Gauge, help);
-        streams.sample(&[("kind", "http")], requests.under_way());
-        streams.sample(&[("kind", "tunnel")], tunnels.load(Ordering::Relaxed) as u64);
+        // The request that opened a tunnel is under way for as long as that is open.
+        let tunnels = tunnels.load(Ordering::Relaxed) as u64;
+        streams.sample(&[("kind", "http")], requests.under_way().saturating_sub(tunnels));
+        streams.sample(&[("kind", "tunnel")], tunnels);
     });
     if let Some(spans) = spans {
         registry.add(move |into| {

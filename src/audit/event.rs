@@ -139,6 +139,7 @@ fn verdict(record: &Record) -> (u16, Option<Cow<'static, str>>) {
         (Some(error), _) => own(error),
         (None, _) if record.end == End::Panicked => own(&GatewayError::Internal),
         (None, Some(status)) => (StatusCode::as_u16(&status), None),
+        (None, None) if record.end == End::Broken => own(&GatewayError::NotReady),
         (None, None) => (CLIENT_CLOSED_REQUEST, Some(CLIENT_LEFT.into())),
     }
 }

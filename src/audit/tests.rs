@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
+use tokio_util::sync::CancellationToken;
 
 use super::{Event, Filter, Page, Sink, Told, Trail, View};
 use crate::caller::Caller;
@@ -100,7 +101,8 @@ fn the_sink_is_offered_what_is_recorded_and_nothing_else() {
 #[test]
 fn a_bug_that_takes_a_request_down_is_recorded() {
     let trail = trail(8);
-    let observers = Observers::new(vec![Arc::clone(&trail) as Arc<dyn Observer>]);
+    let observers =
+        Observers::new(vec![Arc::clone(&trail) as Arc<dyn Observer>], CancellationToken::new());
     let pending = Pending::new(record("GET", "/x"), observers);
     let ended = std::thread::spawn(move || {
         let _pending = pending;

@@ -41,6 +41,15 @@ pub(super) struct Desk {
     pub(super) tally: Tally,
 }
 
+/// A question on its way to a verdict.
+struct Inquiry<'q, L> {
+    key: AnswerKey,
+    question: &'q Question<'q>,
+    /// How the service is reached from where this question is asked.
+    line: &'q L,
+    deadline: Instant,
+}
+
 /// What came of one call.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
@@ -91,6 +100,7 @@ impl Desk {
     pub(super) async fn ask(self: &Arc<Self>, line: &impl Ask, question: &Question<'_>) -> Verdict {
         let key = self.keys.answer(question);
         let deadline = Instant::now() + self.settings.timeout;
+        let inquiry = Inquiry { key, question, line, deadline };
         let mut alone = false;
         let mut rounds = 0..ROUNDS;
         while rounds.next().is_some() {
@@ -99,18 +109,18 @@ impl Desk {
             }
             let mut waited = Waited::Private;
             if !alone {
-                waited = self.together(key, line, question, deadline).await;
+                waited = self.together(&inquiry).await;
             }
             if let Waited::Private = waited {
                 alone = true;
-                waited = self.alone(key, line, question, deadline).await;
+                waited = self.alone(&inquiry).await;
             }
             match waited {
                 Waited::Remembered(verdict) => return verdict,
                 Waited::Unpaid => return Verdict::Refused(Refusal::TooManyAttempts),
                 Waited::Vanished | Waited::Private => {}
                 Waited::Landed(outcome) => {
-                    if let Some(verdict) = self.settle(&key, question, outcome) {
+                    if let Some(verdict) = self.settle(&inquiry, outcome) {
                         return verdict;
                     }
                 }
@@ -121,17 +131,17 @@ impl Desk {
 
     /// What is remembered under `key`.
     pub(super) fn remembered(&self, key: &AnswerKey, now: UnixTime) -> Option<Verdict> {
-        self.memory.find(key, now, |began| self.principals.is_current(began))
+        self.memory.find(key, now, self.counts())
+    }
+
+    /// Whether what a call brought still counts, by when the call began.
+    fn counts(&self) -> impl Fn(Epoch) -> bool {
+        |began| self.principals.is_current(began)
     }
 
     /// Waits for a call that may be somebody else's, and may then have more time than this question.
-    async fn together(
-        self: &Arc<Self>,
-        key: AnswerKey,
-        line: &impl Ask,
-        question: &Question<'_>,
-        deadline: Instant,
-    ) -> Waited {
+    async fn together<L: Ask>(self: &Arc<Self>, inquiry: &Inquiry<'_, L>) -> Waited {
+        let Inquiry { key, question, line, deadline } = *inquiry;
         let client = self.budgets.client(question.client);
         let (mut start, mut remembered) = (None, None);
         let seat = Flights::join(&self.flights, key, || {
@@ -188,13 +198,8 @@ impl Desk {
     }
 
     /// Makes a call that is nobody else's.
-    async fn alone(
-        self: &Arc<Self>,
-        key: AnswerKey,
-        line: &impl Ask,
-        question: &Question<'_>,
-        deadline: Instant,
-    ) -> Waited {
+    async fn alone<L: Ask>(&self, inquiry: &Inquiry<'_, L>) -> Waited {
+        let Inquiry { key, question, line, deadline } = *inquiry;
         let client = self.budgets.client(question.client);
         if !client.can_pay() {
             return Waited::Unpaid;
@@ -203,16 +208,12 @@ impl Desk {
     }
 
     /// Whether an outcome still counts by the time that somebody has it.
-    fn settle(
-        &self,
-        key: &AnswerKey,
-        question: &Question<'_>,
-        outcome: Outcome,
-    ) -> Option<Verdict> {
+    fn settle<L>(&self, inquiry: &Inquiry<'_, L>, outcome: Outcome) -> Option<Verdict> {
+        let Inquiry { key, question, .. } = inquiry;
         let now = UnixTime::now();
         let verdict = outcome.verdict?;
         if outcome.excused {
-            let stale = self.memory.stale(key, now, |began| self.principals.is_current(began));
+            let stale = self.memory.stale(key, now, self.counts());
             if stale.is_some() {
                 self.tally.looked_up(LookedUp::Stale);
             }

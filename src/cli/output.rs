@@ -6,12 +6,18 @@ use super::Exit;
 
 /// Writes a result. A reader that went away, as in `… | head`, is no failure.
 pub(super) fn print(text: &str) -> Exit {
+    print_more(text).err().unwrap_or(Exit::Done)
+}
+
+/// Writes a part of a result.
+///
+/// # Errors
+/// No more can be written; the exit code for that.
+pub(super) fn print_more(text: &str) -> Result<(), Exit> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => Exit::Done,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(_) => Exit::Failed,
-    }
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Failed }
+    })
 }
 
 /// Writes a line for people. Where standard error is closed there is nobody to tell.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::table::{AUDIT_LOG, AUDIT_LOG_CAP, AUDIT_POLICY, AUDIT_ROTATE_SIZE, AUDIT_SYNC};
-use super::value::{Raw, count, decimal, duration, path};
+use super::value::{Raw, count, decimal, duration, either, path};
 
 /// Most events that may be kept in memory; each takes about half a kilobyte.
 const MAX_CAP: usize = 1_000_000;
@@ -72,11 +72,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> AuditSettings {
 }
 
 fn policy(raw: &Raw) -> Result<AuditPolicy, String> {
-    match raw.text()? {
-        "drop" => Ok(AuditPolicy::Drop),
-        "block" => Ok(AuditPolicy::Block),
-        other => Err(format!("'{other}' is neither drop nor block")),
-    }
+    either(raw, [("drop", AuditPolicy::Drop), ("block", AuditPolicy::Block)])
 }
 
 fn sync(raw: &Raw) -> Result<AuditSync, String> {

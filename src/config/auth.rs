@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::problem::Spelling;
 use super::reader::Reader;
 use super::table::{API_KEYS, API_KEYS_FILE, CALLBACK_URL, PRECEDENCE, SECRET};
-use super::value::Raw;
+use super::value::{Raw, either};
 use crate::callback;
 use crate::credential::Precedence;
 use crate::keys::{KeySet, parse_file, parse_list};
@@ -55,10 +55,8 @@ pub(super) fn read(
 ) -> (AuthSettings, KeySet) {
     let (keys_file, keys) = read_keys(reader, previous);
     let callback = super::callback::read(reader, state_dir);
-    let precedence = reader.value(PRECEDENCE, |raw| match raw.text()? {
-        "bearer" => Ok(Precedence::Bearer),
-        "api-key" => Ok(Precedence::ApiKey),
-        other => Err(format!("'{other}' is neither bearer nor api-key")),
+    let precedence = reader.value(PRECEDENCE, |raw| {
+        either(raw, [("bearer", Precedence::Bearer), ("api-key", Precedence::ApiKey)])
     });
     let secrets = reader.optional(SECRET, |raw| raw.list(secret)).unwrap_or_default();
     let has_keys = has_keys(reader);

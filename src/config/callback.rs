@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::table::{self, SETTINGS, Setting};
-use super::value::{Raw, count, duration, number};
+use super::value::{Raw, count, duration, either, number};
 use crate::callback::{
     CacheBy, CallbackUrl, DefaultIdentity, Passed, Settings, Tls, WhenUnavailable,
 };
@@ -121,19 +121,13 @@ fn passed(raw: &Raw) -> Result<Passed, String> {
 }
 
 fn unavailable(raw: &Raw) -> Result<WhenUnavailable, String> {
-    match raw.text()? {
-        "500" => Ok(WhenUnavailable::InternalError),
-        "503" => Ok(WhenUnavailable::ServiceUnavailable),
-        other => Err(format!("'{other}' is neither 500 nor 503")),
-    }
+    let (error, unavailable) =
+        (WhenUnavailable::InternalError, WhenUnavailable::ServiceUnavailable);
+    either(raw, [("500", error), ("503", unavailable)])
 }
 
 fn cache_by(raw: &Raw) -> Result<CacheBy, String> {
-    match raw.text()? {
-        "request" => Ok(CacheBy::Request),
-        "credential" => Ok(CacheBy::Credential),
-        other => Err(format!("'{other}' is neither request nor credential")),
-    }
+    either(raw, [("request", CacheBy::Request), ("credential", CacheBy::Credential)])
 }
 
 fn tenant(raw: &Raw) -> Result<TenantId, String> {

@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::table::{
     ISOLATION, MAX_SANDBOXES, METADATA_RESERVED, QUOTA_STATUS, SANDBOX_LIMITS, SHOW_MARKER,
 };
-use super::value::{Raw, switch};
+use super::value::{Raw, either, switch};
 use crate::error::OverQuota;
 use crate::limits::{Limits, Rule, limit};
 
@@ -127,10 +127,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> TenantSettings {
         show_marker: reader.value(SHOW_MARKER, switch),
         metadata_reserved: reader.list(METADATA_RESERVED, ReservedName::parse),
         limits: limits.unwrap_or_default().with_maximum(maximum),
-        quota_status: reader.value(QUOTA_STATUS, |raw| match raw.text()? {
-            "403" => Ok(QuotaStatus::Forbidden),
-            "429" => Ok(QuotaStatus::TooManyRequests),
-            other => Err(format!("'{other}' is neither 403 nor 429")),
+        quota_status: reader.value(QUOTA_STATUS, |raw| {
+            either(raw, [("403", QuotaStatus::Forbidden), ("429", QuotaStatus::TooManyRequests)])
         }),
     }
 }

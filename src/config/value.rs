@@ -90,6 +90,15 @@ pub(super) fn switch(raw: &Raw) -> Result<bool, String> {
     }
 }
 
+/// One of two words.
+pub(super) fn either<T>(raw: &Raw, [one, other]: [(&str, T); 2]) -> Result<T, String> {
+    match raw.text()? {
+        text if text == one.0 => Ok(one.1),
+        text if text == other.0 => Ok(other.1),
+        text => Err(format!("'{text}' is neither {} nor {}", one.0, other.0)),
+    }
+}
+
 /// A whole number within bounds.
 pub(super) fn number<T>(raw: &Raw, bounds: RangeInclusive<T>) -> Result<T, String>
 where

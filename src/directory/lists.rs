@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{Directory, Entry, Moment, Owner, Unavailable};
+use super::{Asked, Directory, Entry, Moment, Owner, Unavailable};
 use crate::principal::TenantId;
 use crate::sandbox::{Marker, Sandbox, State};
 use crate::target::SandboxId;
@@ -13,10 +13,11 @@ impl Directory {
     ///
     /// # Errors
     /// As [`Self::find`].
-    pub async fn whose<F>(&self, id: &SandboxId, ask: impl Fn() -> F) -> Result<Entry, Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
+    pub async fn whose<F: Future<Output = Asked>>(
+        &self,
+        id: &SandboxId,
+        ask: impl Fn() -> F,
+    ) -> Result<Entry, Unavailable> {
         match self.listed(id).await {
             Some(listed) => Ok(Entry::Known(listed)),
             None => self.find(id, ask).await,

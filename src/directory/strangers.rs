@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{Directory, Unavailable};
+use super::{Asked, Directory, Unavailable};
 use crate::sandbox::Sandbox;
 use crate::target::SandboxId;
 
@@ -15,15 +15,12 @@ impl Directory {
     ///
     /// # Errors
     /// As [`Self::find`].
-    pub async fn find_theirs<F>(
+    pub async fn find_theirs<F: Future<Output = Asked>>(
         &self,
         id: &SandboxId,
         is_theirs: impl Fn(&Sandbox) -> bool,
         ask: impl Fn() -> F,
-    ) -> Result<Option<Arc<Sandbox>>, Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
+    ) -> Result<Option<Arc<Sandbox>>, Unavailable> {
         let (entry, was_asked) = match self.recall(id).await {
             Some(slot) => (slot.entry, false),
             None => (self.find_out(id, &ask).await?, true),
@@ -40,15 +37,12 @@ impl Directory {
     ///
     /// # Errors
     /// As [`Self::find`].
-    pub async fn whose_theirs<F>(
+    pub async fn whose_theirs<F: Future<Output = Asked>>(
         &self,
         id: &SandboxId,
         is_theirs: impl Fn(&Sandbox) -> bool,
         ask: impl Fn() -> F,
-    ) -> Result<Option<Arc<Sandbox>>, Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
+    ) -> Result<Option<Arc<Sandbox>>, Unavailable> {
         match self.listed(id).await {
             Some(listed) if is_theirs(&listed) => Ok(Some(listed)),
             Some(_) => self.deny(id, false, ask).await.map(|()| None),
@@ -61,15 +55,12 @@ impl Directory {
     ///
     /// # Errors
     /// [`Unavailable`] when `ask` fails.
-    pub async fn deny<F>(
+    pub async fn deny<F: Future<Output = Asked>>(
         &self,
         id: &SandboxId,
         was_asked: bool,
         ask: impl Fn() -> F,
-    ) -> Result<(), Unavailable>
-    where
-        F: Future<Output = Result<Option<Sandbox>, Unavailable>>,
-    {
+    ) -> Result<(), Unavailable> {
         let asking = async { if was_asked { Ok(()) } else { ask().await.map(drop) } };
         let denied = self.denied.try_get_with_by_ref(id, Box::pin(asking)).await;
         denied.map_err(|unavailable| *unavailable)

@@ -234,7 +234,7 @@ async fn a_filter_for_the_marker_is_good_once_nothing_on_record_lacks_it() {
     let asked = AtomicU32::new(0);
     let count = || asked.fetch_add(1, Ordering::Relaxed);
     let directory = Directory::default();
-    let marked = async |found: Result<Option<Sandbox>, Unavailable>| {
+    let marked = async |found: Asked| {
         let ask = |_: SandboxId| {
             count();
             std::future::ready(found.clone())

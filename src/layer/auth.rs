@@ -3,17 +3,20 @@
 //! Straight-line, in the order that the contract fixes: ambiguity 400, credential 401, method 405, scope 403, ownership
 //! 404. It is the only caller of [`permit::clear`] on a running gateway.
 
+mod account;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
+use self::account::{Refused, note_permit};
 use super::identify::{self, Asked, Circumstances, Identified, Reading, identify};
 use super::observe::{Answered, Arrival};
 use super::subject::{NO_SANDBOX, Place, Subject, dialect};
@@ -25,12 +28,14 @@ use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::directory::{Directory, Entry, Unavailable};
 use crate::error::GatewayError;
+use crate::error::shape::respond;
 use crate::permit::{self, Cleared, Control, Data, Denial, Isolation, Passing, Permit, Permitted};
 use crate::proxy::body::Reply;
-use crate::proxy::list;
 use crate::proxy::lookup::{self, Asker};
+use crate::proxy::{Returned, list};
+use crate::record::Pending;
 use crate::request::{Conn, Origin};
-use crate::route::{Class, Domain, Router, Surface};
+use crate::route::{Class, Domain, Router};
 use crate::sandbox::Sandbox;
 use crate::target::{SandboxId, Target};
 use crate::token::signature::{self, Operation, SignedQuery};
@@ -95,10 +100,7 @@ pub struct Auth<S> {
 
 impl<S, B> Service<Arrival<B>> for Auth<S>
 where
-    S: Service<Permitted<B>, Response = Response<Reply>, Error = GatewayError>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<Going<B>, Response = Returned, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Send + Sync + 'static,
 {
@@ -113,42 +115,38 @@ where
     fn call(&mut self, arrival: Arrival<B>) -> Self::Future {
         let Self { desk, mut inner } = self.clone();
         Box::pin(async move {
-            let Arrival { request, conn, origin } = arrival;
+            let Arrival { request, conn, origin, mut pending } = arrival;
             let dialect = dialect(&request);
-            let decided = match decide(&desk, &request, &conn, &origin).await {
-                Ok(permit) => {
-                    let outcome = Answered::permitted(&permit);
-                    let permitted = Permitted { permit, request, origin };
-                    return Ok(outcome.with(inner.call(permitted).await, &dialect));
-                }
-                Err(refused) => refused,
-            };
-            Ok(Answered::refused(decided, &dialect))
+            let Returned { result, mut pending } =
+                match decide(&desk, &request, &conn, &origin).await {
+                    Ok(permit) => {
+                        note_permit(pending.record(), &permit);
+                        let permitted = Permitted { permit, request, origin };
+                        let Ok(returned) = inner.call(Going { permitted, pending }).await;
+                        returned
+                    }
+                    Err(refused) => {
+                        let error = refused.note(pending.record());
+                        Returned { result: Err(error), pending }
+                    }
+                };
+            let response = result.unwrap_or_else(|error| {
+                let response = respond(&error, &dialect).map(Reply::whole);
+                pending.record().error = Some(error);
+                response
+            });
+            Ok(Answered { response, pending })
         })
     }
 }
 
-/// A refusal, and who was refused as far as that is known.
+/// A permitted request on its way to whoever answers it, with the account of it.
 #[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub error: GatewayError,
-    /// Who, once authenticated.
-    pub caller: Option<Caller>,
-    /// The surface, once the request was read.
-    pub surface: Option<Surface>,
-    /// The class of its route.
-    pub class: Option<Class>,
-    /// The pattern of its route, where a row lists one.
-    pub route: Option<&'static str>,
-    /// The sandbox that it names.
-    pub sandbox: Option<SandboxId>,
-}
-
-impl From<GatewayError> for Refused {
-    fn from(error: GatewayError) -> Self {
-        Self { error, caller: None, surface: None, class: None, route: None, sandbox: None }
-    }
+pub struct Going<B> {
+    /// The request.
+    pub permitted: Permitted<B>,
+    /// The account of it.
+    pub pending: Pending,
 }
 
 async fn decide<B>(

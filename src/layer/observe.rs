@@ -1,40 +1,36 @@
-//! The outermost layer: gives each request its id, follows it to its end, answers preflights.
+//! The outermost layer: gives each request its id, opens the account of it, answers preflights and for what panicked.
 //!
 //! Sees every request and every answer, and decides nothing. What it passes on to the observers is a [`Record`]: method,
-//! path and identity, never a query, a header or a body.
+//! path and identity, never a query, a header or a body. The record goes inwards with its request, so that whoever finds
+//! something out notes it at once, and comes back with the answer.
 
 mod body;
 mod line;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use tower::{Layer, Service};
 
 pub use self::body::Observed;
 pub use self::line::Line;
-use super::auth::Refused;
 use super::cors::Cors;
-use super::request_id::request_id;
-use crate::caller::Caller;
-use crate::clock;
+use super::request_id::{fresh, request_id};
 use crate::error::GatewayError;
 use crate::error::shape::{Dialect, respond};
-use crate::permit::Permit;
 use crate::proxy::body::Reply;
-use crate::record::{About, Observers, Pending, Record};
+use crate::record::{Observers, Pending, Record};
 use crate::request::trace::Sampler;
 use crate::request::{
     Conn, Origin, Trace, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
-use crate::route::{Class, Surface};
-use crate::target::SandboxId;
 
 /// A request on its way in.
 #[derive(Debug)]
@@ -45,93 +41,17 @@ pub struct Arrival<B> {
     pub conn: Arc<Conn>,
     /// Where it came from.
     pub origin: Origin,
+    /// The account of it, kept by whoever works on it.
+    pub pending: Pending,
 }
 
-/// An answer on its way out, and what became of its request.
+/// An answer on its way out.
 #[derive(Debug)]
 pub struct Answered {
     /// The answer.
     pub response: Response<Reply>,
-    /// What became of the request.
-    pub outcome: Outcome,
-}
-
-/// What became of a request, as the layers further in know it.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The gateway's own refusal or failure.
-    pub error: Option<GatewayError>,
-    /// Who called.
-    pub caller: Option<Caller>,
-    /// The surface, once the request was read.
-    pub surface: Option<Surface>,
-    /// The class of its route.
-    pub class: Option<Class>,
-    /// The pattern of its route, where a row lists one.
-    pub route: Option<&'static str>,
-    /// The sandbox that it was about.
-    pub sandbox: Option<SandboxId>,
-    /// When it was decided.
-    pub decided: Option<Instant>,
-}
-
-impl Answered {
-    /// The outcome of a request that may go on.
-    #[must_use]
-    pub fn permitted(permit: &Permit) -> Outcome {
-        Outcome {
-            error: None,
-            caller: Some(permit.caller().clone()),
-            surface: Some(permit.surface()),
-            class: Some(permit.class()),
-            route: permit.route().map(|route| route.pattern),
-            sandbox: permit.sandbox().cloned(),
-            decided: Some(clock::instant()),
-        }
-    }
-
-    /// The answer to a request that was refused.
-    #[must_use]
-    pub fn refused(refused: Refused, dialect: &Dialect) -> Self {
-        let Refused { error, caller, surface, class, route, sandbox } = refused;
-        let decided = Some(clock::instant());
-        let outcome = Outcome { caller, surface, class, route, sandbox, decided, error: None };
-        outcome.with(Err(error), dialect)
-    }
-}
-
-impl Outcome {
-    /// Joins the outcome with the answer.
-    #[must_use]
-    pub fn with(
-        self,
-        result: Result<Response<Reply>, GatewayError>,
-        dialect: &Dialect,
-    ) -> Answered {
-        match result {
-            Ok(response) => Answered { response, outcome: self },
-            Err(error) => {
-                let response = respond(&error, dialect).map(Reply::whole);
-                Answered { response, outcome: Self { error: Some(error), ..self } }
-            }
-        }
-    }
-
-    fn tell(self, record: &mut Record) {
-        let Self { error, caller, surface, class, route, sandbox, decided } = self;
-        record.error = error;
-        if let Some(caller) = caller {
-            record.scopes = caller.scopes();
-            record.principal = caller.principal().cloned();
-        }
-        record.surface = surface;
-        record.class = class;
-        record.route = route;
-        record.sandbox = sandbox;
-        let since = |at: Instant| at.saturating_duration_since(record.began);
-        record.decided = decided.map(since);
-        record.answered = Some(since(clock::instant()));
-    }
+    /// The account of its request, which is not over yet.
+    pub pending: Pending,
 }
 
 /// Puts [`Observe`] in front of a service of arrivals.
@@ -164,9 +84,24 @@ pub struct Observe<S> {
 }
 
 impl<S> Observe<S> {
-    /// Who is told of requests.
-    pub const fn observers(&self) -> &Observers {
-        &self.observers
+    /// Answers in place of a request whose head was refused. It has no method and no path that could be told, and no
+    /// trace that could be continued: its span is the root of a new one.
+    pub fn answer_refused_head(&self, conn: &Conn, error: GatewayError) -> Response<Observed> {
+        let id = fresh();
+        let method = Method::from_bytes(b"-").unwrap_or_default();
+        let uri = Uri::from_static("*");
+        let mut record = Record::begin(id.clone(), conn.peer, method, uri).on(conn.listener);
+        record.trace = self.sampler.map(|sampler| {
+            let nothing = HeaderMap::new();
+            Box::new(Trace::begin(&nothing, &id, &sampler))
+        });
+        record.mark_decided();
+        let response = respond(&error, &Dialect::Rest).map(Reply::whole);
+        record.error = Some(error);
+        let pending = Pending::new(record, self.observers.clone());
+        let mut response = watched(Answered { response, pending });
+        response.headers_mut().insert(X_REQUEST_ID, id);
+        response
     }
 }
 
@@ -203,15 +138,15 @@ where
                     trace.put_into(request.headers_mut());
                     Box::new(trace)
                 });
-                let mut pending = Pending::new(record, observers);
-                let Ok(answered) = inner.call(Arrival { request, conn, origin }).await;
-                let Answered { mut response, outcome } = answered;
-                let record = pending.record();
-                outcome.tell(record);
-                let about = response.extensions_mut().remove::<About>();
-                record.sandbox = record.sandbox.take().or(about.map(|About(id)| id));
-                record.status = Some(response.status());
-                response.map(|reply| Observed::new(reply, Some(pending)))
+                let pending = Pending::new(record, observers);
+                let answering = inner.call(Arrival { request, conn, origin, pending });
+                match AssertUnwindSafe(answering).catch_unwind().await {
+                    Ok(Ok(answered)) => watched(answered),
+                    // Its account was closed as the panic went by, with whatever else was its own. What it shares
+                    // with others bears that, as it would have to if the connection ended.
+                    Err(_) => respond(&GatewayError::Internal, &Dialect::Rest)
+                        .map(|body| Observed::new(Reply::whole(body), None)),
+                }
             };
             let headers = response.headers_mut();
             if let Some(allowed) = allowed_origin {
@@ -221,6 +156,19 @@ where
             Ok(response)
         })
     }
+}
+
+/// The answer, with the account of its request, which ends with the answer's body or with the tunnel that it opens.
+fn watched(answered: Answered) -> Response<Observed> {
+    let Answered { response, mut pending } = answered;
+    pending.record().mark_answered(response.status());
+    response.map(|mut reply| match reply.take_tunnel() {
+        Some(tunnel) => {
+            tunnel.open(pending);
+            Observed::new(reply, None)
+        }
+        None => Observed::new(reply, Some(pending)),
+    })
 }
 
 fn origin<B>(conn: &Conn, request: &Request<B>) -> Origin {
@@ -244,7 +192,7 @@ fn origin<B>(conn: &Conn, request: &Request<B>) -> Origin {
 }
 
 /// `:authority`, which HTTP/2 clients send in place of `Host`.
-fn authority(uri: &http::Uri) -> Option<HeaderValue> {
+fn authority(uri: &Uri) -> Option<HeaderValue> {
     HeaderValue::from_str(uri.authority()?.as_str()).ok()
 }
 

@@ -8,39 +8,39 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 
 const BACKLOG: i32 = 1024;
 
-/// Sockets of one address, one for each worker.
+/// One listening socket, not yet in any runtime.
 #[derive(Debug)]
-pub enum Bound {
+pub enum Socket {
     /// TCP.
-    Tcp(Vec<TcpListener>),
+    Tcp(TcpListener),
     /// A unix socket.
-    Unix(Vec<UnixListener>),
+    Unix(UnixListener),
 }
 
-/// Binds `address` for `workers`. Port 0 becomes one free port for all of them.
+/// Binds `address` for `workers`: a socket for each of them. Port 0 becomes one free port for all.
 ///
 /// # Errors
 /// The address is in use or not ours.
-pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<(Bound, SocketAddr)> {
+pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<(Vec<Socket>, SocketAddr)> {
     // A socket that shares its port would not notice another program on it; one that does not, does.
-    let probe = socket(address, false)?;
-    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    let probe = listen(address, false)?;
+    let address = probe.local_addr()?;
     if cfg!(target_os = "linux") {
         drop(probe);
-        let sockets = (0..workers).map(|_| socket(address, true).map(TcpListener::from));
-        return Ok((Bound::Tcp(sockets.collect::<io::Result<_>>()?), address));
+        let sockets = (0..workers).map(|_| listen(address, true).map(Socket::Tcp));
+        return Ok((sockets.collect::<io::Result<_>>()?, address));
     }
-    let one = TcpListener::from(probe);
-    let sockets = (0..workers).map(|_| one.try_clone()).collect::<io::Result<_>>()?;
-    Ok((Bound::Tcp(sockets), address))
+    let sockets = (0..workers).map(|_| probe.try_clone().map(Socket::Tcp));
+    Ok((sockets.collect::<io::Result<_>>()?, address))
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
@@ -51,14 +51,15 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(socket)
+    Ok(socket.into())
 }
 
-/// Binds a unix socket at `path`. A socket file that nobody answers on any more is replaced; a live one is not.
+/// Binds a unix socket at `path` for `workers`. A socket file that nobody answers on any more is replaced; a live one is
+/// not.
 ///
 /// # Errors
 /// Something answers there, or the path cannot be bound.
-pub fn unix(path: &Path, workers: usize) -> io::Result<Bound> {
+pub fn unix(path: &Path, workers: usize) -> io::Result<Vec<Socket>> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
@@ -70,8 +71,7 @@ pub fn unix(path: &Path, workers: usize) -> io::Result<Bound> {
     }
     let one = UnixListener::bind(path)?;
     one.set_nonblocking(true)?;
-    let sockets = (0..workers).map(|_| one.try_clone()).collect::<io::Result<_>>()?;
-    Ok(Bound::Unix(sockets))
+    (0..workers).map(|_| one.try_clone().map(Socket::Unix)).collect()
 }
 
 fn is_socket(metadata: &std::fs::Metadata) -> bool {

@@ -34,8 +34,8 @@ const DECISIONS: &[Duration] = &[
     micros(5_000_000),
 ];
 
-/// From a read to a create that waits for its sandbox.
-const UPSTREAMS: &[Duration] = &[
+/// From a read to a create that takes its time; what is beyond depends on what is measured.
+const ANSWERS: &[Duration] = &[
     micros(500),
     micros(1_000),
     micros(2_500),
@@ -51,36 +51,11 @@ const UPSTREAMS: &[Duration] = &[
     micros(5_000_000),
     micros(10_000_000),
     micros(30_000_000),
-    micros(90_000_000),
 ];
-
-/// The same, to a stream of an hour.
-const REQUESTS: &[Duration] = &[
-    micros(500),
-    micros(1_000),
-    micros(2_500),
-    micros(5_000),
-    micros(10_000),
-    micros(25_000),
-    micros(50_000),
-    micros(100_000),
-    micros(250_000),
-    micros(500_000),
-    micros(1_000_000),
-    micros(2_500_000),
-    micros(5_000_000),
-    micros(10_000_000),
-    micros(30_000_000),
-    micros(120_000_000),
-    micros(600_000_000),
-    micros(3_600_000_000),
-];
-
 /// The surfaces, with one more for requests that were refused before that was known. A surface's number is one more than
 /// its own.
 const SURFACES: usize = Surface::ALL.len() + 1;
 const CLASSES: usize = Class::ALL.len() + 1;
-const OUTCOMES: [Outcome; 3] = [Outcome::Allowed, Outcome::Denied, Outcome::Error];
 const FAMILIES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// What can come of a request: refusals of streaming calls are told under 200, and whoever left saw no status.
@@ -103,11 +78,16 @@ pub struct Requests {
 impl Default for Requests {
     fn default() -> Self {
         Self {
-            kinds: Counters::new(SURFACES * CLASSES * OUTCOMES.len() * FAMILIES.len()),
+            kinds: Counters::new(SURFACES * CLASSES * Outcome::ALL.len() * FAMILIES.len()),
             under_way: Counters::new(2),
-            took: Histograms::new(REQUESTS, SURFACES),
+            // A stream may last for hours.
+            took: Histograms::new(
+                [ANSWERS, &[120, 600, 3_600].map(Duration::from_secs)].concat(),
+                SURFACES,
+            ),
             decided: Histograms::new(DECISIONS, SURFACES),
-            upstream: Histograms::new(UPSTREAMS, SURFACES),
+            // A create may wait for its sandbox.
+            upstream: Histograms::new([ANSWERS, &[Duration::from_secs(90)]].concat(), SURFACES),
         }
     }
 }
@@ -134,7 +114,7 @@ impl Observer for Requests {
 }
 
 impl Requests {
-    /// Requests that have begun and not ended, streams included.
+    /// Requests that have begun and not ended, streams and tunnels included.
     #[must_use]
     pub fn under_way(&self) -> u64 {
         match self.under_way.read()[..] {
@@ -150,7 +130,7 @@ impl Requests {
         self.write_durations(
             into,
             "request_duration_seconds",
-            "From a request's arrival to the last byte of its answer, streams included.",
+            "From a request's arrival to the last byte of its answer, or the end of its tunnel.",
             &self.took,
         );
         self.write_durations(
@@ -174,7 +154,7 @@ impl Requests {
         let usual = usual();
         for surface in surfaces() {
             for class in std::iter::once(None).chain(Class::ALL.map(Some)) {
-                for outcome in OUTCOMES {
+                for outcome in Outcome::ALL {
                     for (family, status) in FAMILIES.into_iter().enumerate() {
                         let class_number = class.map_or(0, |class| class as usize + 1);
                         let number =
@@ -222,7 +202,7 @@ fn surface_number(surface: Option<Surface>) -> usize {
 }
 
 const fn number(surface: usize, class: usize, outcome: usize, family: usize) -> usize {
-    ((surface * CLASSES + class) * OUTCOMES.len() + outcome) * FAMILIES.len() + family
+    ((surface * CLASSES + class) * Outcome::ALL.len() + outcome) * FAMILIES.len() + family
 }
 
 fn family(status: Option<StatusCode>) -> usize {

@@ -11,11 +11,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::headers::{may_trail, may_trail_answer};
 use super::inbound::Inbound;
 use super::lease::Lease;
+use super::tunnel::Tunnel;
 use crate::principal::Principal;
 
 /// What a client may leave unread before the server stops asking for more, at the least: the window that HTTP/2 starts
@@ -39,26 +41,30 @@ pub enum BodyError {
 /// A request body for the upstream.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// None.
-    Empty,
-    /// One the gateway read and edited.
-    Whole(Option<Bytes>),
+    /// One the gateway read and edited, or none.
+    Whole(Full<Bytes>),
     /// The client's, as it comes. The flag is set once all of it has been passed on.
     Stream(Inbound, Arc<AtomicBool>),
 }
 
 impl Outgoing {
+    /// No body.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::Whole(Full::default())
+    }
+
     /// A body of these bytes.
     #[must_use]
-    pub const fn whole(bytes: Bytes) -> Self {
-        Self::Whole(Some(bytes))
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
     }
 
     /// The client's body, and a flag that tells when it has all been passed on. `None`: there is nothing to wait for.
     #[must_use]
     pub fn stream(body: Inbound) -> (Self, Option<Arc<AtomicBool>>) {
         if body.is_end_stream() {
-            return (Self::Empty, None);
+            return (Self::none(), None);
         }
         let sent = Arc::new(AtomicBool::new(false));
         (Self::Stream(body, Arc::clone(&sent)), Some(sent))
@@ -74,8 +80,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(bytes) => Pin::new(bytes).poll_frame(cx).map_err(|never| match never {}),
             Self::Stream(body, sent) => {
                 let polled = Pin::new(&mut *body).poll_frame(cx);
                 if body.is_end_stream() || matches!(polled, Poll::Ready(None | Some(Err(_)))) {
@@ -88,18 +93,14 @@ impl Body for Outgoing {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
-            Self::Whole(bytes) => bytes.is_none(),
+            Self::Whole(bytes) => bytes.is_end_stream(),
             Self::Stream(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
+            Self::Whole(bytes) => bytes.size_hint(),
             Self::Stream(body, _) => body.size_hint(),
         }
     }
@@ -129,10 +130,12 @@ pub struct Reply {
 
 #[derive(Debug)]
 enum Content {
-    Whole(Option<Bytes>),
+    Whole(Full<Bytes>),
     Upstream(Incoming),
     Leased(Lease),
     Own(axum::body::Body),
+    /// Nothing, and then a tunnel.
+    Tunnel(Box<Tunnel>),
 }
 
 /// Ends the body with the caller's key. The wait is set up only once the body has had to wait for its upstream.
@@ -163,7 +166,7 @@ impl Reply {
     /// A body of these bytes.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
-        Self { content: Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), watch: None }
+        Self { content: Content::Whole(Full::new(bytes)), watch: None }
     }
 
     /// The upstream's body, for as long as `principal`'s key lives.
@@ -179,11 +182,28 @@ impl Reply {
         Self { content: Content::Own(body), watch: None }
     }
 
+    /// The 101 on which `tunnel` can be opened.
+    #[must_use]
+    pub fn tunnel(tunnel: Tunnel) -> Self {
+        Self { content: Content::Tunnel(Box::new(tunnel)), watch: None }
+    }
+
+    /// Takes the tunnel out, where this is the answer that agrees to one.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        if !matches!(self.content, Content::Tunnel(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.content, Content::Whole(Full::default())) {
+            Content::Tunnel(tunnel) => Some(*tunnel),
+            Content::Whole(_) | Content::Upstream(_) | Content::Leased(_) | Content::Own(_) => None,
+        }
+    }
+
     /// From here on the client could stop reading: the key must be able to end the body without it.
     fn lease(&mut self) {
         let Some(watch) = &self.watch else { return };
         let principal = Arc::clone(&watch.principal);
-        let content = std::mem::replace(&mut self.content, Content::Whole(None));
+        let content = std::mem::replace(&mut self.content, Content::Whole(Full::default()));
         self.content = match content {
             Content::Upstream(body) if !body.is_end_stream() => {
                 Content::Leased(Lease::new(body, principal))
@@ -191,7 +211,8 @@ impl Reply {
             other @ (Content::Upstream(_)
             | Content::Whole(_)
             | Content::Leased(_)
-            | Content::Own(_)) => other,
+            | Content::Own(_)
+            | Content::Tunnel(_)) => other,
         };
     }
 }
@@ -206,7 +227,7 @@ impl Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = match &mut this.content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Whole(bytes) => Pin::new(bytes).poll_frame(cx).map_err(|never| match never {}),
             Content::Upstream(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_ok(|frame| keep_trailers(frame, may_trail_answer))
@@ -216,6 +237,7 @@ impl Body for Reply {
                 .map_ok(|frame| keep_trailers(frame, may_trail_answer))
                 .map_err(BodyError::from),
             Content::Own(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Content::Tunnel(_) => Poll::Ready(None),
         };
         let Some(watch) = &mut this.watch else { return polled };
         let is_first_over = watch.passed < CAN_STALL && {
@@ -237,21 +259,21 @@ impl Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(bytes) => bytes.is_none(),
+            Content::Whole(bytes) => bytes.is_end_stream(),
             Content::Upstream(body) => body.is_end_stream(),
             Content::Leased(lease) => lease.is_end_stream(),
             Content::Own(body) => body.is_end_stream(),
+            Content::Tunnel(_) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
+            Content::Whole(bytes) => bytes.size_hint(),
             Content::Upstream(body) => body.size_hint(),
             Content::Leased(lease) => lease.size_hint(),
             Content::Own(body) => body.size_hint(),
+            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

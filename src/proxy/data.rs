@@ -62,7 +62,7 @@ impl Forwarder {
         let answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
-            return Ok(inner.tunnels.begin(switch, answer, principal));
+            return Ok(inner.tunnels.agree(switch, answer, principal));
         }
         refuse_stray_switch(answer.status(), &bounds)?;
         let (mut parts, body) = answer.into_parts();

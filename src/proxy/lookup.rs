@@ -19,7 +19,7 @@ use super::census::Page;
 use super::exchange::{Bounds, exchange};
 use super::pool::Pool;
 use crate::credential::X_API_KEY;
-use crate::directory::{Directory, Entry, Unavailable};
+use crate::directory::{Asked, Directory, Entry, Unavailable};
 use crate::principal::TenantId;
 use crate::sandbox::{MARKER, Marker, Sandbox, State, token_value};
 use crate::target::SandboxId;
@@ -102,7 +102,7 @@ impl Asker {
     ///
     /// # Errors
     /// [`Unavailable`], with the cause in the log.
-    pub async fn ask(&self, id: &SandboxId) -> Result<Option<Sandbox>, Unavailable> {
+    pub async fn ask(&self, id: &SandboxId) -> Asked {
         match id.as_str().split_once('-').map(|(short, _)| SandboxId::parse(short)) {
             Some(Ok(short)) => {
                 let asked = self.ask_exactly(id, &[StatusCode::NOT_FOUND]);
@@ -118,11 +118,7 @@ impl Asker {
         }
     }
 
-    async fn ask_exactly(
-        &self,
-        id: &SandboxId,
-        absent: &[StatusCode],
-    ) -> Result<Option<Sandbox>, Unavailable> {
+    async fn ask_exactly(&self, id: &SandboxId, absent: &[StatusCode]) -> Asked {
         let limit = self.upstreams.lookup_timeout;
         match tokio::time::timeout(limit, self.fetch(id, absent)).await {
             Ok(answer) => answer,
@@ -190,11 +186,7 @@ impl Asker {
         answer.map_err(|_| unavailable("a page of a listing took too long"))?
     }
 
-    async fn fetch(
-        &self,
-        id: &SandboxId,
-        absent: &[StatusCode],
-    ) -> Result<Option<Sandbox>, Unavailable> {
+    async fn fetch(&self, id: &SandboxId, absent: &[StatusCode]) -> Asked {
         let (status, body) = self.get(format!("/sandboxes/{id}")).await?;
         match status {
             StatusCode::OK => {
@@ -222,7 +214,7 @@ impl Asker {
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .map_err(|_| unavailable("it makes no path"))?;
         let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
-        let mut request = Request::new(Outgoing::Empty);
+        let mut request = Request::new(Outgoing::none());
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.insert(HOST, self.upstreams.control.host.clone());

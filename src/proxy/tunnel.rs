@@ -1,30 +1,29 @@
 //! Tunnels: WebSockets and other HTTP/1.1 upgrades, opaque bytes both ways, and only after the upstream's own 101.
 //!
 //! The client's bytes wait (`listener::head_guard`) until the upstream has switched to what was asked for; any other answer is an ordinary
-//! one. A tunnel ends with either side, with its caller's key, or with the gateway.
+//! one. A tunnel ends with either side, with its caller's key, or with the gateway, and its request ends then, not with the 101.
+
+mod carry;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::carry::carry;
 use super::body::Reply;
-use super::exchange::{Bounds, Chain};
+use super::exchange::Bounds;
 use super::headers::strip_response;
 use crate::error::GatewayError;
 use crate::permit::Upgrade;
 use crate::principal::Principal;
+use crate::record::{End, Pending};
 use crate::request::upgrade;
-
-/// Copied at a time, each way.
-const BUFFER: usize = 16 * 1024;
 
 /// Protocols under which a connection would go on to carry HTTP requests, which nobody would judge any more (RFC 9110 7.8, RFC 2817).
 const CARRY_HTTP: [&[u8]; 4] = [b"h2", b"h2c", b"http", b"tls"];
@@ -144,8 +143,9 @@ pub struct Tunnels {
 }
 
 impl Tunnels {
-    /// Opens the tunnel that `answer` agreed to: the client's own 101, on which it begins.
-    pub fn begin(
+    /// Agrees to what the upstream agreed to with `answer`: the client's own 101, on which the tunnel can be opened.
+    #[must_use]
+    pub fn agree(
         &self,
         switch: Switch,
         mut answer: Response<Incoming>,
@@ -155,45 +155,45 @@ impl Tunnels {
         let (mut parts, _) = answer.into_parts();
         strip_response(&mut parts.headers);
         switch.put_into(&mut parts.headers);
-        self.join(switch.client, upstream, principal);
-        Response::from_parts(parts, Reply::whole(Bytes::new()))
+        let tunnel = Tunnel { client: switch.client, upstream, principal, among: self.clone() };
+        Response::from_parts(parts, Reply::tunnel(tunnel))
     }
+}
 
-    /// Copies between the two sides until one ends.
-    fn join(&self, client: OnUpgrade, upstream: OnUpgrade, principal: Option<Arc<Principal>>) {
-        let stop = self.stop.clone();
-        let counted = Counted::new(&self.count);
-        self.open.spawn(async move {
-            let _counted = counted;
-            let copied = async {
-                match tokio::try_join!(client, upstream) {
-                    Ok((client, upstream)) => copy(client, upstream).await,
-                    Err(cause) => {
-                        tracing::debug!(cause = %Chain(&cause), "a tunnel was not opened")
-                    }
-                }
-            };
+/// A tunnel that both sides agreed to, on its way to whoever sends the 101. Dropping it lets go of the upstream.
+#[derive(Debug)]
+pub struct Tunnel {
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    principal: Option<Arc<Principal>>,
+    among: Tunnels,
+}
+
+impl Tunnel {
+    /// Copies between the two sides, from when the 101 has gone out until either side, the key or the gateway ends. The
+    /// request under way ends with that.
+    pub fn open(self, mut pending: Pending) {
+        let Self { client, upstream, principal, among: Tunnels { open, stop, count } } = self;
+        let counted = Counted::new(&count);
+        open.spawn(async move {
             let revoked = async {
                 match &principal {
                     Some(principal) => principal.revocation.revoked().await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                () = copied => {}
-                () = revoked => tracing::info!("a tunnel ended with its key"),
-                () = stop.cancelled() => {}
-            }
+            let end = tokio::select! {
+                end = carry(client, upstream, pending.record().id()) => end,
+                () = revoked => {
+                    let request_id = pending.record().id();
+                    tracing::info!(request_id, "a tunnel ended with its key");
+                    End::Broken
+                }
+                () = stop.cancelled() => End::Broken,
+            };
+            drop(counted);
+            pending.end(end);
         });
-    }
-}
-
-async fn copy(client: Upgraded, upstream: Upgraded) {
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    let copied =
-        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await;
-    if let Err(cause) = copied {
-        tracing::debug!(%cause, "a tunnel broke off");
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,16 +20,13 @@ use tower::Service;
 
 use super::Stack;
 use crate::error::GatewayError;
-use crate::error::shape::{Dialect, respond};
 use crate::layer::observe::Observed;
-use crate::layer::request_id::fresh;
 use crate::lifecycle::Phases;
 use crate::listener::head_guard::{GuardHandle, HeadGuard, InFlight, Limits, Refusal};
-use crate::proxy::body::{BodyError, Reply};
+use crate::proxy::body::BodyError;
 use crate::proxy::exchange::Chain;
 use crate::proxy::inbound::Inbound;
-use crate::record::{Pending, Record};
-use crate::request::{Conn, X_REQUEST_ID, upgrade};
+use crate::request::{Conn, upgrade};
 use crate::route::Methods;
 
 /// What connections may take.
@@ -113,19 +110,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     fn call(&self, request: Request<Incoming>) -> Answering {
         let held = Some(self.guard.request_started());
         if let Some(refusal) = Refusal::from_method(request.method()) {
-            let id = fresh();
-            let error = refused(refusal);
-            let mut response = respond(&error, &Dialect::Rest).map(Reply::whole);
-            response.headers_mut().insert(X_REQUEST_ID, id.clone());
-            // What was refused as a head has no method and path that could be told.
-            let method = Method::from_bytes(b"-").unwrap_or_default();
-            let uri = http::Uri::from_static("*");
-            let record = Record::begin(id, self.conn.peer, method, uri).on(self.conn.listener);
-            let mut pending = Pending::new(record, self.stack.observers().clone());
-            let record = pending.record();
-            record.error = Some(error);
-            record.status = Some(response.status());
-            let response = response.map(|reply| Observed::new(reply, Some(pending)));
+            let response = self.stack.answer_refused_head(&self.conn, refused(refusal));
             let answer = Box::pin(std::future::ready(Ok(response)));
             return Answering { answer, verdict: None, held };
         }

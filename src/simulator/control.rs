@@ -102,6 +102,11 @@ fn find(world: &World, id: &str) -> Result<Arc<Sandbox>, Refusal> {
     Ok(world.sandbox(id).ok_or_else(|| gone(id))?)
 }
 
+/// That it was done, or that the sandbox went away before.
+fn done(was_done: bool, id: &str) -> Answer {
+    if was_done { Ok(empty(StatusCode::NO_CONTENT)) } else { Err(gone(id).into()) }
+}
+
 fn gone(id: &str) -> Reply {
     error(
         StatusCode::NOT_FOUND,
@@ -173,7 +178,7 @@ async fn detail(State(world): Known, Path(id): Path<String>) -> Answer {
 }
 
 async fn kill(State(world): Known, Path(id): Path<String>) -> Answer {
-    if world.kill(&id) { Ok(empty(StatusCode::NO_CONTENT)) } else { Err(gone(&id).into()) }
+    done(world.kill(&id), &id)
 }
 
 async fn pause(
@@ -248,11 +253,7 @@ async fn timeout(
     Path(id): Path<String>,
     Payload(request): Payload<Timeout>,
 ) -> Answer {
-    if find(&world, &id)?.set_timeout(request.required()?) {
-        Ok(empty(StatusCode::NO_CONTENT))
-    } else {
-        Err(gone(&id).into())
-    }
+    done(find(&world, &id)?.set_timeout(request.required()?), &id)
 }
 
 #[derive(Deserialize)]
@@ -266,11 +267,7 @@ async fn refresh(
     Payload(request): Payload<Refresh>,
 ) -> Answer {
     let duration = request.duration.unwrap_or(V1_TIMEOUT).clamp(V1_TIMEOUT, 3600);
-    if find(&world, &id)?.extend(duration) {
-        Ok(empty(StatusCode::NO_CONTENT))
-    } else {
-        Err(gone(&id).into())
-    }
+    done(find(&world, &id)?.extend(duration), &id)
 }
 
 #[derive(Deserialize)]

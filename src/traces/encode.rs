@@ -6,7 +6,7 @@
 use http::HeaderValue;
 
 use crate::clock;
-use crate::record::{End, Outcome, Record, surface_name};
+use crate::record::{Outcome, Record, surface_name};
 use crate::request::Trace;
 use crate::route::Class;
 
@@ -39,19 +39,13 @@ impl Span {
         let ended = clock::unix_nanos();
         let took = u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX);
         let outcome = record.outcome();
-        let end = match record.end {
-            End::Complete => "complete",
-            End::ClientGone => "client gone",
-            End::Broken => "broken",
-            End::Panicked => "panicked",
-        };
         let mut attributes = vec![
             ("http.request.method", Value::Text(record.method.to_string())),
             ("url.path", Value::Text(record.path().into_owned())),
             ("coppice.surface", Value::Word(surface_name(record.surface))),
             ("coppice.class", Value::Word(record.class.map_or("none", Class::name))),
             ("coppice.outcome", Value::Word(outcome.name())),
-            ("coppice.end", Value::Word(end)),
+            ("coppice.end", Value::Word(record.end.name())),
             ("coppice.request.id", Value::Text(record.id().to_owned())),
         ];
         if let Some(route) = record.route {

@@ -1,5 +1,6 @@
 //! The audit trail as its readers see it: what an event looks like, which of them a page holds, and who is shown whose.
 
+mod ends;
 mod recorded;
 mod stream;
 
@@ -27,7 +28,7 @@ fn events(answer: &Answer) -> Vec<Value> {
 }
 
 /// The one event of the request with this id, once there is one: a request ends a little after its answer.
-fn event(gateway: SocketAddr, request_id: &str) -> Value {
+pub(crate) fn event(gateway: SocketAddr, request_id: &str) -> Value {
     let mut found = Vec::new();
     eventually(&format!("an event of {request_id}"), PATIENCE, || {
         found = events(&ask(gateway, "admin", &format!("requestID={request_id}")));

@@ -9,13 +9,10 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use coppice_gateway::simulator::Options;
 
+use crate::support::upstream::answer;
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{key, key_list};
 use crate::support::{Answer, Ask, Gateway, Upstream, World};
-
-fn json(status: &str, json: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{json}", json.len())
-}
 
 /// A plain sandbox API, which asks `create` how to answer the creates.
 fn api(create: impl Fn(&Sandboxes) -> String + Send + Sync + 'static) -> Upstream {
@@ -28,10 +25,10 @@ fn api(create: impl Fn(&Sandboxes) -> String + Send + Sync + 'static) -> Upstrea
             let id = path.strip_prefix("/sandboxes/").unwrap_or_default();
             match method {
                 "POST" => talk.send(create(&sandboxes)),
-                "GET" if id.is_empty() => talk.send(json("200 OK", &sandboxes.listed())),
-                "GET" if sandboxes.has(id) => talk.send(json("200 OK", &brief(id))),
+                "GET" if id.is_empty() => talk.send(answer("200 OK", &sandboxes.listed())),
+                "GET" if sandboxes.has(id) => talk.send(answer("200 OK", &brief(id))),
                 "DELETE" if sandboxes.remove(id) => talk.send("HTTP/1.1 204 No Content\r\n\r\n"),
-                _ => talk.send(json("404 Not Found", "{}")),
+                _ => talk.send(answer("404 Not Found", "{}")),
             }
         }
     })
@@ -46,7 +43,7 @@ impl Sandboxes {
         all.0 += 1;
         let id = format!("i{}", all.0);
         all.1.insert(id.clone());
-        json("201 Created", &brief(&id))
+        answer("201 Created", &brief(&id))
     }
 
     fn has(&self, id: &str) -> bool {
@@ -102,7 +99,7 @@ fn an_upstream_that_gave_up_may_still_have_started_something() {
     for status in ["408 Request Timeout", "499 Client Closed Request"] {
         let upstream = api(move |sandboxes| {
             sandboxes.start();
-            json(status, "")
+            answer(status, "")
         });
         let gateway = capped(&upstream, "1");
         assert_eq!(create().send(gateway.control()).status.to_string(), status[..3]);

@@ -1,5 +1,7 @@
 //! The commands and their exit codes.
 
+mod audit;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -281,88 +283,4 @@ fn a_login_that_others_can_read_is_not_used() {
     let ended = program.run(&["whoami"]);
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("other users can read it"), "{ended:?}");
-}
-
-const EVENTS: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"events\":[\
-    {\"eventID\":\"e2\",\"timestamp\":\"2026-04-27T00:18:46Z\",\"outcome\":\"denied\",\"method\":\"GET\",\"path\":\"/audit/events\",\
-    \"status\":403,\"tenantID\":\"team-b\",\"message\":\"no \\u001b[31mway\"},\
-    {\"eventID\":\"e1\",\"timestamp\":\"2026-04-27T00:18:45Z\",\"outcome\":\"allowed\",\"method\":\"POST\",\"path\":\"/sandboxes\",\
-    \"status\":201,\"tenantID\":\"team-a\",\"sandboxID\":\"i1\"}],\"count\":2}";
-const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n: hello\n\n\
-    id: 5\ndata: {\"eventID\":\"e2\",\"outcome\":\"denied\",\"path\":\"/twice\"}\n\n\
-    id: 6\ndata: {\"eventID\":\"e3\",\"outcome\":\"allowed\",\"path\":\"/unwanted\"}\n\n\
-    id: 7\ndata: {\"eventID\":\"e4\",\"outcome\":\"denied\",\"path\":\"/new\"}\n\n";
-
-#[test]
-fn audit_query_asks_for_what_its_flags_say() {
-    let (url, heads) = gateway(&[EVENTS, EVENTS, REFUSED]);
-    let run = |args: &[&str]| {
-        let args = [&["audit", "query", "--token", "sk-canary", "--url", &url], args].concat();
-        Program::new().run(&args)
-    };
-    let ended = run(&[
-        "--tenant",
-        "a&b",
-        "--outcome",
-        "denied",
-        "--since",
-        "2026-01-01T00:00:00Z",
-        "--limit",
-        "7",
-    ]);
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-    assert_eq!(
-        ended.out.lines().collect::<Vec<_>>(),
-        [
-            "2026-04-27T00:18:46Z\tdenied\t403\tGET\t/audit/events\tteam-b\t-\t-\t-\t-\t-\tno \u{fffd}[31mway",
-            "2026-04-27T00:18:45Z\tallowed\t201\tPOST\t/sandboxes\tteam-a\t-\t-\ti1\t-\t-\t-",
-        ]
-    );
-    let ended =
-        run(&["--json", "--order-asc", "--offset", "3", "--path-prefix", "/s", "--key-id", "k"]);
-    let answer: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!(answer["count"], 2);
-    let ended = run(&[]);
-    assert_eq!((ended.code, ended.out.as_str()), (1, ""));
-    assert!(ended.err.contains("answered 401 Unauthorized: no"), "{ended:?}");
-    let heads = heads.join().unwrap();
-    for (head, line) in heads.iter().zip([
-        "get /audit/events?tenantid=a%26b&outcome=denied&since=2026-01-01t00%3a00%3a00z&limit=7 ",
-        "get /audit/events?pathprefix=%2fs&keyid=k&offset=3&orderasc=true ",
-        "get /audit/events ",
-    ]) {
-        assert!(head.starts_with(line), "{head}");
-        assert!(head.contains("authorization: bearer sk-canary"), "{head}");
-    }
-    for args in
-        [&["--limit", "0"][..], &["--limit", "501"], &["--offset", "-1"], &["--tenant", ""], &["x"]]
-    {
-        assert_eq!(run(args).code, 64, "{args:?}");
-    }
-}
-
-#[test]
-fn audit_tail_follows_and_repeats_nothing() {
-    let (url, heads) = gateway(&[EVENTS, STREAM, EVENTS, REFUSED]);
-    let program = Program::new().env("E2B_API_KEY", "sk-canary").env("COPPICE_URL", &url);
-    let ended = program.run(&["audit", "tail", "-n", "2"]);
-    let outcomes: Vec<_> = ended.out.lines().map(|line| line.split('\t').nth(1).unwrap()).collect();
-    assert_eq!((ended.code, outcomes), (0, vec!["allowed", "denied"]));
-    let ended = program.run(&["audit", "tail", "--follow", "--json", "--outcome", "denied"]);
-    let ids: Vec<String> = ended
-        .out
-        .lines()
-        .map(|line| {
-            let event: serde_json::Value = serde_json::from_str(line).unwrap();
-            event["eventID"].as_str().unwrap().to_owned()
-        })
-        .collect();
-    // What a listing gives is printed as it comes; what the stream repeats of it is not.
-    assert_eq!(ids, ["e1", "e2", "e4"]);
-    assert_eq!(ended.code, 1);
-    let heads = heads.join().unwrap();
-    assert!(heads[0].starts_with("get /audit/events?limit=2 "), "{heads:#?}");
-    assert!(heads[1].starts_with("get /audit/stream ") && !heads[1].contains("last-event-id"));
-    assert!(heads[2].starts_with("get /audit/events?outcome=denied&limit=10 "), "{heads:#?}");
-    assert!(heads[3].contains("last-event-id: 7") && heads[3].contains("x-api-key: sk-canary"));
 }

@@ -4,8 +4,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use coppice_gateway::simulator::{Metadata, Options, Plane};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::TempDir;
 
+use crate::support::gateway::Setup;
+use crate::support::keys_file::KeysFile;
+use crate::support::upstream::answer;
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{self, UPSTREAM_KEY, key};
 use crate::support::{Ask, Gateway, Upstream, World};
@@ -23,10 +26,6 @@ fn seen_by(gateway: &Gateway, id: &str) -> [u16; 3] {
     ["exec", "other", "admin"].map(|role| detail(id).key(&key(role)).send(gateway.control()).status)
 }
 
-fn json_answer(status: &str, json: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{json}", json.len())
-}
-
 #[test]
 fn a_look_up_under_way_across_a_kill_is_not_remembered() {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
@@ -36,7 +35,7 @@ fn a_look_up_under_way_across_a_kill_is_not_remembered() {
             if head.starts_with("GET /sandboxes/") {
                 let mut killed = held.0.lock().unwrap();
                 if *killed {
-                    talk.send(json_answer("404 Not Found", r#"{"code":404,"message":"gone"}"#));
+                    talk.send(answer("404 Not Found", r#"{"code":404,"message":"gone"}"#));
                     continue;
                 }
                 // Found while it lived, told when it no longer does.
@@ -44,11 +43,11 @@ fn a_look_up_under_way_across_a_kill_is_not_remembered() {
                     killed = held.1.wait(killed).unwrap();
                 }
                 let found = r#"{"sandboxID":"i1","envdAccessToken":"real","metadata":{"coppice_tenant_id":"team-a"}}"#;
-                talk.send(json_answer("200 OK", found));
+                talk.send(answer("200 OK", found));
             } else if head.starts_with("DELETE ") {
                 talk.send("HTTP/1.1 204 No Content\r\n\r\n");
             } else {
-                talk.send(json_answer("200 OK", "inside"));
+                talk.send(answer("200 OK", "inside"));
             }
         }
     });
@@ -95,8 +94,7 @@ fn all_names_of_a_killed_sandbox_are_gone() {
             assert_eq!(ask.status, 502, "{name} after {role} killed {killed}");
             assert_eq!(inside(name).key(&key("exec")).send(world.data()).status, 404, "{name}");
         }
-        let data = world.simulator.requests().into_iter().filter(|seen| seen.plane == Plane::Data);
-        assert_eq!(data.count(), 0, "{role} {killed}");
+        assert!(world.reached(Plane::Data).is_empty(), "{role} {killed}");
     }
 }
 
@@ -108,8 +106,7 @@ fn an_answer_that_passes_by_saves_the_question() {
     assert_eq!(detail(&id).key(&key("admin")).send(replica.control()).status, 200);
     world.simulator.clear_requests();
     assert_eq!(inside(&id).key(&key("exec")).send(replica.address("port=*")).status, 204);
-    let asked = world.simulator.requests().into_iter().filter(|seen| seen.plane == Plane::Control);
-    assert_eq!(asked.count(), 0);
+    assert!(world.reached(Plane::Control).is_empty());
     assert_eq!(inside(&id).key(&key("other")).send(replica.address("port=*")).status, 404);
     // Connect shows no metadata, so it must be asked whose it is, and an admin's connect makes it nobody else's.
     let stranger = world.replica();
@@ -135,12 +132,9 @@ fn world_of(metadata: Metadata, kept: Option<&TempDir>) -> World {
     World::with(options, |setup| with_state(setup, kept))
 }
 
-fn with_state(
-    setup: crate::support::gateway::Setup,
-    kept: Option<&TempDir>,
-) -> crate::support::gateway::Setup {
+fn with_state(setup: Setup, kept: Option<&TempDir>) -> Setup {
     match kept {
-        Some(kept) => setup.flag(format!("--state-dir={}", kept.path().display())),
+        Some(kept) => setup.state_dir(kept.path()),
         None => setup,
     }
 }
@@ -164,8 +158,7 @@ fn without_metadata_upstream_the_own_record_says_whose_a_sandbox_is() {
     assert_eq!(opened.send(stranger.address("port=*")).status, 404);
 
     // Killed without warning and started again.
-    world.gateway.signal("KILL");
-    world.gateway.wait();
+    world.gateway.kill();
     let again = world.sibling(|setup| with_state(setup, Some(&kept)));
     assert_eq!(seen_by(&again, &id), [200, 404, 200]);
     assert_eq!(seen_by(&again, &theirs), [404, 200, 200]);
@@ -237,10 +230,8 @@ fn a_state_file_that_cannot_be_read_stops_the_start() {
 #[test]
 fn a_token_of_an_admin_that_is_none_any_more_opens_no_unmarked_sandbox() {
     let secret = "e2b_1111111111111111111111111111111111111111";
-    let file = NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), format!("team-a:{secret}:admin\n")).unwrap();
-    let path = file.path().to_str().unwrap().to_owned();
-    let world = World::with(Options::default(), |setup| setup.env("COPPICE_API_KEYS_FILE", path));
+    let file = KeysFile::new(&format!("team-a:{secret}:admin"));
+    let world = file.world();
     let upstream = world.simulator.api_url().trim_start_matches("http://").parse().unwrap();
     let made = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#).key(UPSTREAM_KEY);
     let id = made.send(upstream).json()["sandboxID"].as_str().unwrap().to_owned();
@@ -248,9 +239,7 @@ fn a_token_of_an_admin_that_is_none_any_more_opens_no_unmarked_sandbox() {
     let token = shown["envdAccessToken"].as_str().unwrap();
     let open = || inside(&id).header("X-Access-Token", token).send(world.data()).status;
     assert_eq!(open(), 204);
-    std::fs::write(file.path(), format!("team-a:{secret}:exec\n")).unwrap();
-    world.gateway.signal("HUP");
-    world.gateway.wait_for_log(&["reloaded; settings"]);
+    file.reload(&world.gateway, &format!("team-a:{secret}:exec"));
     assert_eq!(open(), 404);
     assert_eq!(detail(&id).key(secret).send(world.control()).status, 404);
 }

@@ -71,7 +71,7 @@ fn values<'r>(request: &'r RecordedRequest, name: &str) -> Vec<&'r str> {
 
 /// The newest request that reached the simulator on this plane.
 fn seen(world: &World, plane: Plane) -> RecordedRequest {
-    world.simulator.requests().into_iter().rfind(|request| request.plane == plane).unwrap()
+    world.reached(plane).pop().unwrap()
 }
 
 fn assert_vouched(request: &RecordedRequest, answer: &Answer, context: &str) {

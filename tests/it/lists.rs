@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use coppice_gateway::simulator::{Options, RecordedRequest};
 
-use crate::support::client::{clients, program, succeed};
+use crate::support::client::{python, succeed};
 use crate::support::world::key;
 use crate::support::{Answer, Ask, World};
 
@@ -154,10 +154,8 @@ fn the_sdks_paginator_copes_with_short_and_empty_pages() {
                 assert_eq!(world.ask(role, Ask::post("/v2/sandboxes", body.as_str())).status, 201);
             }
         }
-        let mut script = program(clients(".venv").join("bin/python"));
+        let mut script = python(".venv", "python/sync/tenants.py");
         script
-            .arg("-B")
-            .arg(clients("python/sync/tenants.py"))
             .env("E2B_API_URL", world.api_url())
             .env("E2B_SANDBOX_URL", world.sandbox_url())
             .env("E2B_API_KEY", world.key("exec"))

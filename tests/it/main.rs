@@ -11,7 +11,9 @@
 
 mod audit;
 mod audit_journal;
+mod audit_live;
 mod callback;
+mod canary;
 mod cap;
 mod cli;
 mod cli_clients;
@@ -36,6 +38,7 @@ mod open;
 mod ops;
 mod ownership;
 mod packaging;
+mod panics;
 mod public;
 mod quota;
 mod receipt;

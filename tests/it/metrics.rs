@@ -1,6 +1,7 @@
 //! Metrics: what a scrape says is what happened, in either format, and clients cannot make it longer.
 
 mod dashboards;
+mod flood;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use coppice_gateway::route::{Class, Surface};
 use coppice_gateway::simulator::Options;
 use coppice_gateway::target::SandboxId;
 use http::{HeaderValue, Method, StatusCode};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::callback::{Reply, Scripted};
 use crate::support::telemetry::Scrape;
@@ -206,7 +208,7 @@ fn clients_cannot_make_a_scrape_longer() {
 fn a_hundred_thousand_kinds_of_requests_are_counted_in_as_many_series_as_one() {
     let requests = Arc::new(Requests::default());
     let observer: Arc<dyn Observer> = Arc::clone(&requests) as _;
-    let observers = Observers::new(vec![observer]);
+    let observers = Observers::new(vec![observer], CancellationToken::new());
     let registry = Registry::new(requests, UnixTime(0));
     let write = || -> (BTreeSet<String>, String) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -2,14 +2,10 @@
 
 use std::thread;
 
-use coppice_gateway::simulator::{Plane, RecordedRequest, Simulator};
+use coppice_gateway::simulator::Plane;
 
 use crate::support::world::{DOMAIN, UPSTREAM_KEY, key};
 use crate::support::{Ask, World};
-
-fn reached(simulator: &Simulator, plane: Plane) -> Vec<RecordedRequest> {
-    simulator.requests().into_iter().filter(|request| request.plane == plane).collect()
-}
 
 #[test]
 fn a_killed_sandbox_is_gone_as_e2b_says_it() {
@@ -27,7 +23,7 @@ fn a_killed_sandbox_is_gone_as_e2b_says_it() {
             assert_eq!(json["message"], "The sandbox was not found");
             assert_eq!(json["code"], 502);
         }
-        assert!(reached(&world.simulator, Plane::Data).is_empty(), "killed by {killer}");
+        assert!(world.reached(Plane::Data).is_empty(), "killed by {killer}");
         // To a key it is a sandbox like any that never was.
         let by_key = world.ask_sandbox(&id, 49983, Ask::get("/health").key(&world.key("exec")));
         assert_eq!(by_key.status, 404);
@@ -53,13 +49,13 @@ fn a_replica_takes_the_token_and_asks_once() {
             assert_eq!(ask.join().unwrap(), 200);
         }
     });
-    let asked = reached(&world.simulator, Plane::Control);
+    let asked = world.reached(Plane::Control);
     assert_eq!(asked.len(), 1, "{asked:#?}");
     assert_eq!(
         (asked[0].method.as_str(), asked[0].path.as_str()),
         ("GET", &*format!("/sandboxes/{id}"))
     );
-    assert_eq!(reached(&world.simulator, Plane::Data).len(), 100);
+    assert_eq!(world.reached(Plane::Data).len(), 100);
 }
 
 #[test]
@@ -166,7 +162,7 @@ fn only_a_kill_makes_the_gateway_forget_a_sandbox() {
         world.ask(role, Ask::new("DELETE", &path));
         world.simulator.clear_requests();
         world.ask_sandbox(&id, 8080, Ask::get("/").key(&world.key("exec")));
-        let inside = reached(&world.simulator, Plane::Data);
+        let inside = world.reached(Plane::Data);
         let shown = inside[0].header("e2b-traffic-access-token");
         assert_eq!(shown, Some(traffic.as_str()), "after DELETE {path}");
     }

@@ -89,6 +89,21 @@ fn the_unit_waits_for_streams_and_gives_up_on_a_bad_configuration() {
 }
 
 #[test]
+fn the_example_journal_lies_where_the_services_let_the_gateway_write() {
+    let [unit, script, example] =
+        ["systemd/coppice-gateway.service", "rc.d/coppice_gateway", "environment.example"]
+            .map(read);
+    let (_, journal) = example.split_once("#COPPICE_AUDIT_LOG='").unwrap();
+    let (directory, _) = journal.split_once('\'').unwrap().0.rsplit_once('/').unwrap();
+    // Everything else is read-only, but for what systemd makes for the unit.
+    assert_eq!(values(&unit, "ProtectSystem"), ["strict"]);
+    let [logs] = values(&unit, "LogsDirectory")[..] else { panic!("not one LogsDirectory") };
+    assert_eq!(format!("/var/log/{logs}"), directory);
+    assert_eq!(values(&unit, "LogsDirectoryMode"), ["0700"]);
+    assert!(script.contains(&format!("coppice_gateway_log_dir:={directory}}}")));
+}
+
+#[test]
 fn the_rc_script_hands_the_gateway_its_settings() {
     let home = tempfile::tempdir().unwrap();
     let stub = home.path().join("rc.subr");
@@ -99,9 +114,12 @@ fn the_rc_script_hands_the_gateway_its_settings() {
         load_rc_config() { coppice_gateway_config=/elsewhere/gateway.toml; }
         run_rc_command() {
             eval "cmd=\$${1}_cmd"
+            eval "before=\$${1}_precmd"
+            $before
             if [ -n "$cmd" ]; then $cmd; else echo "$command $command_args"; fi
         }
         su() { echo "as $2: $4"; }
+        install() { echo "install $*"; }
         "#,
     )
     .unwrap();
@@ -114,6 +132,10 @@ fn the_rc_script_hands_the_gateway_its_settings() {
         String::from_utf8(output.stdout).unwrap()
     };
     let start = run("start");
+    let (prepared, start) = start.trim_end().rsplit_once('\n').unwrap();
+    let owned =
+        "install -d -o coppice_gateway -m 0700 /var/db/coppice-gateway /var/log/coppice-gateway";
+    assert!(prepared.lines().any(|line| line == owned), "{prepared}");
     let (daemon, gateway) =
         start.trim_end().split_once(" /usr/local/bin/coppice-gateway ").unwrap();
     assert!(daemon.starts_with("/usr/sbin/daemon ") && daemon.contains(" -p "), "{daemon}");

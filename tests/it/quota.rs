@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use coppice_gateway::simulator::{Options, RecordedRequest, Simulator};
 use serde_json::{Value, json};
 
+use crate::support::gateway::Setup;
 use crate::support::world::key;
 use crate::support::{Answer, Ask, World};
 
@@ -32,7 +33,11 @@ fn limited(limits: &str) -> World {
 
 /// The same before another kind of upstream.
 fn limited_before(options: Options, limits: &str) -> World {
-    World::with(options, |setup| setup.env("COPPICE_TENANT_SANDBOX_LIMITS", limits))
+    World::with(options, |setup| with_limits(setup, limits))
+}
+
+fn with_limits(setup: Setup, limits: &str) -> Setup {
+    setup.env("COPPICE_TENANT_SANDBOX_LIMITS", limits)
 }
 
 /// A create with this metadata.

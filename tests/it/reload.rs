@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use coppice_gateway::clock::UnixTime;
 use coppice_gateway::simulator::Options;
 
+use crate::support::gateway::Setup;
 use crate::support::keys_file::KeysFile;
 use crate::support::wait::eventually;
 use crate::support::world::key;
@@ -187,9 +188,8 @@ fn gateways_that_share_a_secret_read_each_others_tokens() {
 fn a_kept_secret_outlives_the_process() {
     let kept = tempfile::tempdir().unwrap();
     let directory = kept.path().join("made/here");
-    let flag = format!("--state-dir={}", directory.display());
-    let world =
-        World::with(Options::default(), |setup| setup.without("COPPICE_SECRET").flag(&flag));
+    let kept_only = |setup: Setup| setup.without("COPPICE_SECRET").state_dir(&directory);
+    let world = World::with(Options::default(), kept_only);
     let (id, token) = world.create("exec");
     world.gateway.signal("TERM");
     assert_eq!(world.gateway.wait().code(), Some(0));
@@ -200,7 +200,7 @@ fn a_kept_secret_outlives_the_process() {
     let secrets = names.filter(|name| name.to_str().unwrap().starts_with("secret"));
     assert_eq!(secrets.count(), 1, "nothing is left beside it");
 
-    let next = world.sibling(|setup| setup.without("COPPICE_SECRET").flag(&flag));
+    let next = world.sibling(kept_only);
     let ask = Ask::get("/envs").header("X-Access-Token", &token);
     let ask = ask.header("E2b-Sandbox-Id", &id).header("E2b-Sandbox-Port", "49983");
     assert_eq!(ask.send(next.address("port=*")).status, 200);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::support::keys_file::KeysFile;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, answer};
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::key;
 use crate::support::{Answer, Ask, Wire, World};
@@ -202,7 +202,7 @@ fn nothing_is_sent_for_a_key_that_went_while_its_sandbox_was_asked_about() {
                 let _ = held.lock().unwrap().recv();
             }
             let json = r#"{"sandboxID":"i1","metadata":{"coppice_tenant_id":"team-a"}}"#;
-            talk.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{json}", json.len()));
+            talk.send(answer("200 OK", json));
         }
     });
     let file = KeysFile::new(KEYS);

@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use crate::support::World;
-use crate::support::client::{WRONG_KEY, clients, program, succeed};
+use crate::support::client::{WRONG_KEY, javascript, python, succeed};
 use crate::support::front::Front;
 use crate::support::world::DOMAIN;
 
@@ -28,30 +28,20 @@ enum Generation {
 
 impl Sdk {
     fn script(self, scenario: &str) -> Command {
-        let python = |generation, flavour| {
-            let folder = match generation {
-                Generation::New => ".venv",
-                Generation::Old => ".venv-old",
-            };
-            let mut script = program(clients(folder).join("bin/python"));
-            // Byte code would be written beside the scripts.
-            script.arg("-B").arg(clients("python").join(flavour).join(format!("{scenario}.py")));
-            script
+        let of = |flavour| format!("python/{flavour}/{scenario}.py");
+        let environment = |generation| match generation {
+            Generation::New => ".venv",
+            Generation::Old => ".venv-old",
         };
         match self {
-            Self::PythonSync(generation) => python(generation, "sync"),
-            Self::PythonAsync(generation) => python(generation, "async"),
+            Self::PythonSync(generation) => python(environment(generation), &of("sync")),
+            Self::PythonAsync(generation) => python(environment(generation), &of("async")),
             Self::JavaScript(generation) => {
-                let mut script = program("node");
-                script.arg(clients("js").join(format!("{scenario}.mjs")));
-                script.env(
-                    "SDK",
-                    match generation {
-                        Generation::New => "new",
-                        Generation::Old => "old",
-                    },
-                );
-                script
+                let generation = match generation {
+                    Generation::New => "new",
+                    Generation::Old => "old",
+                };
+                javascript(generation, &format!("{scenario}.mjs"))
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Signed file URLs: what SDKs compute opens exactly that, and nothing beside it.
 
-use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use coppice_gateway::simulator::{Options, Plane};
+use coppice_gateway::simulator::Plane;
 use sha2::{Digest as _, Sha256};
 
+use crate::support::keys_file::KeysFile;
 use crate::support::upstream::Upstream;
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{self, DOMAIN};
@@ -79,8 +79,7 @@ impl Files {
     }
 
     fn reached_sandbox(&self) -> usize {
-        let requests = self.world.simulator.requests();
-        requests.iter().filter(|request| request.plane == Plane::Data).count()
+        self.world.reached(Plane::Data).len()
     }
 }
 
@@ -290,10 +289,8 @@ fn a_replica_that_minted_nothing_finds_the_signer() {
 #[test]
 fn a_signature_dies_with_its_key() {
     let secret = "e2b_1111111111111111111111111111111111111111";
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "team-a:{secret}:exec").unwrap();
-    let path = file.path().to_str().unwrap().to_owned();
-    let world = World::with(Options::default(), |setup| setup.env("COPPICE_API_KEYS_FILE", path));
+    let file = KeysFile::new(&format!("team-a:{secret}:exec"));
+    let world = file.world();
     let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#).key(secret);
     let created = create.send(world.control()).json();
     let text = |name: &str| created[name].as_str().unwrap().to_owned();
@@ -301,13 +298,9 @@ fn a_signature_dies_with_its_key() {
     let write = format!("/files?{}", files.query("/tmp/f", "write", "", None));
     assert_eq!(files.send("POST", &write).status, 200);
     // Reading only, it could not have been given the token.
-    std::fs::write(file.path(), format!("team-a:{secret}:read\n")).unwrap();
-    files.world.gateway.signal("HUP");
-    files.world.gateway.wait_for_log(&["reloaded; settings"]);
+    file.reload(&files.world.gateway, &format!("team-a:{secret}:read"));
     assert_eq!(files.send("POST", &write).status, 401);
-    std::fs::write(file.path(), "team-a:e2b_2222222222222222222222222222222222222222:exec\n")
-        .unwrap();
-    files.world.gateway.signal("HUP");
+    file.reload(&files.world.gateway, "team-a:e2b_2222222222222222222222222222222222222222:exec");
     files.world.gateway.wait_for_log(&["reloaded; settings", "\"revoked\":1"]);
     assert_eq!(files.send("POST", &write).status, 401);
 }

@@ -2,53 +2,15 @@
 //!
 //! What runs in the sandbox is mostly the test itself, so that it decides what is sent when, and sees what arrives.
 
-use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::DOMAIN;
-use crate::support::{Ask, Wire, World};
+use crate::support::{App, Ask, Wire, World};
 
 /// Longest time for one side to learn that the other has left.
 const NOTICE: Duration = Duration::from_secs(1);
-
-struct Scene {
-    world: World,
-    app: TcpListener,
-    id: String,
-    token: String,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let (world, app) = World::with_app(|setup| setup);
-        let (id, token) = world.create("exec");
-        Self { world, app, id, token }
-    }
-
-    /// Sends the head of a request for a port; `head` is its first line and header lines.
-    fn begin(&self, port: u16, head: &str) -> Wire {
-        let mut client = Wire::open(self.world.data());
-        self.send_head(&mut client, port, head);
-        client
-    }
-
-    fn send_head(&self, client: &mut Wire, port: u16, head: &str) {
-        let Self { id, token, .. } = self;
-        let host = format!("{port}-{id}.{DOMAIN}");
-        let (first, rest) = head.split_once("\r\n").unwrap_or((head, ""));
-        let own = format!("Host: {host}\r\nX-Access-Token: {token}\r\n");
-        client.send(format!("{first}\r\n{own}{rest}\r\n").as_bytes());
-    }
-
-    /// The next connection to the application, and the head that came on it.
-    fn accept(&self) -> (Wire, String) {
-        let mut app = Wire::over(self.app.accept().unwrap().0);
-        let head = app.until(b"\r\n\r\n");
-        (app, String::from_utf8(head).unwrap().to_ascii_lowercase())
-    }
-}
 
 fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
@@ -56,7 +18,7 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn answers_pass_as_they_come() {
-    let scene = Scene::new();
+    let scene = App::new();
     for (port, request, content_type, parts) in [
         (
             49999,
@@ -90,7 +52,7 @@ fn answers_pass_as_they_come() {
 
 #[test]
 fn uploads_pass_as_they_come_and_may_be_answered_meanwhile() {
-    let scene = Scene::new();
+    let scene = App::new();
     for (port, path) in
         [(8080, "/in"), (49983, "/files?path=x"), (49983, "/process.Process/StreamInput")]
     {
@@ -124,7 +86,7 @@ fn uploads_pass_as_they_come_and_may_be_answered_meanwhile() {
 
 #[test]
 fn a_client_that_leaves_ends_the_upstreams_work() {
-    let scene = Scene::new();
+    let scene = App::new();
     // Before there is any answer.
     for request in ["GET /slow HTTP/1.1\r\n", "POST /execute HTTP/1.1\r\nContent-Length: 2\r\n"] {
         let mut client = scene.begin(49999, request.replace("GET /slow", "GET /contexts").as_str());
@@ -174,7 +136,7 @@ fn code_is_interrupted_when_its_client_leaves() {
 
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
-    let scene = Scene::new();
+    let scene = App::new();
     for framing in
         ["Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "Content-Length: 8\r\n\r\nhalf"]
     {
@@ -190,7 +152,7 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
 
 #[test]
 fn an_upstream_that_hangs_up_instead_of_answering_is_a_502() {
-    let scene = Scene::new();
+    let scene = App::new();
     let mut client = scene.begin(8080, "GET / HTTP/1.1\r\n");
     drop(scene.accept());
     let answer = client.answer();
@@ -200,10 +162,7 @@ fn an_upstream_that_hangs_up_instead_of_answering_is_a_502() {
 #[test]
 fn a_silent_stream_outlives_the_idle_timeout_and_the_connection_goes_on() {
     let limit = Duration::from_secs(1);
-    let (world, app) =
-        World::with_app(|setup| setup.flag(format!("--idle-timeout={}s", limit.as_secs())));
-    let (id, token) = world.create("exec");
-    let scene = Scene { world, app, id, token };
+    let scene = App::with(|setup| setup.flag(format!("--idle-timeout={}s", limit.as_secs())));
     let mut client = scene.begin(8080, "GET / HTTP/1.1\r\n");
     let (mut app, _) = scene.accept();
     // Silent before the head, and silent within the body.
@@ -215,7 +174,7 @@ fn a_silent_stream_outlives_the_idle_timeout_and_the_connection_goes_on() {
     app.send(b"b");
     client.until(b"b");
     // Both connections serve the next request.
-    scene.send_head(&mut client, 8080, "GET /next HTTP/1.1\r\n");
+    client.send(scene.head(8080, "GET /next HTTP/1.1\r\n").as_bytes());
     app.until(b"GET /next HTTP/1.1\r\n");
     app.until(b"\r\n\r\n");
     app.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -228,7 +187,7 @@ fn a_silent_stream_outlives_the_idle_timeout_and_the_connection_goes_on() {
 
 #[test]
 fn codings_are_between_client_and_application() {
-    let scene = Scene::new();
+    let scene = App::new();
     let coded = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
     let mut client = scene.begin(
         49983,
@@ -254,7 +213,7 @@ fn codings_are_between_client_and_application() {
 
 #[test]
 fn a_client_that_expects_to_be_asked_is() {
-    let scene = Scene::new();
+    let scene = App::new();
     let mut client =
         scene.begin(8080, "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n");
     client.until(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -265,14 +224,14 @@ fn a_client_that_expects_to_be_asked_is() {
     app.send(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(client.answer().status, 201);
     // Nobody is asked for a body that will not be taken.
-    let mut client = Wire::open(scene.world.data());
+    let mut client = scene.client();
     client.send(b"POST / HTTP/1.1\r\nHost: x\r\nE2b-Sandbox-Port: 8080\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
     assert!(client.until(b"\r\n").starts_with(b"HTTP/1.1 401 "));
 }
 
 #[test]
 fn trailers_pass_both_ways_but_for_names_that_heads_lose() {
-    let scene = Scene::new();
+    let scene = App::new();
     let mut client = scene.begin(
         8080,
         "POST / HTTP/1.1\r\nTE: trailers\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n",
@@ -301,7 +260,7 @@ fn memory(world: &World, name: &str) -> u64 {
 #[test]
 fn a_gibibyte_each_way_takes_no_memory() {
     const SIZE: u64 = 1 << 30;
-    let scene = Scene::new();
+    let scene = App::new();
     let before = memory(&scene.world, "VmRSS:");
     let zeros = vec![0_u8; 256 * 1024];
     let pour = |wire: &mut Wire| {

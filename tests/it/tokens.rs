@@ -1,13 +1,12 @@
 //! Sandbox tokens: what answers carry in place of the upstream's own, what they open, and when they stop.
 
-use std::io::Write as _;
-
-use coppice_gateway::simulator::{Options, Plane, RecordedRequest, Simulator};
+use coppice_gateway::simulator::{Options, Plane};
 use serde_json::Value;
 
+use crate::support::keys_file::KeysFile;
 use crate::support::upstream::Upstream;
 use crate::support::world::key;
-use crate::support::{Answer, Ask, Gateway, World};
+use crate::support::{Answer, Ask, World};
 
 const BASE: &str = r#"{"templateID":"base","timeout":300}"#;
 
@@ -18,10 +17,6 @@ fn token_fields(json: &Value) -> (Option<&str>, Option<&str>) {
 /// Everything of an answer as text, to be searched.
 fn whole(answer: &Answer) -> String {
     format!("{:?} {}", answer.headers, answer.text())
-}
-
-fn reached(simulator: &Simulator, plane: Plane) -> Vec<RecordedRequest> {
-    simulator.requests().into_iter().filter(|request| request.plane == plane).collect()
 }
 
 /// Every request whose answer carries tokens, for one running sandbox and its paused self.
@@ -151,7 +146,7 @@ fn no_trick_of_http_gets_at_the_upstreams_tokens() {
             assert!(!text.contains(&envd) && !text.contains(&traffic), "{ask:?}: {text}");
         }
     }
-    for request in reached(&world.simulator, Plane::Control) {
+    for request in world.reached(Plane::Control) {
         if request.path.starts_with(&path) {
             assert_eq!(request.header("accept-encoding"), None, "{request:?}");
             assert_eq!(request.header("range"), None, "{request:?}");
@@ -182,7 +177,7 @@ fn a_token_opens_its_sandbox_in_either_header() {
         world.simulator.clear_requests();
         let answer = world.ask_sandbox(&id, port, ask.clone());
         assert_eq!(answer.status, 200, "{ask:?}: {}", answer.text());
-        let sent = reached(&world.simulator, Plane::Data);
+        let sent = world.reached(Plane::Data);
         assert_eq!(sent[0].header("x-access-token"), Some(envd.as_str()), "{ask:?}");
         assert_eq!(sent[0].header("e2b-traffic-access-token"), Some(traffic.as_str()), "{ask:?}");
         let seen = format!("{:?}", sent[0].headers);
@@ -201,7 +196,7 @@ fn on_user_ports_a_foreign_bearer_passes_beside_a_token() {
     let ask = |ask: Ask| {
         world.simulator.clear_requests();
         let answer = world.ask_sandbox(&id, 50005, ask);
-        (answer, reached(&world.simulator, Plane::Data).pop())
+        (answer, world.reached(Plane::Data).pop())
     };
     let (answer, sent) =
         ask(Ask::get("/mcp").bearer("the app's own").header("E2B-Traffic-Access-Token", &token));
@@ -244,7 +239,7 @@ fn a_token_opens_no_other_sandbox() {
             }
         }
     }
-    assert!(reached(&world.simulator, Plane::Data).is_empty());
+    assert!(world.reached(Plane::Data).is_empty());
 }
 
 #[test]
@@ -267,7 +262,7 @@ fn a_token_that_was_touched_opens_nothing() {
             assert_eq!(answer.status, 401, "{bad}: {}", answer.text());
         }
     }
-    assert!(reached(&world.simulator, Plane::Data).is_empty());
+    assert!(world.reached(Plane::Data).is_empty());
 }
 
 #[test]
@@ -288,25 +283,11 @@ fn a_token_is_nothing_on_the_control_plane() {
     assert!(world.simulator.requests().is_empty());
 }
 
-/// A gateway whose keys file holds one line, to be changed.
-fn with_keys_file(line: &str) -> (World, tempfile::NamedTempFile) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "{line}").unwrap();
-    let path = file.path().to_str().unwrap().to_owned();
-    let world = World::with(Options::default(), |setup| setup.env("COPPICE_API_KEYS_FILE", path));
-    (world, file)
-}
-
-fn rewrite(gateway: &Gateway, file: &tempfile::NamedTempFile, text: &str) {
-    std::fs::write(file.path(), text).unwrap();
-    gateway.signal("HUP");
-    gateway.wait_for_log(&["reloaded; settings"]);
-}
-
 #[test]
 fn a_token_may_do_what_its_key_may_now() {
     let secret = "e2b_1111111111111111111111111111111111111111";
-    let (world, file) = with_keys_file(&format!("team-a:{secret}:exec"));
+    let file = KeysFile::new(&format!("team-a:{secret}:exec"));
+    let world = file.world();
     let created = Ask::post("/v2/sandboxes", BASE).key(secret).send(world.control()).json();
     let (id, token) = (created["sandboxID"].as_str().unwrap(), token_fields(&created).0.unwrap());
     let health =
@@ -316,16 +297,17 @@ fn a_token_may_do_what_its_key_may_now() {
         world.ask_sandbox(id, 49983, list)
     };
     assert_eq!((health().status, list().status), (204, 200));
-    rewrite(&world.gateway, &file, &format!("team-a:{secret}:read\n"));
+    file.reload(&world.gateway, &format!("team-a:{secret}:read\n"));
     assert_eq!(health().status, 204);
     let refused = list();
     assert_eq!(refused.status, 403);
     assert_eq!(refused.json()["message"], "API key lacks required scope: exec");
     // The same words for the same key in another tenant are another key.
-    let (world, file) = with_keys_file(&format!("team-a:{secret}:exec"));
+    let file = KeysFile::new(&format!("team-a:{secret}:exec"));
+    let world = file.world();
     let created = Ask::post("/v2/sandboxes", BASE).key(secret).send(world.control()).json();
     let (id, token) = (created["sandboxID"].as_str().unwrap(), token_fields(&created).0.unwrap());
-    rewrite(&world.gateway, &file, &format!("team-c:{secret}:exec\n"));
+    file.reload(&world.gateway, &format!("team-c:{secret}:exec\n"));
     let moved = world.ask_sandbox(id, 49983, Ask::get("/health").header("X-Access-Token", token));
     assert_eq!(moved.status, 401);
 }
@@ -333,10 +315,11 @@ fn a_token_may_do_what_its_key_may_now() {
 #[test]
 fn a_token_dies_with_its_key() {
     let secret = "e2b_1111111111111111111111111111111111111111";
-    let (world, file) = with_keys_file(&format!("team-a:{secret}:exec"));
+    let file = KeysFile::new(&format!("team-a:{secret}:exec"));
+    let world = file.world();
     let created = Ask::post("/v2/sandboxes", BASE).key(secret).send(world.control()).json();
     let (id, token) = (created["sandboxID"].as_str().unwrap(), token_fields(&created).0.unwrap());
-    rewrite(&world.gateway, &file, "team-a:e2b_2222222222222222222222222222222222222222:exec\n");
+    file.reload(&world.gateway, "team-a:e2b_2222222222222222222222222222222222222222:exec\n");
     let health = world.ask_sandbox(id, 49983, Ask::get("/health").header("X-Access-Token", token));
     assert_eq!(health.status, 401);
 }

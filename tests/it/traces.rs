@@ -24,7 +24,7 @@ fn sampled() -> String {
 
 /// The newest request that reached the simulator.
 fn seen(world: &World, plane: Plane) -> RecordedRequest {
-    world.simulator.requests().into_iter().rfind(|request| request.plane == plane).unwrap()
+    world.reached(plane).pop().unwrap()
 }
 
 #[test]

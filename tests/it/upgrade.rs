@@ -1,50 +1,18 @@
 //! HTTP/1.1 upgrades to other protocols than WebSocket: tunnels into sandboxes, and nowhere else.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use coppice_gateway::simulator::Options;
 
 use crate::support::upstream::Upstream;
 use crate::support::wait::PATIENCE;
-use crate::support::world::DOMAIN;
-use crate::support::{Ask, Wire, World};
+use crate::support::{App, Ask, World};
 
 const TO_TCP: &str = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
 
-/// A sandbox whose application is this test: what the listener accepts is the upstream's side of a request.
-struct Place {
-    world: World,
-    listener: TcpListener,
-    id: String,
-    token: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let (world, listener) = World::with_app(|setup| setup);
-        let (id, token) = world.create("exec");
-        Self { world, listener, id, token }
-    }
-
-    /// A request as raw text; `extra` are whole header lines.
-    fn request(&self, first_line: &str, extra: &str) -> String {
-        let Self { id, token, .. } = self;
-        format!(
-            "{first_line}\r\nHost: 2375-{id}.{DOMAIN}\r\nX-Access-Token: {token}\r\n{extra}\r\n"
-        )
-    }
-
-    fn client(&self) -> Wire {
-        Wire::open(self.world.data())
-    }
-
-    /// The next upstream connection, and the head that came over it, in lower case.
-    fn upstream(&self) -> (Wire, String) {
-        let mut upstream = Wire::over(self.listener.accept().unwrap().0);
-        let head = String::from_utf8(upstream.until(b"\r\n\r\n")).unwrap().to_ascii_lowercase();
-        (upstream, head)
-    }
+/// The head of a request for a daemon in a sandbox; `extra` are whole header lines.
+fn request(app: &App, first_line: &str, extra: &str) -> String {
+    app.head(2375, &format!("{first_line}\r\n{extra}"))
 }
 
 /// No credential, so that it is refused if it is read as a request.
@@ -52,16 +20,16 @@ const UNAUTHENTICATED: &[u8] = b"GET /unauthenticated HTTP/1.1\r\nHost: x\r\n\r\
 
 #[test]
 fn any_protocol_is_tunnelled_into_a_sandbox() {
-    let place = Place::new();
+    let app = App::new();
     for (first_line, extra) in [
         ("GET /attach HTTP/1.1", ""),
         ("POST /containers/a1/attach?stream=1 HTTP/1.1", ""),
         ("POST /containers/a1/attach?stream=1 HTTP/1.1", "Content-Length: 0\r\n"),
     ] {
-        let mut client = place.client();
+        let mut client = app.client();
         let asking = format!("{extra}{TO_TCP}");
-        client.send((place.request(first_line, &asking) + "early").as_bytes());
-        let (mut upstream, head) = place.upstream();
+        client.send((request(&app, first_line, &asking) + "early").as_bytes());
+        let (mut upstream, head) = app.accept();
         assert!(head.starts_with(&first_line.to_ascii_lowercase()), "{head}");
         assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
         assert!(head.contains("\r\nupgrade: tcp\r\n"), "{head}");
@@ -85,12 +53,12 @@ fn any_protocol_is_tunnelled_into_a_sandbox() {
 
 #[test]
 fn a_refused_upgrade_is_an_ordinary_answer() {
-    let place = Place::new();
-    let mut client = place.client();
+    let app = App::new();
+    let mut client = app.client();
     // Sent along in the hope of a tunnel: were it passed on, it would be a request that nobody judged.
-    let asking = place.request("POST /attach HTTP/1.1", TO_TCP);
+    let asking = request(&app, "POST /attach HTTP/1.1", TO_TCP);
     client.send(&[asking.as_bytes(), UNAUTHENTICATED].concat());
-    let (mut upstream, _) = place.upstream();
+    let (mut upstream, _) = app.accept();
     assert!(upstream.is_silent_for(Duration::from_millis(100)), "before it has answered");
     upstream.send(b"HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbusy");
     let refused = client.answer();
@@ -98,8 +66,8 @@ fn a_refused_upgrade_is_an_ordinary_answer() {
     assert_eq!(client.answer().status, 401);
     assert_eq!(upstream.until_closed(PATIENCE), b"");
     // The connection is as good as any.
-    client.send(place.request("GET /after HTTP/1.1", "").as_bytes());
-    let (mut upstream, head) = place.upstream();
+    client.send(request(&app, "GET /after HTTP/1.1", "").as_bytes());
+    let (mut upstream, head) = app.accept();
     assert!(head.starts_with("get /after "), "{head}");
     upstream.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(client.answer().status, 200);
@@ -107,7 +75,7 @@ fn a_refused_upgrade_is_an_ordinary_answer() {
 
 #[test]
 fn a_switch_to_anything_else_opens_no_tunnel() {
-    let place = Place::new();
+    let app = App::new();
     for switch in [
         "Connection: upgrade\r\nUpgrade: udp\r\n",
         "Connection: upgrade\r\nUpgrade: websocket\r\n",
@@ -117,9 +85,9 @@ fn a_switch_to_anything_else_opens_no_tunnel() {
         "Connection: upgrade\r\n",
         "Upgrade: tcp\r\n",
     ] {
-        let mut client = place.client();
-        client.send(place.request("GET /attach HTTP/1.1", TO_TCP).as_bytes());
-        let (mut upstream, _) = place.upstream();
+        let mut client = app.client();
+        client.send(request(&app, "GET /attach HTTP/1.1", TO_TCP).as_bytes());
+        let (mut upstream, _) = app.accept();
         upstream.send(format!("HTTP/1.1 101 Switching Protocols\r\n{switch}\r\n").as_bytes());
         assert_eq!(client.answer().status, 502, "{switch}");
         // What follows is still read as a head.
@@ -131,7 +99,7 @@ fn a_switch_to_anything_else_opens_no_tunnel() {
 
 #[test]
 fn what_asks_for_no_tunnel_goes_on_without_its_upgrade() {
-    let place = Place::new();
+    let app = App::new();
     for (first_line, extra, body) in [
         ("GET /x HTTP/1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n", ""),
         ("GET /x HTTP/1.1", "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n", ""),
@@ -145,9 +113,9 @@ fn what_asks_for_no_tunnel_goes_on_without_its_upgrade() {
         ("POST /x HTTP/1.1", &format!("{TO_TCP}Content-Length: 4\r\n"), "body"),
         ("POST /x HTTP/1.1", &format!("{TO_TCP}Transfer-Encoding: chunked\r\n"), "0\r\n\r\n"),
     ] {
-        let mut client = place.client();
-        client.send((place.request(first_line, extra) + body).as_bytes());
-        let (mut upstream, head) = place.upstream();
+        let mut client = app.client();
+        client.send((request(&app, first_line, extra) + body).as_bytes());
+        let (mut upstream, head) = app.accept();
         assert!(!head.contains("upgrade"), "{first_line} {extra}: {head}");
         if !body.is_empty() {
             upstream.until(body.as_bytes());
@@ -161,13 +129,9 @@ fn what_asks_for_no_tunnel_goes_on_without_its_upgrade() {
 
 #[test]
 fn the_control_plane_tunnels_websockets_only() {
-    let upstream = Upstream::start(|_, talk| {
-        while talk.request().is_some() {
-            talk.send(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n",
-            );
-        }
-    });
+    let upstream = Upstream::always(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n",
+    );
     let world = World::with(Options::default(), |setup| {
         setup.without("--upstream=").flag(format!("--upstream={}", upstream.url()))
     });

@@ -1,6 +1,6 @@
 //! WebSockets into sandboxes: tunnels that open with the upstream's 101 and not before, and close with either side.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use coppice_gateway::simulator::Plane;
@@ -15,7 +15,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::support::wait::{PATIENCE, run};
 use crate::support::world::DOMAIN;
-use crate::support::{Ask, Wire, World};
+use crate::support::{App, Ask, Wire, World};
 
 /// What a client sends to become a WebSocket, without the headers that a test is about.
 const HANDSHAKE: &str =
@@ -195,23 +195,12 @@ fn a_tunnel_needs_a_credential_and_exec() {
     assert_eq!(place.got("/ws"), 0);
 }
 
-/// A place whose application is this test: what it accepts is the upstream's side of a request.
-fn behind_a_listener() -> (Place, TcpListener) {
-    let (world, listener) = World::with_app(|setup| setup);
-    let (id, token) = world.create("exec");
-    let host = format!("8080-{id}.{DOMAIN}");
-    (Place { world, id, token, host }, listener)
-}
-
 /// Opens a tunnel: the client's end, and the application's.
-fn tunnel(place: &Place, listener: &TcpListener) -> (Wire, Wire) {
-    let mut client = Wire::open(place.world.data());
+fn tunnel(app: &App) -> (Wire, Wire) {
     let asking = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let mut handshake = place.handshake("GET /any HTTP/1.1", asking);
-    handshake.extend_from_slice(b"early");
-    client.send(&handshake);
-    let mut upstream = Wire::over(listener.accept().unwrap().0);
-    let head = String::from_utf8(upstream.until(b"\r\n\r\n")).unwrap().to_ascii_lowercase();
+    let mut client = app.begin(8080, &format!("GET /any HTTP/1.1\r\n{HANDSHAKE}{asking}"));
+    client.send(b"early");
+    let (mut upstream, head) = app.accept();
     assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
     assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
     assert!(upstream.is_silent_for(Duration::from_millis(100)), "before it has switched");
@@ -224,16 +213,16 @@ fn tunnel(place: &Place, listener: &TcpListener) -> (Wire, Wire) {
 
 #[test]
 fn a_client_that_hangs_up_ends_the_upstreams_side() {
-    let (place, listener) = behind_a_listener();
-    let (client, mut upstream) = tunnel(&place, &listener);
+    let app = App::new();
+    let (client, mut upstream) = tunnel(&app);
     drop(client);
     assert_eq!(upstream.until_closed(PATIENCE), b"");
 }
 
 #[test]
 fn an_upstream_that_hangs_up_ends_the_clients_side() {
-    let (place, listener) = behind_a_listener();
-    let (mut client, mut upstream) = tunnel(&place, &listener);
+    let app = App::new();
+    let (mut client, mut upstream) = tunnel(&app);
     upstream.send(b"last words");
     drop(upstream);
     assert_eq!(client.until_closed(PATIENCE), b"last words");
@@ -241,8 +230,8 @@ fn an_upstream_that_hangs_up_ends_the_clients_side() {
 
 #[test]
 fn who_has_said_all_may_still_listen() {
-    let (place, listener) = behind_a_listener();
-    let (mut client, mut upstream) = tunnel(&place, &listener);
+    let app = App::new();
+    let (mut client, mut upstream) = tunnel(&app);
     client.send(b"that is all");
     client.finish();
     assert_eq!(upstream.until_finished(), b"that is all");
@@ -272,16 +261,14 @@ fn a_terminal_is_a_tunnel_on_the_control_plane() {
 
 #[test]
 fn an_upstream_that_switches_unasked_opens_no_tunnel() {
-    let (place, listener) = behind_a_listener();
+    let app = App::new();
     for (asking, protocol) in [
         ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "h2c"),
         ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "websocket, h2c"),
         ("", "websocket"),
     ] {
-        let mut client = Wire::open(place.world.data());
-        client.send(&place.handshake("GET /any HTTP/1.1", asking));
-        let mut upstream = Wire::over(listener.accept().unwrap().0);
-        upstream.until(b"\r\n\r\n");
+        let mut client = app.begin(8080, &format!("GET /any HTTP/1.1\r\n{HANDSHAKE}{asking}"));
+        let (mut upstream, _) = app.accept();
         let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ";
         upstream.send(format!("{switch}{protocol}\r\n\r\n").as_bytes());
         assert_eq!(client.answer().status, 502, "{asking:?} {protocol}");

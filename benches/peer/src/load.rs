@@ -7,7 +7,7 @@
 mod connection;
 mod schedule;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -43,20 +43,21 @@ struct Run {
     deck: Deck,
     schedule: Option<Schedule>,
     until: Until,
-    expect: u16,
+    expect: Vec<u16>,
     began: Instant,
     sent: u64,
     answered: u64,
+    statuses: BTreeMap<u16, u64>,
     received: u64,
     latencies: Vec<Duration>,
 }
 
-/// Runs `load --to ADDRESS --deck FILE --connections N --seconds S|--requests N [--rate PER_SECOND] [--expect STATUS]
-/// [--filler BYTES] [--message BYTES]`. `--filler` sends so many bytes of body after each request; `--message` sends
+/// Runs `load --to ADDRESS --deck FILE --connections N --seconds S|--requests N [--rate PER_SECOND]
+/// [--expect STATUS,…] [--filler BYTES] [--message BYTES]`. `--filler` sends so many bytes of body after each request; `--message` sends
 /// WebSocket messages of so many bytes after the first answer, which is a 101 then.
 ///
 /// # Errors
-/// Any answer with another status, and whatever ends a connection.
+/// Any answer with a status that is not expected, and whatever ends a connection.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let to: SocketAddr = options.need("to")?;
     let until = match options.maybe::<f64>("seconds")? {
@@ -73,16 +74,23 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         deck: Deck::read(&options.need::<String>("deck")?)?,
         schedule: options.maybe("rate")?.map(Schedule::new).transpose()?,
         until,
-        expect: options.maybe("expect")?.unwrap_or(200),
+        expect: expected(&options.maybe::<String>("expect")?.unwrap_or_else(|| "200".to_owned()))?,
         began: Instant::now(),
         sent: 0,
         answered: 0,
+        statuses: BTreeMap::new(),
         received: 0,
         latencies: Vec::new(),
     };
     run.all()?;
     println!("{}", run.told());
     Ok(())
+}
+
+fn expected(list: &str) -> Result<Vec<u16>, Failure> {
+    list.split(',')
+        .map(|status| status.parse().map_err(|why| format!("--expect {list}: {why}").into()))
+        .collect()
 }
 
 impl Run {
@@ -183,9 +191,10 @@ impl Run {
             };
             self.received += length as u64;
             if let Some(status) = connection.feed(&buffer[..length])? {
-                if status != self.expect {
+                if !self.expect.contains(&status) {
                     return Err(format!("an answer was {status}").into());
                 }
+                *self.statuses.entry(status).or_default() += 1;
                 self.answered += 1;
                 if self.schedule.is_some() {
                     self.latencies.push(connection.due().elapsed());
@@ -202,21 +211,28 @@ impl Run {
     fn told(&mut self) -> String {
         let seconds = self.began.elapsed().as_secs_f64();
         self.latencies.sort_unstable();
-        let percentile = |part: f64| {
-            let last = self.latencies.len().checked_sub(1)?;
-            let latency = self.latencies.get((last as f64 * part).round() as usize)?;
-            Some(latency.as_nanos() as f64 / 1e3)
-        };
+        let percentile = |part| percentile(&self.latencies, part);
+        let mut waits =
+            self.schedule.as_ref().map_or_else(Vec::new, |schedule| schedule.waits().to_vec());
+        waits.sort_unstable();
         json!({
             "requests": self.answered,
             "seconds": seconds,
             "received": self.received,
-            "late": self.schedule.as_ref().map(Schedule::late),
+            "statuses": self.statuses.iter().map(|(status, count)| (status.to_string(), json!(count))).collect::<serde_json::Map<_, _>>(),
             "p50": percentile(0.5),
             "p90": percentile(0.9),
             "p99": percentile(0.99),
             "p999": percentile(0.999),
+            "max": percentile(1.0),
+            "late_p99": self::percentile(&waits, 0.99),
         })
         .to_string()
     }
+}
+
+/// In microseconds, of durations in order. `None` where there are none.
+fn percentile(sorted: &[Duration], part: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    Some(sorted.get((last as f64 * part).round() as usize)?.as_nanos() as f64 / 1e3)
 }

@@ -23,6 +23,9 @@ use crate::clock::{self, UnixTime};
 
 /// Bytes that are sealed before they are written.
 const BATCH: usize = 256 << 10;
+/// How long events gather before they are written, unless each is to be synced at once. To wake this thread and write for
+/// every single one takes more time than all else about it, and takes that time from requests where cores are few.
+const GATHER: Duration = Duration::from_millis(2);
 /// How often it is looked whether the file still has its name.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the thread rests after the disk refused.
@@ -157,7 +160,13 @@ impl Writer {
         let is_closing = self.shared.closing.load(Ordering::Acquire);
         let patience = if is_closing { Duration::ZERO } else { patience };
         match self.events.recv_timeout(patience) {
-            Ok(item) => self.take(item),
+            Ok(item) => {
+                let is_event = matches!(item, Item::Event(_));
+                self.take(item);
+                if is_event && !is_closing && self.settings.sync != Syncing::Each {
+                    std::thread::sleep(GATHER);
+                }
+            }
             Err(RecvTimeoutError::Timeout) => self.is_over = is_closing,
             Err(RecvTimeoutError::Disconnected) => self.is_over = true,
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::stream::{Message, Parser};
 use crate::cli::args::ClientOptions;
 use crate::cli::client::{self, Client};
-use crate::cli::output::{print, visible};
+use crate::cli::output::{complain, print, print_more, visible};
 use crate::cli::token::Access;
 use crate::cli::{Exit, Failure};
 use crate::config::Sources;
@@ -56,27 +56,44 @@ pub(super) fn tail(
         let answer = client.ask(EVENTS, &parameters).await?;
         let mut newest = listed(&answer)?.clone();
         newest.reverse();
-        let mut exit =
-            print(&newest.iter().map(|event| line(event, options.json)).collect::<String>());
+        let text: String = newest.iter().map(|event| line(event, options.json)).collect();
+        if let Err(exit) = print_more(&text) {
+            return Ok(exit);
+        }
         let mut seen: HashSet<String> = newest.iter().filter_map(id).collect();
-        let mut last = None;
-        while let Some(response) = stream.as_mut().filter(|_| exit == Exit::Done) {
+        // Where a stream that breaks off is taken up again.
+        let mut last = newest.last().and_then(id);
+        while let Some(response) = stream.as_mut() {
             let mut parser = Parser::default();
             while let Ok(Some(chunk)) = response.chunk().await {
-                for Message { id: number, data } in parser.feed(&chunk) {
+                for Message { id: number, kind, data } in parser.feed(&chunk) {
                     last = number.or(last);
-                    let Ok(event) = serde_json::from_str::<Value>(&data) else { continue };
+                    let event = serde_json::from_str::<Value>(&data).ok();
+                    if kind.as_deref() == Some("gap") {
+                        complain(&gap(event.as_ref()));
+                        continue;
+                    }
+                    let Some(event) = event else { continue };
                     let is_new = !id(&event).is_some_and(|id| seen.remove(&id));
-                    if is_new && is_wanted(&event, filters) {
-                        exit = print(&line(&event, options.json));
+                    if is_new
+                        && is_wanted(&event, filters)
+                        && let Err(exit) = print_more(&line(&event, options.json))
+                    {
+                        return Ok(exit);
                     }
                 }
             }
             tokio::time::sleep(client::REST).await;
             stream = Some(client.open(STREAM, last.as_deref()).await?);
         }
-        Ok(exit)
+        Ok(Exit::Done)
     })
+}
+
+/// What to tell people where the stream says that it left events out.
+fn gap(told: Option<&Value>) -> String {
+    let reason = told.and_then(|told| told.get("reason")?.as_str()).unwrap_or("unknown");
+    format!("events may be missing here: {}", visible(reason))
 }
 
 fn listed(answer: &Value) -> Result<&Vec<Value>, Failure> {

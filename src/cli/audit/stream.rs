@@ -1,10 +1,12 @@
-//! Server-sent events (HTML Living Standard, 9.2.6), as far as a gateway sends them: data and ids.
+//! Server-sent events (HTML Living Standard, 9.2.6), as far as a gateway sends them: data, kinds and ids.
 
 /// An event of the stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Message {
     /// What to go on from after a break, where it was said.
     pub(super) id: Option<String>,
+    /// What kind of event it is, where that was said.
+    pub(super) kind: Option<String>,
     /// The data.
     pub(super) data: String,
 }
@@ -14,6 +16,7 @@ pub(super) struct Message {
 pub(super) struct Parser {
     line: Vec<u8>,
     id: Option<String>,
+    kind: Option<String>,
     data: Option<String>,
 }
 
@@ -35,8 +38,8 @@ impl Parser {
 
     fn take(&mut self, line: &str) -> Option<Message> {
         if line.is_empty() {
-            let id = self.id.take();
-            return self.data.take().map(|data| Message { id, data });
+            let (id, kind) = (self.id.take(), self.kind.take());
+            return self.data.take().map(|data| Message { id, kind, data });
         }
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -49,6 +52,7 @@ impl Parser {
                 None => self.data = Some(value.to_owned()),
             },
             "id" => self.id = Some(value.to_owned()),
+            "event" => self.kind = Some(value.to_owned()),
             // A comment, which keeps the connection alive, or what this reader has no use for.
             _ => {}
         }
@@ -62,10 +66,17 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_give_the_same_events() {
-        let text = ": hello\n\nid: 7\nevent: audit\ndata: {\"a\":1}\n\ndata:x\r\ndata: y\r\n\r\nid: 9\n\ndata: cut";
+        let text = ": hello\n\nid: 7\nevent: audit\ndata: {\"a\":1}\n\ndata:x\r\ndata: y\r\n\r\nid: 9\nevent: x\n\ndata:z\n\ndata: cut";
+        let message = |id: Option<&str>, kind: Option<&str>, data: &str| Message {
+            id: id.map(str::to_owned),
+            kind: kind.map(str::to_owned),
+            data: data.to_owned(),
+        };
         let expected = [
-            Message { id: Some("7".into()), data: "{\"a\":1}".into() },
-            Message { id: None, data: "x\ny".into() },
+            message(Some("7"), Some("audit"), "{\"a\":1}"),
+            message(None, None, "x\ny"),
+            // What was said of an event without data does not count for the next one.
+            message(None, None, "z"),
         ];
         for size in 1..text.len() {
             let mut parser = Parser::default();

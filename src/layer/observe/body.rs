@@ -41,8 +41,8 @@ impl Observed {
     }
 
     fn end(&mut self, end: End) {
-        if let Some(mut pending) = self.pending.take() {
-            pending.record().end = end;
+        if let Some(pending) = self.pending.take() {
+            pending.end(end);
         }
     }
 }

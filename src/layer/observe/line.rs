@@ -28,6 +28,7 @@ impl Observer for Line {
                     surface = record.surface.map(Surface::name),
                     class = record.class.map(Class::name),
                     error = record.error.as_ref().map(|error| error.answer().code),
+                    end = record.end.name(),
                     duration_ms = millis,
                     $message
                 )
@@ -37,6 +38,9 @@ impl Observer for Line {
             (Outcome::Error, End::Panicked) => line!(error, "request ended by a bug"),
             (Outcome::Error, End::ClientGone) if record.status.is_none() => {
                 line!(debug, "request abandoned by its client");
+            }
+            (Outcome::Error, End::Broken) if record.status.is_none() => {
+                line!(info, "request cut off by the gateway's end");
             }
             _ if record.error.is_some() => line!(info, "request refused or failed"),
             (Outcome::Error, _) => line!(info, "request failed upstream"),

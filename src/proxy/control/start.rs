@@ -12,7 +12,7 @@ use super::super::exchange::BROKEN_BODY;
 use super::Ask;
 use super::repeat::IDEMPOTENCY_KEY;
 use crate::caller::Caller;
-use crate::directory::Unavailable;
+use crate::directory::{Asked, Unavailable};
 use crate::error::GatewayError;
 use crate::principal::{Principal, TenantId};
 use crate::quota::{Reservation, Start};
@@ -103,7 +103,7 @@ impl Ask<'_> {
     }
 
     /// The sandbox that the path names, also where the caller did not have to show that it is its own.
-    pub(super) async fn named_sandbox(&self) -> Result<Option<Sandbox>, Unavailable> {
+    pub(super) async fn named_sandbox(&self) -> Asked {
         if let Some(sandbox) = &self.control.sandbox {
             return Ok(Some(Sandbox::clone(sandbox)));
         }

@@ -1,6 +1,7 @@
 """An OTLP receiver: takes spans over HTTP and writes each as a line of JSON, after one with its port.
 
-Decodes with the messages that OpenTelemetry publishes. The argument says how many requests are first answered 503.
+Decodes with the messages that OpenTelemetry publishes. The first argument says how many requests are first answered
+503; a second one names a file to which the bodies of all requests are appended, as they came.
 """
 
 import json
@@ -14,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 refusals = int(sys.argv[1])
+kept = open(sys.argv[2], "ab", buffering=0) if len(sys.argv) > 2 else None
 
 
 def plain(attributes):
@@ -47,6 +49,8 @@ class Collector(BaseHTTPRequestHandler):
     def do_POST(self):
         global refusals
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if kept:
+            kept.write(body)
         if refusals:
             refusals -= 1
             status, answer = 503, b""

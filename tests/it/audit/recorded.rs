@@ -1,18 +1,21 @@
 //! What is recorded and what is not, row by row, and what is never in it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coppice_gateway::simulator::Options;
 use serde_json::{Value, json};
 
 use super::{ask, event, events};
 use crate::signed::{encode, sign};
+use crate::support::telemetry::{Collector, Scrape};
 use crate::support::world::{DOMAIN, key};
 use crate::support::{Ask, Upstream, Wire, World, exchange};
 
 /// Whether the request with this id was recorded, once a later one certainly was.
-fn is_recorded(gateway: SocketAddr, id: &str) -> bool {
-    let later = format!("after-{id}");
+pub(super) fn is_recorded(gateway: SocketAddr, id: &str) -> bool {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let later = format!("after-{id}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let refused = Ask::get("/sandboxes").header("X-Request-Id", &later).send(gateway);
     assert_eq!(refused.status, 401);
     event(gateway, &later);
@@ -20,7 +23,7 @@ fn is_recorded(gateway: SocketAddr, id: &str) -> bool {
 }
 
 /// `outcome status surface class`.
-fn summary(event: &Value) -> String {
+pub(super) fn summary(event: &Value) -> String {
     let text = |name: &str| event[name].as_str().unwrap();
     format!("{} {} {} {}", text("outcome"), event["status"], text("surface"), text("routeClass"))
 }
@@ -110,8 +113,15 @@ fn the_sandbox_that_a_create_made() {
 
 #[test]
 fn heads_that_are_no_requests() {
-    let world = World::new();
-    for (bytes, status) in [
+    let collector = Collector::start(0);
+    let world = World::with(Options::default(), |setup| {
+        setup
+            .flag("--ops-listen=127.0.0.1:0")
+            .env("COPPICE_HEAD_TIMEOUT", "300ms")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
+    });
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(33 * 1024));
+    let heads = [
         ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),
         ("GET http://a/canary HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (
@@ -119,14 +129,32 @@ fn heads_that_are_no_requests() {
             400,
         ),
         ("GET /canary\u{1b}[31m HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    ] {
+        (&long, 431),
+        // Not complete, and nothing follows.
+        ("GET / HTTP/1.1\r\nHost: a", 408),
+    ];
+    for (bytes, status) in heads {
         let answer = crate::support::Answer::parse(&exchange(world.control(), bytes.as_bytes()));
         assert_eq!(answer.status, status, "{bytes}");
-        let seen = event(world.control(), answer.header("x-request-id").unwrap());
+        let id = answer.header("x-request-id").unwrap();
+        let seen = event(world.control(), id);
         assert_eq!(summary(&seen), format!("denied {status} control none"), "{bytes}");
         assert_eq!((&seen["method"], &seen["path"]), (&json!("-"), &json!("*")), "{bytes}");
         assert_eq!(seen.get("tenantID"), None);
+        world.gateway.wait_for_log(&[
+            "request refused or failed",
+            id,
+            &format!("\"status\":{status}"),
+        ]);
+        let span = collector.span_of(id);
+        assert_eq!((&span["name"], &span["parent"]), (&json!("none"), &json!("")), "{bytes}");
+        assert_eq!(span["attributes"]["http.response.status_code"], status, "{bytes}");
     }
+    let scrape = Scrape::of(&world.gateway, "");
+    let unread = [("surface", "none"), ("class", "none"), ("outcome", "denied"), ("status", "4xx")];
+    assert_eq!(scrape.sum("requests_total", &unread), heads.len() as f64);
+    let decided = scrape.sum("decision_duration_seconds_count", &[("surface", "none")]);
+    assert_eq!(decided, heads.len() as f64);
 }
 
 #[test]

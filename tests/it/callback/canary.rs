@@ -1,7 +1,8 @@
 //! Nothing secret of a call is in the log, however talkative that is: no credential, nothing of the URL but its place.
 
 use super::world_at;
-use crate::support::callback::{Authority, Deaf, Reply, Scripted};
+use crate::support::authority::Authority;
+use crate::support::callback::{Deaf, Reply, Scripted};
 use crate::support::{Ask, World};
 
 const CANARY: &str = "CaNaRy.7fQ9xZ2kW.8";

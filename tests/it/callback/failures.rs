@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{fence, one_worker, status, world_at, world_with};
-use crate::support::callback::{Authority, Deaf, Full, Reply, Scripted};
+use crate::support::authority::Authority;
+use crate::support::callback::{Deaf, Full, Reply, Scripted};
 use crate::support::{Ask, World};
 
 /// More than the deadline that these tests set, and much less than anybody else's.

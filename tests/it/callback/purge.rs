@@ -25,8 +25,7 @@ fn principal_of(world: &World, credential: &str) -> String {
 }
 
 fn reload(world: &World) {
-    world.gateway.signal("HUP");
-    world.gateway.wait_for_log(&["\"reloaded; settings"]);
+    world.gateway.reload();
 }
 
 fn flush(world: &World) {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{status, world_with};
 use crate::support::World;
-use crate::support::callback::{Authority, Reply, Scripted};
+use crate::support::authority::Authority;
+use crate::support::callback::{Reply, Scripted};
 
 fn world(service: &Scripted, files: &[(&str, &Path)]) -> World {
     world_with(service, |setup| {

@@ -122,13 +122,9 @@ fn answer_trailers_pass_but_not_under_the_gateways_names() {
 
 #[test]
 fn no_upstream_leaves_a_client_on_a_stray_switch_of_protocols() {
-    let upstream = Upstream::start(|_, talk| {
-        while talk.request().is_some() {
-            talk.send(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
-            );
-        }
-    });
+    let upstream = Upstream::always(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    );
     let gateway = upstream.gateway();
     let plain = Ask::get("/templates").key(&key("exec"));
     let websocket = Ask::get("/vscode-proxy")

@@ -68,9 +68,9 @@ fn an_id_that_comes_back_is_its_new_owners_alone() {
         for killed in ["by its owner", "by an admin", "by itself"] {
             let what = format!("keeps {keeps}, ended {killed}");
             let kept = tempfile::tempdir().unwrap();
-            let state = format!("--state-dir={}", kept.path().display());
+            let setup = |setup| with_strangers(setup).state_dir(kept.path());
             let upstream = upstream(keeps);
-            let gateway = upstream.gateway_with(|setup| with_strangers(setup).flag(state.clone()));
+            let gateway = upstream.gateway_with(setup);
             let (ours, theirs) = (key("exec"), stranger("exec"));
             let our_token = create(&gateway, &ours);
             assert_eq!(inside(&gateway, |ask| ask.key(&ours)).status, 200, "{what}");
@@ -104,9 +104,8 @@ fn an_id_that_comes_back_is_its_new_owners_alone() {
             };
             is_theirs_alone(&gateway);
             // So it is for a gateway that was started since.
-            gateway.signal("KILL");
-            gateway.wait();
-            is_theirs_alone(&upstream.gateway_with(|setup| with_strangers(setup).flag(state)));
+            gateway.kill();
+            is_theirs_alone(&upstream.gateway_with(setup));
         }
     }
 }

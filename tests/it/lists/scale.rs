@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use coppice_gateway::simulator::{Metadata, Options};
 
 use super::{ids, walk_from};
-use crate::support::client::{clients, program, succeed};
+use crate::support::client::{javascript, python, succeed};
 use crate::support::world::key;
 use crate::support::{Gateway, World};
 
@@ -86,8 +86,7 @@ fn where_the_upstream_keeps_no_metadata_the_record_is_enough() {
         writeln!(record, "{id}\t{tenant}\t1").unwrap();
     }
     std::fs::write(kept.path().join("ownership"), record).unwrap();
-    let gateway =
-        world.sibling(|setup| setup.flag(format!("--state-dir={}", kept.path().display())));
+    let gateway = world.sibling(|setup| setup.state_dir(kept.path()));
     for role in ["read", "other"] {
         let totals = pages_hold_its_own(&gateway, &owned, role, 100);
         assert_eq!(totals, BTreeSet::from([None]), "{role}");
@@ -113,18 +112,10 @@ fn paginator(script: impl Fn() -> Command) {
 
 #[test]
 fn pythons_paginator_lists_its_own_among_five_thousand() {
-    paginator(|| {
-        let mut script = program(clients(".venv").join("bin/python"));
-        script.arg("-B").arg(clients("python/sync/paging.py"));
-        script
-    });
+    paginator(|| python(".venv", "python/sync/paging.py"));
 }
 
 #[test]
 fn javascripts_paginator_lists_its_own_among_five_thousand() {
-    paginator(|| {
-        let mut script = program("node");
-        script.arg(clients("js/paging.mjs")).env("SDK", "new");
-        script
-    });
+    paginator(|| javascript("new", "paging.mjs"));
 }

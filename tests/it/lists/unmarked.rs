@@ -13,13 +13,12 @@ const BOTH: [&str; 2] = ["/sandboxes", "/v2/sandboxes"];
 
 fn world_of(metadata: Metadata, kept: &TempDir) -> World {
     let options = Options { metadata, ..Options::default() };
-    World::with(options, |setup| setup.flag(format!("--state-dir={}", kept.path().display())))
+    World::with(options, |setup| setup.state_dir(kept.path()))
 }
 
 fn restarted(world: &World, kept: &TempDir) -> Gateway {
-    world.gateway.signal("KILL");
-    world.gateway.wait();
-    world.sibling(|setup| setup.flag(format!("--state-dir={}", kept.path().display())))
+    world.gateway.kill();
+    world.sibling(|setup| setup.state_dir(kept.path()))
 }
 
 fn list(gateway: &Gateway, role: &str, path: &str) -> Answer {
@@ -148,8 +147,7 @@ fn metrics_events_and_snapshots_go_by_the_record_too() {
     let kept = tempfile::tempdir().unwrap();
     let options =
         Options { metadata: Metadata::Dropped, snapshot_origins: true, ..Options::default() };
-    let state = format!("--state-dir={}", kept.path().display());
-    let world = World::with(options, |setup| setup.flag(state.clone()));
+    let world = World::with(options, |setup| setup.state_dir(kept.path()));
     let (of_a, of_b) = populate(&world, 2);
     for (role, id) in [("exec", of_a.first()), ("other", of_b.first())] {
         let path = format!("/sandboxes/{}/snapshots", id.unwrap());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use coppice_gateway::simulator::{Lists, Options, Simulator};
 use serde_json::{Value, json};
 
-use super::{assert_refused, count, create, creating, id_of, kill, starts};
+use super::{assert_refused, count, create, creating, id_of, kill, starts, with_limits};
 use crate::support::wait::{PATIENCE, eventually, within};
 use crate::support::world::key;
 use crate::support::{Wire, World};
@@ -112,9 +112,8 @@ pub(super) fn assert_never_above(simulator: &Simulator, limit: u32) {
 
 #[test]
 fn however_the_upstream_fails_the_limit_holds_and_no_room_is_lost() {
-    let world = World::with(Options::default(), |setup| {
-        setup.env("COPPICE_TENANT_SANDBOX_LIMITS", format!("team-a={LIMIT}"))
-    });
+    let world =
+        World::with(Options::default(), |setup| with_limits(setup, &format!("team-a={LIMIT}")));
     // The first one is listed for, and that must go well.
     id_of(&create(&world, "exec"));
     let done = AtomicUsize::new(0);

@@ -10,8 +10,7 @@ use coppice_gateway::simulator::{Lists, Options};
 use serde_json::json;
 
 use super::chaos::{Dice, assert_never_above, assert_settles};
-use super::{assert_refused, count, create, creating};
-use crate::support::gateway::Setup;
+use super::{assert_refused, count, create, creating, with_limits};
 use crate::support::wait::{PATIENCE, eventually, within};
 use crate::support::world::key;
 use crate::support::{Answer, Ask, World};
@@ -53,11 +52,7 @@ fn client(gateway: SocketAddr, seed: u64, is_over: &AtomicBool) {
 #[test]
 fn killed_again_and_again_the_limit_holds_and_no_room_is_lost() {
     let state = tempfile::tempdir().unwrap();
-    let setup = |setup: Setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", format!("team-a={LIMIT}"))
-            .flag(format!("--state-dir={}", state.path().display()))
-    };
+    let setup = |setup| with_limits(setup, &format!("team-a={LIMIT}")).state_dir(state.path());
     let mut world = World::with(Options::default(), setup);
     let mut dice = Dice(7);
     for round in 0..KILLS {
@@ -82,18 +77,13 @@ fn killed_again_and_again_the_limit_holds_and_no_room_is_lost() {
 #[test]
 fn what_was_under_way_when_it_was_killed_still_counts() {
     let state = tempfile::tempdir().unwrap();
-    let setup = |setup: Setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1")
-            .flag(format!("--state-dir={}", state.path().display()))
-    };
+    let setup = |setup| with_limits(setup, "team-a=1").state_dir(state.path());
     let mut world = World::with(Options::default(), setup);
     let late = creating(&json!({ "simulator-fault": "late" })).key(&world.key("exec"));
     let mut wire = crate::support::Wire::open(world.control());
     wire.send(&late.kept_bytes(world.control()));
     eventually("it is sent", PATIENCE, || !super::starts(&world.simulator).is_empty());
-    world.gateway.signal("KILL");
-    world.gateway.wait();
+    world.gateway.kill();
     world.gateway = world.sibling(setup);
     // Not there yet, and not forgotten.
     assert_refused(&create(&world, "exec"), "team-a", 1);

@@ -8,9 +8,8 @@ use serde_json::json;
 
 use super::{
     MARKER, assert_refused, count, create, created, creating, kill, limited, limited_before, post,
-    starts,
+    starts, with_limits,
 };
-use crate::support::gateway::Setup;
 use crate::support::wait::eventually;
 use crate::support::{Ask, Wire, World};
 
@@ -37,7 +36,7 @@ fn an_own_sandbox_may_wake_at_the_cap_after_a_restart() {
     let world = limited("team-a=2");
     let (paused, _) = (created(&world, "exec"), created(&world, "exec"));
     assert_eq!(post(&world, "exec", &paused, "pause").status, 204);
-    let again = world.sibling(|setup| setup.env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1"));
+    let again = world.sibling(|setup| with_limits(setup, "team-a=1"));
     let world = World { gateway: again, simulator: world.simulator };
     assert_eq!(post(&world, "exec", &paused, "resume").status, 201);
     assert_refused(&create(&world, "exec"), "team-a", 1);
@@ -48,9 +47,7 @@ fn a_kill_frees_its_room_at_once() {
     for isolation in ["on", "off"] {
         for killer in ["exec", "admin"] {
             let world = World::with(Options::default(), |setup| {
-                setup
-                    .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1")
-                    .env("COPPICE_TENANT_ISOLATION", isolation)
+                with_limits(setup, "team-a=1").env("COPPICE_TENANT_ISOLATION", isolation)
             });
             let id = created(&world, "exec");
             world.simulator.answer_lists(Lists::Failed);
@@ -71,7 +68,7 @@ fn a_kill_frees_its_room_at_once() {
 fn a_kill_frees_its_room_also_where_another_gateway_created() {
     let world = limited("team-a=1");
     let id = created(&world, "exec");
-    let replica = world.sibling(|setup| setup.env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1"));
+    let replica = world.sibling(|setup| with_limits(setup, "team-a=1"));
     let world = World { gateway: replica, simulator: world.simulator };
     assert_refused(&create(&world, "exec"), "team-a", 1);
     world.simulator.answer_lists(Lists::Failed);
@@ -155,11 +152,7 @@ fn every_kind_of_upstream_counts_once() {
 #[test]
 fn a_slow_create_whose_client_left_is_seen_through() {
     let state = tempfile::tempdir().unwrap();
-    let setup = |setup: Setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=2")
-            .flag(format!("--state-dir={}", state.path().display()))
-    };
+    let setup = |setup| with_limits(setup, "team-a=2").state_dir(state.path());
     let mut world = World::with(Options::default(), setup);
     let slow = creating(&json!({ "simulator-delay-ms": "300" })).key(&world.key("exec"));
     let mut wire = Wire::open(world.control());

@@ -2,7 +2,7 @@
 
 use coppice_gateway::simulator::Options;
 
-use super::{assert_refused, count, create, created, limited, starts};
+use super::{assert_refused, count, create, created, limited, starts, with_limits};
 use crate::support::callback::{Reply, Scripted};
 use crate::support::{Ask, World};
 
@@ -40,9 +40,7 @@ fn who_is_not_named_has_that_of_all_others() {
 #[test]
 fn the_maximum_is_for_whom_nothing_else_is_said() {
     let world = World::with(Options::default(), |setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=2")
-            .env("COPPICE_TENANT_MAX_SANDBOXES", "1")
+        with_limits(setup, "team-a=2").env("COPPICE_TENANT_MAX_SANDBOXES", "1")
     });
     for _ in 0..2 {
         created(&world, "exec");
@@ -117,7 +115,7 @@ fn the_smaller_of_the_tenants_limit_and_the_identitys_holds() {
 fn a_limit_that_was_lowered_ends_nothing() {
     let world = limited("team-a=3");
     let ids: Vec<String> = (0..3).map(|_| created(&world, "exec")).collect();
-    let lower = world.sibling(|setup| setup.env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=2"));
+    let lower = world.sibling(|setup| with_limits(setup, "team-a=2"));
     let world = World { gateway: lower, simulator: world.simulator };
     assert_refused(&create(&world, "exec"), "team-a", 2);
     assert_eq!(count(&world.simulator, "team-a").0, 3);

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use coppice_gateway::simulator::{Lists, Options};
 
-use super::{MARKER, assert_refused, count, create, created, limited, limited_before, starts};
+use super::{
+    MARKER, assert_refused, count, create, created, limited, limited_before, starts, with_limits,
+};
 use crate::support::World;
 
 #[test]
@@ -54,9 +56,7 @@ fn at_the_cap_what_is_known_stands() {
 #[test]
 fn those_who_wait_for_a_list_that_never_comes_wait_together() {
     let world = World::with(Options::default(), |setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1")
-            .env("COPPICE_UPSTREAM_LOOKUP_TIMEOUT", "1s")
+        with_limits(setup, "team-a=1").env("COPPICE_UPSTREAM_LOOKUP_TIMEOUT", "1s")
     });
     world.simulator.answer_lists(Lists::Stalled);
     let began = Instant::now();

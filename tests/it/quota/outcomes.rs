@@ -5,7 +5,7 @@ use std::time::Duration;
 use coppice_gateway::simulator::{Lists, Options};
 use serde_json::{Value, json};
 
-use super::{assert_refused, count, create, created, creating};
+use super::{assert_refused, count, create, created, creating, with_limits};
 use crate::support::World;
 use crate::support::gateway::Setup;
 use crate::support::wait::eventually;
@@ -14,9 +14,7 @@ use crate::support::wait::eventually;
 const SETTLED: Duration = Duration::from_secs(30);
 
 fn world(change: impl FnOnce(Setup) -> Setup) -> World {
-    World::with(Options::default(), |setup| {
-        change(setup.env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=1"))
-    })
+    World::with(Options::default(), |setup| change(with_limits(setup, "team-a=1")))
 }
 
 #[test]

@@ -4,17 +4,16 @@ use std::process::Command;
 
 use coppice_gateway::simulator::Options;
 
-use super::{count, starts};
+use super::{count, starts, with_limits};
 use crate::support::World;
-use crate::support::client::{clients, program, succeed};
+use crate::support::client::{javascript, python, succeed};
 
 const CALLS: usize = 30;
 const LIMIT: usize = 3;
 
 fn raises_once(mut script: Command, status: &str) {
     let world = World::with(Options::default(), |setup| {
-        setup
-            .env("COPPICE_TENANT_SANDBOX_LIMITS", format!("team-a={LIMIT}"))
+        with_limits(setup, &format!("team-a={LIMIT}"))
             .env("COPPICE_QUOTA_STATUS", status)
             .env("COPPICE_LOG", "info,coppice_gateway::proxy::admission=debug")
     });
@@ -34,34 +33,22 @@ fn raises_once(mut script: Command, status: &str) {
     assert_eq!(refused, CALLS - LIMIT);
 }
 
-fn python() -> Command {
-    let mut script = program(clients(".venv").join("bin/python"));
-    script.arg("-B").arg(clients("python/sync/quota.py"));
-    script
-}
-
-fn javascript() -> Command {
-    let mut script = program("node");
-    script.arg(clients("js/quota.mjs")).env("SDK", "new");
-    script
-}
-
 #[test]
 fn python_is_refused_with_403() {
-    raises_once(python(), "403");
+    raises_once(python(".venv", "python/sync/quota.py"), "403");
 }
 
 #[test]
 fn python_is_refused_with_429() {
-    raises_once(python(), "429");
+    raises_once(python(".venv", "python/sync/quota.py"), "429");
 }
 
 #[test]
 fn javascript_is_refused_with_403() {
-    raises_once(javascript(), "403");
+    raises_once(javascript("new", "quota.mjs"), "403");
 }
 
 #[test]
 fn javascript_is_refused_with_429() {
-    raises_once(javascript(), "429");
+    raises_once(javascript("new", "quota.mjs"), "429");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::OK;
-use crate::support::upstream::gateway_before;
+use crate::support::upstream::{answer, gateway_before};
 use crate::support::world::key;
 use crate::support::{Answer, Ask, Upstream, exchange};
 
@@ -24,10 +24,7 @@ fn residue_of_one_answer_is_never_the_next_clients() {
         let upstream = Upstream::start(move |_, talk| {
             while let Some(head) = talk.request() {
                 let path = head.split(' ').nth(1).unwrap();
-                talk.send(format!(
-                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}{residue}",
-                    path.len()
-                ));
+                talk.send(answer("200 OK", path) + residue);
             }
         });
         let gateway = upstream.gateway();

@@ -6,11 +6,9 @@
 mod fastapi;
 mod scripted;
 mod talk;
-mod tls;
 mod unreachable;
 
 pub(crate) use fastapi::{FastApi, Known};
 pub(crate) use scripted::Scripted;
 pub(crate) use talk::{Call, Reply};
-pub(crate) use tls::Authority;
 pub(crate) use unreachable::{Deaf, Full};

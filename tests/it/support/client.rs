@@ -27,6 +27,21 @@ pub(crate) fn program(name: impl Into<PathBuf>) -> Command {
     program
 }
 
+/// A Python script of `tests/clients`, with the packages of one of the environments there and nothing else.
+pub(crate) fn python(environment: &str, script: &str) -> Command {
+    let mut python = program(clients(environment).join("bin/python"));
+    // Byte code would be written beside the scripts.
+    python.arg("-B").arg(clients(script));
+    python
+}
+
+/// A JavaScript script of `tests/clients/js`, with the packages of the SDK's `new` or `old` generation.
+pub(crate) fn javascript(generation: &str, script: &str) -> Command {
+    let mut node = program("node");
+    node.arg(clients("js").join(script)).env("SDK", generation);
+    node
+}
+
 /// Runs a script to its end. It must exit with 0 and say `ok: …` last; otherwise the test fails with all it printed and
 /// what `gateway` logged.
 ///

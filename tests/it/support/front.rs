@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
 
+use super::authority::Authority;
 use super::wait::{PATIENCE, eventually};
 
 /// Debian puts it there; it is not in every user's `PATH`.
@@ -25,7 +26,9 @@ const MAX_HEAD: u64 = 16 * 1024;
 /// A running TLS server and the proxy that leads to it. Both stop when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Front {
-    folder: TempDir,
+    authority: Authority,
+    // Only held, so that nginx finds its files as long as it runs.
+    _folder: TempDir,
     nginx: Child,
     proxy: ConnectProxy,
 }
@@ -36,11 +39,12 @@ impl Front {
     pub(crate) fn new(upstream: &str, domain: &str) -> Self {
         let folder =
             tempfile::Builder::new().prefix("front-").tempdir().expect("a temporary directory");
-        certificates(folder.path(), domain);
+        let authority = Authority::new();
+        let server = authority.issue("server", &format!("DNS:{domain},DNS:*.{domain}"));
         let socket = folder.path().join("tls.sock");
-        let nginx = start_nginx(folder.path(), &socket, upstream, domain);
+        let nginx = start_nginx(folder.path(), &socket, server, upstream, domain);
         let proxy = ConnectProxy::start(socket, domain);
-        Self { folder, nginx, proxy }
+        Self { authority, _folder: folder, nginx, proxy }
     }
 
     /// The address for a client's `proxy` option.
@@ -50,7 +54,7 @@ impl Front {
 
     /// The PEM file of the authority to trust: `SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS`.
     pub(crate) fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
+        self.authority.file()
     }
 }
 
@@ -62,55 +66,16 @@ impl Drop for Front {
     }
 }
 
-/// An authority and a certificate that it signed for the domain and every name right below it.
-fn certificates(folder: &Path, domain: &str) {
-    let config = format!(
-        "[req]\n\
-         distinguished_name = name\n\
-         prompt = no\n\
-         [name]\n\
-         CN = {domain}\n\
-         [authority]\n\
-         basicConstraints = critical, CA:TRUE\n\
-         keyUsage = critical, keyCertSign, cRLSign\n\
-         subjectKeyIdentifier = hash\n\
-         [server]\n\
-         basicConstraints = critical, CA:FALSE\n\
-         keyUsage = critical, digitalSignature\n\
-         extendedKeyUsage = serverAuth\n\
-         subjectAltName = DNS:{domain}, DNS:*.{domain}\n\
-         subjectKeyIdentifier = hash\n\
-         authorityKeyIdentifier = keyid\n"
-    );
-    std::fs::write(folder.join("openssl.cnf"), config).expect("write openssl.cnf");
-    let common = "req -x509 -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
-    openssl(
-        folder,
-        &format!(
-            "{common} -extensions authority -subj /CN=front-of-one-test -keyout ca.key -out ca.pem"
-        ),
-    );
-    openssl(
-        folder,
-        &format!(
-            "{common} -extensions server -CA ca.pem -CAkey ca.key -keyout tls.key -out tls.pem"
-        ),
-    );
-}
-
-fn openssl(folder: &Path, arguments: &str) {
-    let made = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
-    let made = made.expect("openssl must be installed");
-    assert!(
-        made.status.success(),
-        "openssl {arguments}: {}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-}
-
 /// Starts nginx on a unix socket (no port to lose to somebody else) and returns when it accepts.
-fn start_nginx(folder: &Path, socket: &Path, upstream: &str, domain: &str) -> Child {
+fn start_nginx(
+    folder: &Path,
+    socket: &Path,
+    (certificate, key): (PathBuf, PathBuf),
+    upstream: &str,
+    domain: &str,
+) -> Child {
     let root = folder.display();
+    let (certificate, key) = (certificate.display(), key.display());
     let socket_path = socket.display();
     let address = upstream.trim_start_matches("http://").trim_end_matches('/');
     let config = format!(
@@ -132,8 +97,8 @@ http {{
     server {{
         listen unix:{socket_path} ssl http2;
         server_name {domain} *.{domain};
-        ssl_certificate {root}/tls.pem;
-        ssl_certificate_key {root}/tls.key;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
         client_max_body_size 0;
         location / {{
             proxy_pass http://gateway;

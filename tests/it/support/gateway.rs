@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -11,6 +12,7 @@ use super::wait::{PATIENCE, within};
 /// A gateway to be started.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
+    wrapper: Vec<String>,
     flags: Vec<String>,
     environment: BTreeMap<String, String>,
 }
@@ -18,6 +20,12 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
+        self
+    }
+
+    /// Has these words start it, which must turn into the gateway themselves.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -33,13 +41,16 @@ impl Setup {
         self
     }
 
+    /// Keeps its state in this directory.
+    pub(crate) fn state_dir(self, directory: &Path) -> Self {
+        self.flag(format!("--state-dir={}", directory.display()))
+    }
+
     /// Starts it and waits until it listens on `listeners` addresses, and for metrics where a flag says so.
     pub(crate) fn start(self, listeners: usize) -> Gateway {
         let ops = self.flags.iter().filter(|flag| flag.starts_with("--ops-listen"));
         let listeners = listeners + ops.count();
-        let mut child = self.command().spawn().unwrap();
-        let log = Log::of(child.stderr.take().unwrap());
-        let gateway = Gateway { child: Mutex::new(child), log };
+        let gateway = Gateway::over(self.command().spawn().unwrap());
         for _ in 0..listeners {
             gateway.log.wait_for(|lines| {
                 let listening = lines.iter().filter(|line| line.contains("\"listening for"));
@@ -57,8 +68,10 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coppice-gateway"));
-        command.args(&self.flags).env_clear().envs(&self.environment);
+        let program = env!("CARGO_BIN_EXE_coppice-gateway").to_owned();
+        let mut words = self.wrapper.iter().chain([&program]).chain(&self.flags);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).env_clear().envs(&self.environment);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
@@ -72,6 +85,12 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// Takes over a process that logs as a gateway does, to a pipe.
+    pub(crate) fn over(mut child: Child) -> Self {
+        let log = Log::of(child.stderr.take().unwrap());
+        Self { child: Mutex::new(child), log }
+    }
+
     /// The address of the listener for `what` (`control plane`, or `port=49983`, `port=*`), from the log.
     pub(crate) fn address(&self, what: &str) -> SocketAddr {
         let wanted = |line: &str| {
@@ -115,6 +134,20 @@ impl Gateway {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Has it read its settings anew, and waits until it has.
+    pub(crate) fn reload(&self) {
+        const RELOADED: &str = "\"reloaded; settings";
+        let before = self.log().iter().filter(|line| line.contains(RELOADED)).count();
+        self.signal("HUP");
+        self.wait_for_logs(before + 1, &[RELOADED]);
+    }
+
+    /// Kills it without warning.
+    pub(crate) fn kill(&self) {
+        self.signal("KILL");
+        self.wait();
     }
 
     /// Waits until `count` lines hold all of `parts`.

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use super::client::{clients, program};
+use super::client::{clients, python};
 use super::wait::{PATIENCE, eventually};
 use super::{Ask, Gateway};
 
 /// A script that runs with the packages of `requirements-telemetry.txt`.
 fn script(name: &str) -> Command {
-    let python = clients(".venv-telemetry").join("bin/python");
-    assert!(python.exists(), "run tests/setup-clients first");
-    let mut script = program(python);
-    script.arg("-B").arg(clients("telemetry").join(name));
-    script
+    assert!(clients(".venv-telemetry").exists(), "run tests/setup-clients first");
+    python(".venv-telemetry", &format!("telemetry/{name}"))
 }
 
 /// What a script makes of `input`.
@@ -102,7 +100,19 @@ impl Collector {
     /// One that first turns this many requests away.
     pub(crate) fn start(refusals: usize) -> Self {
         let mut script = script("collector.py");
-        script.arg(refusals.to_string()).stdout(Stdio::piped());
+        script.arg(refusals.to_string());
+        Self::run(script)
+    }
+
+    /// One that appends to a file whatever it is sent, byte by byte.
+    pub(crate) fn keeping(file: &Path) -> Self {
+        let mut script = script("collector.py");
+        script.arg("0").arg(file);
+        Self::run(script)
+    }
+
+    fn run(mut script: Command) -> Self {
+        script.stdout(Stdio::piped());
         let mut child = script.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first: serde_json::Value =

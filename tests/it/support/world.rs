@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use coppice_gateway::simulator::{Options, Simulator};
+use coppice_gateway::simulator::{Options, Plane, RecordedRequest, Simulator};
 
 use super::gateway::{Gateway, Setup};
 use super::http::{Answer, Ask};
@@ -107,6 +107,13 @@ impl World {
 
     pub(crate) fn key(&self, role: &str) -> String {
         key(role)
+    }
+
+    /// What reached the simulator on this plane.
+    pub(crate) fn reached(&self, plane: Plane) -> Vec<RecordedRequest> {
+        let mut requests = self.simulator.requests();
+        requests.retain(|request| request.plane == plane);
+        requests
     }
 
     /// Sends a control-plane request with a key.

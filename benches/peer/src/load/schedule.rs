@@ -17,7 +17,7 @@ pub struct Schedule {
     timer: File,
     apart: Duration,
     next: Option<Instant>,
-    late: u64,
+    waits: Vec<Duration>,
 }
 
 impl Schedule {
@@ -34,7 +34,7 @@ impl Schedule {
             timer: timer.into(),
             apart: Duration::from_secs_f64(1.0 / rate),
             next: None,
-            late: 0,
+            waits: Vec::new(),
         })
     }
 
@@ -72,16 +72,14 @@ impl Schedule {
     pub fn take(&mut self, now: Instant) -> Option<Instant> {
         let due = self.next.filter(|due| *due <= now)?;
         self.next = Some(due + self.apart);
-        if now - due > Duration::from_millis(1) {
-            self.late += 1;
-        }
+        self.waits.push(now - due);
         Some(due)
     }
 
-    /// How many requests left over a millisecond after they were due, which is no fault of the proxy's if it had
+    /// How long each request waited from when it was due until it was sent, which is no fault of the proxy's if it had
     /// connections free.
     #[must_use]
-    pub const fn late(&self) -> u64 {
-        self.late
+    pub fn waits(&self) -> &[Duration] {
+        &self.waits
     }
 }

@@ -107,7 +107,7 @@ impl Stage {
         let deadline = Instant::now() + SECOND;
         let join = async |question: &Question<'_>| {
             let key = self.desk.keys.answer(question);
-            self.desk.together(key, &self.line, question, deadline).await
+            self.desk.together(&Inquiry { key, question, line: &self.line, deadline }).await
         };
         matches!(with(text, 1, join).await, Waited::Remembered(Verdict::Known(_)))
     }

@@ -68,7 +68,7 @@ fn pool(idle_timeout: Duration) -> Pool {
 }
 
 async fn ask(pool: &Pool, to: SocketAddr, host: Option<&str>) -> Result<String, SendError> {
-    let mut request = Request::get(format!("http://{to}/x?y")).body(Outgoing::Empty).unwrap();
+    let mut request = Request::get(format!("http://{to}/x?y")).body(Outgoing::none()).unwrap();
     if let Some(host) = host {
         request.headers_mut().insert(HOST, host.parse().unwrap());
     }

@@ -40,12 +40,13 @@ impl Authority {
         Self { folder }
     }
 
-    /// Its certificate: `AUTH_CALLBACK_CA`.
+    /// Its certificate, for whoever is to trust it.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// Issues a certificate for `name` (`DNS:…` or `IP:…`); the files of certificate and key.
+    /// Issues a certificate for `name` (`DNS:…` or `IP:…`, or several with commas between); the files of certificate and
+    /// key.
     pub(crate) fn issue(&self, file: &str, name: &str) -> (PathBuf, PathBuf) {
         let arguments = format!(
             "-extensions end -addext subjectAltName={name} -subj /CN={file} -CA ca.pem -CAkey ca.key"

@@ -1,0 +1,94 @@
+//! Requests to the sandbox API from their permit to the answer, with the account of each.
+//!
+//! One that may start a sandbox runs in a task of its own and takes its account along: it ends when the upstream has
+//! answered, not when its client leaves.
+
+use std::panic::resume_unwind;
+
+use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
+
+use super::super::body::Reply;
+use super::super::exchange::BROKEN_BODY;
+use super::super::inbound::Inbound;
+use super::super::{Forwarder, Returned};
+use super::Ask;
+use crate::error::GatewayError;
+use crate::permit::{Permit, Plan};
+use crate::record::{Pending, Record};
+use crate::request::Origin;
+use crate::target::SandboxId;
+
+impl Forwarder {
+    /// Forwards one request to the sandbox API. It fails where the body is not what its route takes, or the upstream
+    /// does.
+    ///
+    /// # Panics
+    /// With the task of a request that is seen through, which takes the account of it along.
+    pub async fn control(
+        &self,
+        permit: Permit,
+        request: Request<Inbound>,
+        origin: Origin,
+        mut pending: Pending,
+    ) -> Returned {
+        let asked = self.inner.directory.now();
+        let Plan::Control(control) = permit.plan() else {
+            return Returned { result: Err(GatewayError::Internal), pending };
+        };
+        let ask = Ask { forwarder: self, permit: &permit, control, asked, client_left: None };
+        if !ask.may_start() {
+            let result = ask.forward(request, origin).await;
+            note(pending.record(), &result);
+            return Returned { result, pending };
+        }
+        // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
+        // whose that is. So does the account of it.
+        let client_left = CancellationToken::new();
+        let _client = client_left.clone().drop_guard();
+        let forwarder = self.clone();
+        let task = self.inner.tunnels.open.spawn(async move {
+            let result = match permit.plan() {
+                Plan::Control(control) => {
+                    let (forwarder, permit, client_left) =
+                        (&forwarder, &permit, Some(&client_left));
+                    let ask = Ask { forwarder, permit, control, asked, client_left };
+                    ask.forward(request, origin).await
+                }
+                Plan::Own | Plan::Data(_) => Err(GatewayError::Internal),
+            };
+            // That a body breaks off with its client is no refusal.
+            if !(client_left.is_cancelled()
+                && matches!(&result, Err(error) if *error == BROKEN_BODY))
+            {
+                note(pending.record(), &result);
+            }
+            Returned { result, pending }
+        });
+        match task.await {
+            Ok(returned) => returned,
+            // A task is cancelled with its runtime alone, and that takes whoever waits along.
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// The sandbox that an answer tells of, among the answer's extensions: for requests that name none, as creates do.
+#[derive(Clone, Debug)]
+pub(super) struct About(pub(super) SandboxId);
+
+/// Notes what came of a request, whether anybody waits for the answer or not.
+fn note(record: &mut Record, result: &Result<Response<Reply>, GatewayError>) {
+    match result {
+        Ok(response) => {
+            record.status = Some(response.status());
+            if let (None, Some(About(id))) = (&record.sandbox, response.extensions().get()) {
+                record.sandbox = Some(id.clone());
+            }
+        }
+        Err(error) => record.error = Some(error.clone()),
+    }
+}

@@ -213,6 +213,7 @@ fn share(
             limits: Limits {
                 head_timeout: server.head_timeout,
                 idle_timeout: server.idle_timeout,
+                park_after: Some(connection::PARK_AFTER),
                 ..Limits::default()
             },
             max_streams: server.max_streams,

@@ -2,6 +2,7 @@
 //!
 //! Every limit and timer of the HTTP server is set here; there is no whole-request timeout, because streams may last.
 
+mod reclaim;
 mod request;
 mod seldom;
 mod serving;
@@ -15,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::reclaim::Reclaim;
 use self::request::PerConnection;
 use self::serving::Serving;
 use super::Stack;
@@ -43,11 +45,12 @@ pub struct Connections {
     stack: Arc<Stack>,
 }
 
-/// How each version of HTTP is spoken.
+/// How each version of HTTP is spoken, and who hears when it is not.
 #[derive(Debug)]
 struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    reclaim: Reclaim,
 }
 
 impl Protocols {
@@ -70,12 +73,12 @@ impl Protocols {
             .initial_connection_window_size(4 * 1024 * 1024)
             .keep_alive_interval(Duration::from_secs(60))
             .keep_alive_timeout(Duration::from_secs(20));
-        Self { http1, http2 }
+        Self { http1, http2, reclaim: Reclaim::new() }
     }
 }
 
 impl Connections {
-    /// A server of `stack`.
+    /// A server of `stack`. Must be made within the runtime that serves.
     #[must_use]
     pub fn new(settings: &Settings, stack: Stack) -> Self {
         let protocols = Arc::new(Protocols::new(settings.max_streams));

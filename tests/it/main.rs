@@ -37,6 +37,7 @@ mod open;
 mod ops;
 mod ownership;
 mod packaging;
+mod parking;
 mod public;
 mod quota;
 mod receipt;

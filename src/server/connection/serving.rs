@@ -134,7 +134,11 @@ where
         let parts = talk.into_parts().filter(|parts| parts.read_buf.is_empty());
         match parts.map(|parts| parts.io.into_inner()).filter(HeadGuard::is_parked) {
             Some(guard) if self.is_draining() => At::Closing(guard),
-            Some(guard) => At::Waiting(guard),
+            Some(guard) => {
+                tracing::trace!("a quiet connection is parked");
+                self.protocols.reclaim.parked();
+                At::Waiting(guard)
+            }
             None => At::Over,
         }
     }

@@ -137,12 +137,6 @@ impl<IO> HeadGuard<IO> {
         (guard, handle)
     }
 
-    /// Speaks to this guard.
-    #[must_use]
-    pub fn handle(&self) -> GuardHandle {
-        self.handle.clone()
-    }
-
     /// Whether the end that its reader has seen is only the reader's.
     #[must_use]
     pub fn is_parked(&self) -> bool {

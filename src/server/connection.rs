@@ -24,8 +24,8 @@ use crate::lifecycle::Phases;
 use crate::listener::head_guard::{HeadGuard, Limits};
 use crate::request::Conn;
 
-/// For how long a connection must have been quiet before the HTTP server's part of it is given back. Making a new one costs
-/// about a tenth of a request.
+/// For how long a connection must have been quiet before the HTTP server's part of it is given back. Not at once, because
+/// making a new one takes some work, which a client that sends one request after another should not cause.
 pub const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// What connections may take.

@@ -91,10 +91,10 @@ where
                 }
                 At::Http1(talk) => {
                     ready!(Pin::new(talk.as_mut()).poll(cx))?;
-                    match std::mem::replace(&mut self.at, At::Over) {
-                        At::Http1(talk) => self.rest_of(*talk),
-                        over => over,
-                    }
+                    let At::Http1(talk) = std::mem::replace(&mut self.at, At::Over) else {
+                        return Poll::Ready(Ok(()));
+                    };
+                    self.rest_of(*talk)
                 }
                 At::Http2(talk) => {
                     ready!(Pin::new(talk.as_mut()).poll(cx))?;
@@ -133,6 +133,7 @@ where
         // only, and parks behind the last.
         let parts = talk.into_parts().filter(|parts| parts.read_buf.is_empty());
         match parts.map(|parts| parts.io.into_inner()).filter(HeadGuard::is_parked) {
+            // Nobody waits any more.
             Some(guard) if self.is_draining() => At::Closing(guard),
             Some(guard) => {
                 tracing::trace!("a quiet connection is parked");

@@ -69,14 +69,17 @@ impl Service<Going<Inbound>> for Dispatch {
     }
 
     fn call(&mut self, going: Going<Inbound>) -> Self::Future {
-        let Self { endpoints, forwarder } = self.clone();
+        let Self { endpoints, forwarder } = self;
         let Going { permitted: Permitted { permit, request, origin }, pending } = going;
         // One box for each kind, so that none is as large as the largest.
         match permit.plan() {
-            Plan::Own => Box::pin(async move {
-                let result = endpoints.answer(&permit, request).await;
-                Ok(Returned { result, pending })
-            }),
+            Plan::Own => {
+                let endpoints = endpoints.clone();
+                Box::pin(async move {
+                    let result = endpoints.answer(&permit, request).await;
+                    Ok(Returned { result, pending })
+                })
+            }
             Plan::Control(_) => forwarder.control(permit, request, origin, pending),
             Plan::Data(_) => forwarder.data(permit, request, origin.request_id, pending),
         }

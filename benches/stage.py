@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import pwd
+import random
 import resource
 import shutil
 import signal
@@ -86,9 +87,16 @@ def find(program, advice):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One below those that the system gives out, so that no connection has it as its own end meanwhile."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(min(10_000, first_given - 1_000), first_given)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def wait_for(port, process=None):

@@ -52,7 +52,7 @@ def soak(options, stage):
     watch, steady = traffic.Watch(stage, proxy, tally), traffic.Steady(stage, proxy, tally, mixed, rate, seconds)
     workers = [
         watch, steady, traffic.Echo(stage, proxy, tally, keys, seconds), traffic.Turnover(stage, proxy, tally, keys),
-        traffic.Aborts(stage, proxy, tally, keys), *(traffic.Lives(stage, proxy, tally, keys) for _ in range(2)),
+        traffic.Aborts(stage, proxy, tally, keys), traffic.Lives(stage, proxy, tally, keys),
     ]
     for worker in workers:
         worker.start()

@@ -7,9 +7,7 @@ request was due, CPU time is the gateway's own, its journal's thread included. S
 """
 
 import argparse
-import http.client
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -56,20 +54,9 @@ class Watched:
             raise SystemExit(f"{self.name} answered {told['statuses']} to {requests}, half of them without a key")
         return told
 
-    def metric(self, name):
-        """A counter, whatever its labels."""
-        connection = http.client.HTTPConnection(self.proxy.option("--ops-listen"), timeout=30)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
-        found = re.findall(rf"^coppice_gateway_{name}(?:{{.*}})? (\d+)", text, re.MULTILINE)
-        if not found:
-            raise SystemExit(f"there is no metric {name}")
-        return sum(map(int, found))
-
     def lost_nothing(self):
         """Ends the gateway and holds its journal against what was sent."""
-        dropped, events = self.metric("audit_dropped_total"), self.metric("audit_events_total")
+        dropped, events = self.proxy.metric("audit_dropped_total"), self.proxy.metric("audit_events_total")
         self.stage.stop(self.proxy)
         file = self.proxy.option("--audit-log")
         verified = subprocess.run([GATEWAY, "audit", "verify", file], capture_output=True, text=True)

@@ -27,9 +27,9 @@ def lanes(options, stage, peer, ways, keys, under=(), single=False):
     """The lanes of a peer in those ways that it knows. Those that check keys are seen to refuse another."""
     for way in ways:
         sent = keys
-        if way in ("cached", "uncached"):
+        if way in ("cached", "uncached", "refused"):
             sent = Keys(stage, 100 if way == "cached" else options.keys)
-        proxy_way = "keyed" if way in ("data", "list", "create") else way
+        proxy_way = "keyed" if way in ("data", "list", "create", "refused") else way
         try:
             proxy = peers.start(stage, peer, proxy_way, keys=keys, under=under, single=single)
         except peers.Absent:
@@ -41,7 +41,7 @@ def lanes(options, stage, peer, ways, keys, under=(), single=False):
         if way in ("data", "list", "create"):
             yield api_lane(stage, peer, way, proxy, keys.keys[0])
         else:
-            yield Lane(peer, way, proxy, sent.deck())
+            yield Lane(peer, way, proxy, sent.deck(), {"expect": 401} if way == "refused" else {})
 
 
 def api_lane(stage, peer, way, proxy, key):
@@ -79,6 +79,7 @@ WAYS = {
     "data": ("data plane, sandbox token", None, None),
     "list": ("list of sandboxes, filtered", None, None),
     "create": ("create", None, None),
+    "refused": ("unknown API key, refused", None, None),
 }
 
 

@@ -8,6 +8,8 @@ import http.client
 import json
 import os
 import pwd
+import random
+import re
 import resource
 import shutil
 import signal
@@ -58,6 +60,8 @@ ORIGIN = """
     location = /sandboxes {{ return 201 '{created}'; }}
     location = /v2/sandboxes {{ alias {work}/list.json; }}
     location = /files {{ alias {work}/blob; }}
+    location = /echo {{ proxy_pass http://127.0.0.1:{service}; proxy_http_version 1.1;
+                        proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}
     location ~ ^/sandboxes/(?<sandbox>[^/]+)$ {{ access_log {work}/lookups line; return 200 '{detail}'; }}
   }}
   server {{
@@ -86,9 +90,16 @@ def find(program, advice):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One below those that the system gives out, so that no connection has it as its own end meanwhile."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(min(10_000, first_given - 1_000), first_given)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def wait_for(port, process=None):
@@ -155,6 +166,17 @@ class Proxy:
         rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self.pids()]
         return sum(int(line.split()[1]) for text in rollups for line in text.splitlines() if line.startswith("Pss:"))
 
+    def metric(self, name, labels=".*"):
+        """A number that the gateway's operators' listener tells; the sum where several have such labels."""
+        connection = http.client.HTTPConnection(self.option("--ops-listen"), timeout=30)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        found = re.findall(rf"^coppice_gateway_{name}(?:{{{labels}}})? (\d+)", text, re.MULTILINE)
+        if not found:
+            raise SystemExit(f"there is no metric {name}")
+        return sum(map(int, found))
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -181,7 +203,7 @@ class Stage:
         with open(self.work / "blob", "wb") as blob:
             blob.truncate(BLOB)
         body = ORIGIN.format(
-            port=self.origin_port, callback=self.callback_port, work=self.work, tenant=TENANT, payload="x" * 1024,
+            port=self.origin_port, callback=self.callback_port, service=self.service_port, work=self.work, tenant=TENANT, payload="x" * 1024,
             created=json.dumps({"templateID": "base", "sandboxID": "i$request_id", "clientID": "bench",
                                 "envdVersion": "0.2.0", "envdAccessToken": "upstream-token"}),
             detail=json.dumps(entry() | {"envdAccessToken": "upstream-token"}),

@@ -214,6 +214,7 @@ fn share(
             limits: Limits {
                 head_timeout: server.head_timeout,
                 idle_timeout: server.idle_timeout,
+                park_after: Some(connection::PARK_AFTER),
                 ..Limits::default()
             },
             max_streams: server.max_streams,

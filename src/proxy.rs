@@ -20,6 +20,9 @@ pub mod tunnel;
 pub mod usage;
 pub mod v1;
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,6 +155,9 @@ pub struct Returned {
     /// The account.
     pub pending: Pending,
 }
+
+/// A request on its way to its answer. It fails by what it returns.
+pub type Returning = Pin<Box<dyn Future<Output = Result<Returned, Infallible>> + Send>>;
 
 /// One worker's forwarder. Cheap to clone.
 #[derive(Clone, Debug)]

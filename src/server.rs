@@ -17,8 +17,6 @@
 pub mod connection;
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -30,7 +28,7 @@ use crate::layer::auth::{Auth, AuthLayer, Desk, Gate, Going};
 use crate::layer::observe::{Observe, ObserveLayer};
 use crate::permit::{Permitted, Plan};
 use crate::proxy::inbound::Inbound;
-use crate::proxy::{Forwarder, Returned};
+use crate::proxy::{Forwarder, Returned, Returning};
 
 /// A worker's service, from a request on a connection to its answer.
 pub type Stack = Observe<Auth<Dispatch>>;
@@ -64,30 +62,26 @@ pub struct Dispatch {
 impl Service<Going<Inbound>> for Dispatch {
     type Response = Returned;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Returned, Infallible>> + Send>>;
+    type Future = Returning;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, going: Going<Inbound>) -> Self::Future {
-        let Self { endpoints, forwarder } = self.clone();
+        let Self { endpoints, forwarder } = self;
         let Going { permitted: Permitted { permit, request, origin }, pending } = going;
         // One box for each kind, so that none is as large as the largest.
         match permit.plan() {
-            Plan::Own => Box::pin(async move {
-                let result = endpoints.answer(&permit, request).await;
-                Ok(Returned { result, pending })
-            }),
-            Plan::Control(_) => {
-                Box::pin(
-                    async move { Ok(forwarder.control(permit, request, origin, pending).await) },
-                )
+            Plan::Own => {
+                let endpoints = endpoints.clone();
+                Box::pin(async move {
+                    let result = endpoints.answer(&permit, request).await;
+                    Ok(Returned { result, pending })
+                })
             }
-            Plan::Data(_) => Box::pin(async move {
-                let result = forwarder.data(&permit, request, origin.request_id).await;
-                Ok(Returned { result, pending })
-            }),
+            Plan::Control(_) => forwarder.control(permit, request, origin, pending),
+            Plan::Data(_) => forwarder.data(permit, request, origin.request_id, pending),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -218,12 +219,9 @@ impl Accept {
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let conn = Conn::new(self.listener, peer, Arc::clone(&self.shared.trusted_proxies));
-        let conn = Arc::new(conn);
-        let (connections, phases) = (self.connections.clone(), self.shared.phases.clone());
-        self.open.spawn(async move {
-            connections.serve(stream, conn, &phases).await;
-            drop(place);
-        });
+        let serving = self.connections.serve(stream, Arc::new(conn), &self.shared.phases);
+        // An async block would take the room of this future twice, for as long as the connection lasts.
+        self.open.spawn(serving.map(|()| drop(place)));
     }
 }
 

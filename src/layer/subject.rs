@@ -59,6 +59,10 @@ pub fn dialect<B>(request: &Request<B>) -> Dialect {
 
 /// Whether a path is of the form `/package.Service/Method`, as Connect and gRPC have it and no route of the control plane does.
 fn is_rpc(path: &str) -> bool {
+    // Most paths have no dot at all.
+    if memchr::memchr(b'.', path.as_bytes()).is_none() {
+        return false;
+    }
     let mut segments = path.split('/').skip(1);
     let service = segments.next().is_some_and(|service| service.contains('.'));
     service && segments.next().is_some_and(|method| !method.is_empty()) && segments.next().is_none()
@@ -186,6 +190,12 @@ fn bad_host(_: BadAuthority) -> GatewayError {
 
 /// The claims of the sandbox token in either of its headers; `X-Access-Token` first.
 fn claims(headers: &HeaderMap) -> Result<Option<Claims>, GatewayError> {
+    // Looking at every name takes less than to look for two that are most often not there.
+    let may_be_there =
+        |name: &HeaderName| matches!(name.as_str().len(), ACCESS_LENGTH | TRAFFIC_LENGTH);
+    if !headers.keys().any(may_be_there) {
+        return Ok(None);
+    }
     let read = |name: HeaderName| -> Result<Option<Claims>, GatewayError> {
         let line = only_line(headers, &name).map_err(bad_presentation)?;
         Ok(line.and_then(|value| Claims::parse(std::str::from_utf8(value).ok()?.trim())))
@@ -194,6 +204,9 @@ fn claims(headers: &HeaderMap) -> Result<Option<Claims>, GatewayError> {
     let traffic = read(TRAFFIC_TOKEN)?;
     Ok(access.or(traffic))
 }
+
+const ACCESS_LENGTH: usize = "x-access-token".len();
+const TRAFFIC_LENGTH: usize = "e2b-traffic-access-token".len();
 
 /// What an unreadable credential header means.
 #[must_use]
@@ -239,6 +252,12 @@ pub const NO_SANDBOX: GatewayError = GatewayError::BadRequest(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_those_of_the_names() {
+        assert_eq!(X_ACCESS_TOKEN.as_str().len(), ACCESS_LENGTH);
+        assert_eq!(TRAFFIC_TOKEN.as_str().len(), TRAFFIC_LENGTH);
+    }
 
     #[test]
     fn only_calls_are_answered_as_calls() {

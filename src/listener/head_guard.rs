@@ -5,11 +5,14 @@
 //! complete and above doubt, its body passes as framed, and nothing is ever rewritten. A refused head is replaced by a made-up
 //! request whose method names the reason ([`Refusal::from_method`]), so that the service answers it in the ordinary way.
 //! HTTP/2 passes unseen: its framing has none of these ambiguities. No request is interpreted or authorised here.
+//!
+//! Between requests the guard can do without a server above it: [`HeadGuard::poll_arrival`].
 
-mod chunked;
 mod framer;
 mod handle;
 mod head;
+mod patience;
+mod plain;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ use tokio::time::{Duration, Instant};
 
 use self::framer::{Framer, Stop};
 pub use self::handle::{GuardHandle, InFlight};
+use self::patience::{Overdue, Patience};
 pub use self::refusal::Refusal;
 use self::timer::Timer;
 
@@ -46,8 +50,11 @@ const READ: usize = 4096;
 pub struct Limits {
     /// From a head's first byte to its last; also from the start of a connection to its first byte.
     pub head_timeout: Duration,
-    /// How long a connection may be quiet between requests.
+    /// How long a connection may be quiet between requests; up to a second or a quarter of it longer.
     pub idle_timeout: Duration,
+    /// For how long a connection must have been quiet to be parked: its reader then sees the end of the stream, gives the
+    /// guard back, and [`HeadGuard::poll_arrival`] is asked for what comes next. None: never, the reader keeps it.
+    pub park_after: Option<Duration>,
     /// Most bytes of a head, its empty line included.
     pub max_head: usize,
     /// Most header lines of a head. The HTTP server's own limit must not be lower.
@@ -59,6 +66,7 @@ impl Default for Limits {
         Self {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(650),
+            park_after: None,
             max_head: 32 * 1024,
             max_headers: 100,
         }
@@ -68,7 +76,6 @@ impl Default for Limits {
 /// A stream of which only well-formed HTTP/1 requests, HTTP/2 and decided tunnels can be read. Writes pass unchanged.
 pub struct HeadGuard<IO> {
     io: IO,
-    limits: Limits,
     framer: Framer,
     handle: GuardHandle,
     /// Bytes that could not be passed at once: `passed` ones that now may, then ones that may not yet.
@@ -79,8 +86,10 @@ pub struct HeadGuard<IO> {
     ending: Option<Ending>,
     drained: usize,
     shut: Option<Instant>,
-    waiting: Waiting,
-    timer: Timer,
+    /// Whether the last write is still to be done.
+    stuffed: bool,
+    patience: Patience,
+    linger: Timer,
 }
 
 /// What follows the bytes that passed, if no others can.
@@ -89,14 +98,19 @@ enum Ending {
     Eof,
     Broken,
     Refused,
+    /// For the reader only: the connection goes on without it.
+    Parked,
 }
 
-/// What the connection waits for, and since when.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    part_of_head: bool,
-    heads: u64,
-    since: Instant,
+/// What has come on a connection that nobody reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// At least one HTTP/1 request; perhaps a made-up one.
+    Http1,
+    /// The preface of HTTP/2.
+    Http2,
+    /// The end: the client's, or that of the time it had.
+    End,
 }
 
 impl<IO> HeadGuard<IO> {
@@ -107,7 +121,6 @@ impl<IO> HeadGuard<IO> {
         let handle = GuardHandle::new();
         let guard = Self {
             io,
-            limits,
             framer: Framer::new(limits.max_head, limits.max_headers),
             handle: handle.clone(),
             held: BytesMut::new(),
@@ -116,10 +129,17 @@ impl<IO> HeadGuard<IO> {
             ending: None,
             drained: 0,
             shut: None,
-            waiting: Waiting { part_of_head: false, heads: 0, since: Instant::now() },
-            timer: Timer::default(),
+            stuffed: false,
+            patience: Patience::new(&limits),
+            linger: Timer::default(),
         };
         (guard, handle)
+    }
+
+    /// Whether the end that its reader has seen is only the reader's.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.ending == Some(Ending::Parked)
     }
 
     /// Hands out held bytes that may pass.
@@ -165,41 +185,54 @@ impl<IO> HeadGuard<IO> {
         self.ending = Some(Ending::Refused);
     }
 
-    /// Ends a connection that has been waiting for its client for too long.
+    /// Ends, or parks, a connection that has been waiting for its client for too long.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.framer.at_head() {
             return Poll::Pending;
         }
         let part_of_head = !self.held.is_empty();
         let heads = self.framer.heads();
-        if (self.waiting.part_of_head, self.waiting.heads) != (part_of_head, heads) {
-            self.waiting = Waiting { part_of_head, heads, since: Instant::now() };
+        let overdue = if part_of_head || heads == 0 {
+            self.patience.poll_head(cx, part_of_head, heads)
+        } else {
+            let Self { handle, stuffed, .. } = self;
+            self.patience.poll_quiet(cx, heads, || handle.is_quiet() && !*stuffed)
+        };
+        match ready!(overdue) {
+            Overdue::Head => self.refuse(Refusal::HeadTimeout),
+            Overdue::Start | Overdue::Request => self.ending = Some(Ending::Eof),
+            Overdue::Parking => self.ending = Some(Ending::Parked),
         }
-        if part_of_head || heads == 0 {
-            ready!(self.timer.poll(cx, self.waiting.since + self.limits.head_timeout));
-            if part_of_head {
-                self.refuse(Refusal::HeadTimeout);
-            } else {
-                self.ending = Some(Ending::Eof);
-            }
-            return Poll::Ready(());
-        }
-        // Requests that run or have ended meanwhile are asked about only when the timer fires: nothing need wake us.
-        loop {
-            ready!(self.timer.poll(cx, self.waiting.since + self.limits.idle_timeout));
-            match self.handle.quiet_since() {
-                Some(quiet) if quiet <= self.waiting.since => {
-                    self.ending = Some(Ending::Eof);
-                    return Poll::Ready(());
-                }
-                Some(quiet) => self.waiting.since = quiet,
-                None => self.waiting.since = Instant::now(),
-            }
-        }
+        Poll::Ready(())
     }
 }
 
 impl<IO: AsyncRead + Unpin> HeadGuard<IO> {
+    /// Waits for something that a reader is needed for. Nothing that has come is lost: the reader finds it here.
+    ///
+    /// Only for a guard that has no reader, because it is new or [parked](Self::is_parked).
+    pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+        loop {
+            if self.is_parked() {
+                self.ending = None;
+            }
+            if self.passed > 0 {
+                self.patience.unpark();
+                let http2 = self.framer.is_http2();
+                return Poll::Ready(Ok(if http2 { Arrival::Http2 } else { Arrival::Http1 }));
+            }
+            if self.ending.is_some() {
+                return Poll::Ready(Ok(Arrival::End));
+            }
+            match self.poll_fill(cx, &mut ReadBuf::new(&mut [])) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(Arrival::End)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => ready!(self.poll_overdue(cx)),
+            }
+        }
+    }
+
     /// Reads once. Ready with `false` at the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         if !self.held.is_empty() || (self.framer.at_head() && buf.remaining() < MIN_ROOM) {
@@ -260,7 +293,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for HeadGuard<IO> {
                 return Poll::Ready(Ok(()));
             }
             match this.ending {
-                Some(Ending::Eof) => return Poll::Ready(Ok(())),
+                Some(Ending::Eof | Ending::Parked) => return Poll::Ready(Ok(())),
                 Some(Ending::Broken) => {
                     return Poll::Ready(Err(io::Error::new(
                         io::ErrorKind::InvalidData,
@@ -301,7 +334,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadGuard<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.stuffed = written.is_pending();
+        written
     }
 
     fn poll_write_vectored(
@@ -309,7 +345,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadGuard<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.stuffed = written.is_pending();
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -320,9 +359,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadGuard<IO> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
-    /// Shuts down; after a refusal, also waits a little for the client to stop sending.
+    /// Shuts down; after a refusal, also waits a little for the client to stop sending. A parked connection stays open.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_parked() {
+            return Poll::Ready(Ok(()));
+        }
         let shut = match this.shut {
             Some(shut) => shut,
             None => {
@@ -331,7 +373,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadGuard<IO> {
             }
         };
         if this.ending == Some(Ending::Refused) && this.poll_drain(cx).is_pending() {
-            ready!(this.timer.poll(cx, shut + LINGER));
+            ready!(this.linger.poll(cx, shut + LINGER));
         }
         Poll::Ready(Ok(()))
     }

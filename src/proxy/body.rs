@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::headers::{may_trail, may_trail_answer};
 use super::inbound::Inbound;
 use super::lease::Lease;
+use super::pool::{Answer, ReadError};
 use super::tunnel::Tunnel;
 use crate::principal::Principal;
 
@@ -29,7 +29,7 @@ const CAN_STALL: usize = 32 * 1024;
 pub enum BodyError {
     /// The other side broke off.
     #[error("the body broke off")]
-    Broken(#[from] hyper::Error),
+    Broken(#[from] ReadError),
     /// The caller's key was revoked.
     #[error("the key was revoked")]
     Revoked,
@@ -131,7 +131,7 @@ pub struct Reply {
 #[derive(Debug)]
 enum Content {
     Whole(Full<Bytes>),
-    Upstream(Incoming),
+    Upstream(Answer),
     Leased(Lease),
     Own(axum::body::Body),
     /// Nothing, and then a tunnel.
@@ -171,7 +171,7 @@ impl Reply {
 
     /// The upstream's body, for as long as `principal`'s key lives.
     #[must_use]
-    pub fn upstream(body: Incoming, principal: Option<Arc<Principal>>) -> Self {
+    pub fn upstream(body: Answer, principal: Option<Arc<Principal>>) -> Self {
         let watch = principal.map(|principal| Watch { principal, revoked: None, passed: 0 });
         Self { content: Content::Upstream(body), watch }
     }

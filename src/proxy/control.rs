@@ -11,10 +11,11 @@ mod start;
 mod through;
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
 };
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use tokio_util::sync::CancellationToken;
 
 use self::answer::AnswerEdit;
@@ -29,8 +30,9 @@ use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::directory::Moment;
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::permit::{Control, Permit};
-use crate::principal::{Principal, TenantId};
+use crate::principal::TenantId;
 use crate::request::{
     Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
@@ -43,55 +45,63 @@ const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-princ
 const X_COPPICE_SCOPES: HeaderName = HeaderName::from_static("x-coppice-scopes");
 
 impl Ask<'_> {
+    /// Everything but a plain exchange is rare and large, and therefore kept apart from what every request has to carry.
     async fn forward(
         self,
-        mut request: Request<Inbound>,
-        origin: Origin,
+        head: &mut Parts,
+        body: Inbound,
+        origin: &Origin,
+        switch: Option<Switch>,
     ) -> Result<Response<Reply>, GatewayError> {
         let (ask, permit, inner) = (self, self.permit, &self.forwarder.inner);
-        let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
-        let (mut parts, body) = request.into_parts();
-        let coded = parts.headers.contains_key(CONTENT_ENCODING);
-        let mut bounds = ask.bounds(&parts.method, origin.request_id.clone());
-        ask.rewrite_head(&mut parts.headers, origin);
-        parts.version = Version::HTTP_11;
+        let coded = head.headers.contains_key(CONTENT_ENCODING);
+        let mut bounds = ask.bounds(&head.method, origin.request_id.clone());
+        let clients_key = matches!(permit.caller(), Caller::Open)
+            .then(|| head.headers.get(X_API_KEY).cloned())
+            .flatten();
+        ask.strip(&mut head.headers);
+        let started = match head.headers.contains_key(TRACEPARENT) {
+            true => None,
+            false => traceparent(&origin.request_id),
+        };
+        let fields = ask.fields(origin, started.as_ref(), clients_key.as_ref());
+        head.version = Version::HTTP_11;
         let mut path =
-            parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+            head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
 
-        let ended = ask.ended().await;
-        let method = parts.method.clone();
+        let ended = if ask.may_end() { Box::pin(ask.ended()).await } else { None };
         let lister = match ask.listed() {
-            // Rare and large, as what follows from it: kept out of the way of every other request.
-            Some(listed) => Some(Box::pin(ask.lister(listed, &path)).await?),
+            Some(listed) => Some(Box::new(Box::pin(ask.lister(listed, &path)).await?)),
             None => None,
         };
         if let Some(lister) = &lister {
             match lister.path()? {
                 Some(narrowed) => path = narrowed,
-                None => return Ok(lister.nothing(&method)),
+                None => return Ok(lister.nothing(&head.method)),
             }
         }
-        let (answer, held) = if let Some(editing) = ask.body_edit(&method) {
+        let (answer, held) = if let Some(editing) = ask.body_edit(&head.method) {
             if coded {
                 return Err(CODED_BODY);
             }
-            // Rare and large: kept out of the way of every other request.
-            Box::pin(ask.ask_with_edited_body(parts, path, body, editing, &bounds)).await?
+            Box::pin(ask.ask_with_edited_body(head, &fields, path, body, editing, &bounds)).await?
         } else {
-            let held = if ask.may_start() {
-                Box::pin(ask.reserve(&parts.headers, &[])).await?
-            } else {
-                None
+            let held = match ask.may_start() {
+                true => Box::pin(ask.reserve(&head.headers, &[])).await?,
+                false => None,
             };
             if let Some(switch) = &switch {
-                switch.put_into(&mut parts.headers);
+                switch.put_into(&mut head.headers);
             }
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
             // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
             bounds.sent = sent.filter(|_| !matches!(permit.caller(), Caller::Anonymous));
-            parts.uri = inner.upstreams.control.uri(path)?;
-            let request = Request::from_parts(parts, body);
-            start::learn(held, exchange(&inner.pool, request, &bounds).await).await?
+            head.uri = inner.upstreams.control.uri(path)?;
+            let answer = exchange(&inner.pool, head, &fields, body, &bounds).await;
+            match held {
+                Some(held) => Box::pin(start::learn(Some(held), answer)).await?,
+                None => (answer?, None),
+            }
         };
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
@@ -99,11 +109,19 @@ impl Ask<'_> {
             return Ok(inner.tunnels.agree(switch, answer, principal));
         }
         refuse_stray_switch(answer.status(), &bounds)?;
-        let held = start::unless_refused(held, answer.status()).await;
-        ask.take_note(answer.status(), ended).await;
+        let held = match held {
+            Some(held) => Box::pin(start::unless_refused(Some(held), answer.status())).await,
+            None => None,
+        };
+        if ask.may_end() || ask.pauses() {
+            Box::pin(ask.take_note(answer.status(), ended)).await;
+        }
         match lister {
-            Some(lister) => Box::pin(lister.pass(answer, &method, &bounds)).await,
-            None => ask.pass(answer, &method, &bounds, held).await,
+            Some(lister) => Box::pin(lister.pass(answer, &head.method, &bounds)).await,
+            None if ask.changes(&answer, &head.method) => {
+                Box::pin(ask.change(answer, &bounds, held)).await
+            }
+            None => Ok(ask.pass(answer)),
         }
     }
 }
@@ -121,12 +139,8 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Strips what is not for the upstream, then says what only the gateway may say.
-    fn rewrite_head(&self, head: &mut HeaderMap, origin: Origin) {
-        let inner = &self.forwarder.inner;
-        let clients_key = matches!(self.permit.caller(), Caller::Open)
-            .then(|| head.get(X_API_KEY).cloned())
-            .flatten();
+    /// Strips what is not for the upstream, and what only the gateway may say.
+    fn strip(&self, head: &mut HeaderMap) {
         headers::strip_request(head, &[]);
         headers::join_cookies(head);
         if !self.control.foreign_authorization {
@@ -137,31 +151,38 @@ impl Ask<'_> {
                 head.remove(unedited);
             }
         }
-        head.insert(HOST, inner.upstreams.control.host.clone());
-        if !head.contains_key(TRACEPARENT)
-            && let Some(started) = traceparent(&origin.request_id)
-        {
-            head.insert(TRACEPARENT, started);
-        }
-        head.insert(X_REQUEST_ID, origin.request_id);
-        head.insert(X_FORWARDED_FOR, origin.forwarded_for);
-        head.insert(X_FORWARDED_PROTO, origin.proto);
-        if let Some(host) = origin.host {
-            head.insert(X_FORWARDED_HOST, host);
-        }
-        if let Some(principal) = self.permit.caller().principal() {
-            vouch(head, principal);
+        if let Some(principal) = self.permit.caller().principal().filter(|_| self.creates()) {
             repeat::set_apart(head, &principal.tenant);
         }
+    }
+
+    /// Says what only the gateway may say.
+    fn fields<'f>(
+        &'f self,
+        origin: &'f Origin,
+        started: Option<&'f HeaderValue>,
+        clients_key: Option<&'f HeaderValue>,
+    ) -> Fields<'f> {
+        let upstreams = &self.forwarder.inner.upstreams;
+        let vouched = self.permit.caller().principal().map(|principal| &principal.vouched);
         let key = match self.permit.caller() {
             Caller::Anonymous => None,
             Caller::Open | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
-                inner.upstreams.key.clone().or(clients_key)
+                upstreams.key.as_ref().or(clients_key)
             }
         };
-        if let Some(key) = key {
-            head.insert(X_API_KEY, key);
-        }
+        let others = [
+            Some((X_REQUEST_ID, &origin.request_id)),
+            Some((X_FORWARDED_FOR, &origin.forwarded_for)),
+            Some((X_FORWARDED_PROTO, &origin.proto)),
+            origin.host.as_ref().map(|host| (X_FORWARDED_HOST, host)),
+            started.map(|started| (TRACEPARENT, started)),
+            vouched.map(|vouched| (X_COPPICE_TENANT, &vouched.tenant)),
+            vouched.map(|vouched| (X_COPPICE_PRINCIPAL, &vouched.name)),
+            vouched.map(|vouched| (X_COPPICE_SCOPES, &vouched.scopes)),
+            key.map(|key| (X_API_KEY, key)),
+        ];
+        Fields { host: Some(&upstreams.control.host), others }
     }
 
     fn bounds(&self, method: &Method, request_id: HeaderValue) -> Bounds {
@@ -174,6 +195,16 @@ impl Ask<'_> {
             creates: self.creates(),
             request_id: Some(request_id),
         }
+    }
+
+    /// Whether the request may end a sandbox.
+    fn may_end(&self) -> bool {
+        self.permit.route().is_some_and(|route| route.effect == Effect::End)
+    }
+
+    /// Whether the request is to put a sandbox to sleep.
+    fn pauses(&self) -> bool {
+        self.permit.route().is_some_and(|route| route.pattern.ends_with("/pause"))
     }
 
     /// Whether the request may start something.
@@ -206,18 +237,11 @@ impl Ask<'_> {
                 Box::pin(directory.forget(id, status.is_success())).await;
             }
             self.note_end(ended).await;
-        } else if route.pattern.ends_with("/pause") && status.is_success() {
+        } else if self.pauses() && status.is_success() {
             let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
             for id in known.into_iter().chain(&self.control.named) {
                 Box::pin(directory.turned(id, State::Paused)).await;
             }
         }
     }
-}
-
-/// Tells the upstream who calls.
-fn vouch(head: &mut HeaderMap, principal: &Principal) {
-    head.insert(X_COPPICE_TENANT, principal.vouched.tenant.clone());
-    head.insert(X_COPPICE_PRINCIPAL, principal.vouched.name.clone());
-    head.insert(X_COPPICE_SCOPES, principal.vouched.scopes.clone());
 }

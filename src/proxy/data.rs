@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 
@@ -15,59 +16,74 @@ use super::body::{Outgoing, Reply};
 use super::exchange::{Bounds, exchange};
 use super::inbound::Inbound;
 use super::tunnel::{Switch, refuse_stray_switch};
-use super::{Forwarder, headers};
+use super::{Forwarder, Returned, Returning, headers};
 use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::permit::{Data, Permit, Plan};
+use crate::record::Pending;
 use crate::request::X_REQUEST_ID;
 use crate::route::Surface;
 use crate::route::target::{SANDBOX_ID, SANDBOX_PORT};
 
 impl Forwarder {
-    /// Forwards one request to a port of a sandbox.
-    ///
-    /// # Errors
-    /// There is no upstream for the port, or it fails.
-    pub async fn data(
+    /// Forwards one request to a port of a sandbox. It fails where there is no upstream for the port, or that does.
+    pub fn data(
         &self,
-        permit: &Permit,
+        permit: Permit,
         mut request: Request<Inbound>,
         request_id: HeaderValue,
+        pending: Pending,
+    ) -> Returning {
+        let forwarder = self.clone();
+        let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
+        let (mut head, body) = request.into_parts();
+        Box::pin(async move {
+            let result = forwarder.enter(&permit, &mut head, body, request_id, switch).await;
+            Ok(Returned { result, pending })
+        })
+    }
+
+    async fn enter(
+        &self,
+        permit: &Permit,
+        head: &mut Parts,
+        body: Inbound,
+        request_id: HeaderValue,
+        switch: Option<Switch>,
     ) -> Result<Response<Reply>, GatewayError> {
         let Plan::Data(data) = permit.plan() else { return Err(GatewayError::Internal) };
         let inner = &self.inner;
         let upstream =
             inner.upstreams.of_port(data.target.port).ok_or(GatewayError::NoDataPlane)?;
-        let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
-        let (mut parts, body) = request.into_parts();
         let path = match &data.query {
-            Some(query) => with_query(parts.uri.path(), query)?,
-            None => parts
-                .uri
-                .path_and_query()
-                .cloned()
-                .unwrap_or_else(|| PathAndQuery::from_static("/")),
+            Some(query) => with_query(head.uri.path(), query)?,
+            None => {
+                head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+            }
         };
-        parts.uri = upstream.uri(path)?;
-        parts.version = Version::HTTP_11;
-        rewrite_head(&mut parts.headers, permit, data, &inner.upstreams.domain);
+        head.uri = upstream.uri(path)?;
+        head.version = Version::HTTP_11;
+        rewrite_head(&mut head.headers, permit, data);
         if let Some(switch) = &switch {
-            switch.put_into(&mut parts.headers);
+            switch.put_into(&mut head.headers);
         }
-        let principal = permit.caller().principal().cloned();
-        let (of, request_id) = (principal.clone(), Some(request_id));
+        let principal = permit.caller().principal();
+        let (of, request_id) = (principal.cloned(), Some(request_id));
         let bounds = Bounds { principal: of, request_id, ..Bounds::default() };
-        let (body, _) = Outgoing::stream(body.of(principal.clone()));
-        let answer = exchange(&inner.pool, Request::from_parts(parts, body), &bounds).await?;
+        let (body, _) = Outgoing::stream(body.of(principal.cloned()));
+        let host = host(data, &inner.upstreams.domain);
+        let fields = host.as_ref().map_or_else(Fields::default, Fields::host);
+        let answer = exchange(&inner.pool, head, &fields, body, &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
-            return Ok(inner.tunnels.agree(switch, answer, principal));
+            return Ok(inner.tunnels.agree(switch, answer, principal.cloned()));
         }
         refuse_stray_switch(answer.status(), &bounds)?;
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
-        Ok(Response::from_parts(parts, Reply::upstream(body, principal)))
+        Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())))
     }
 }
 
@@ -77,7 +93,7 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
 }
 
 /// Strips, then says where the request is for and shows the upstream its own tokens.
-fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str) {
+fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data) {
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
     let kept: &[HeaderName] = match (open, data.passing.access_token) {
@@ -92,9 +108,6 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data, domain: &str
     }
     // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.
     head.remove(HOST);
-    if let Some(host) = host(data, domain) {
-        head.insert(HOST, host);
-    }
     if let Ok(id) = HeaderValue::from_str(data.target.sandbox.as_str()) {
         head.insert(SANDBOX_ID, id);
     }

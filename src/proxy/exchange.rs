@@ -4,22 +4,25 @@
 //! revoked key ends the exchange; nothing is sent for one. Dropping the future cancels the upstream's work. Bodies that have to be read as a
 //! whole are bounded in the same way.
 
-use std::future::Future;
+mod lookout;
+
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
+use http::request::Parts;
+use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
+pub use self::lookout::Alarms;
+use self::lookout::Lookout;
 use super::body::Outgoing;
-use super::pool::Pool;
+use super::pool::{Answer, Pool, SendError};
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::principal::Principal;
-
-/// How often a waiting exchange looks whether its key still lives.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// What bounds an exchange.
 #[derive(Clone, Debug, Default)]
@@ -78,40 +81,41 @@ impl Bounds {
     }
 }
 
-/// Sends `request` and waits for the head of the answer.
+/// Sends a request and waits for the head of the answer. `head` is left in an unknown state.
 ///
 /// # Errors
 /// The upstream cannot be reached, breaks off, or takes too long; or the key was revoked meanwhile.
 pub async fn exchange(
     pool: &Pool,
-    request: Request<Outgoing>,
+    head: &mut Parts,
+    fields: &Fields<'_>,
+    body: Outgoing,
     bounds: &Bounds,
-) -> Result<Response<Incoming>, GatewayError> {
-    let answer = pool.request(request);
+) -> Result<Response<Answer>, GatewayError> {
+    if bounds.is_revoked() {
+        return Err(GatewayError::BadCredential);
+    }
+    let mut lookout = Lookout::new(pool.alarms());
+    let mut deadline = bounds.head.map(|limit| Instant::now() + limit);
+    let answer = pool.request(head, fields, body);
     tokio::pin!(answer);
-    let mut since = Instant::now();
     loop {
+        // The answer first: most come before anybody has to look out for anything.
+        let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(Some(answered)),
+            Poll::Pending => lookout.poll(cx, deadline).map(|()| None),
+        });
+        if let Some(answered) = answered.await {
+            return answered.map_err(|cause| failed(&cause, bounds));
+        }
         if bounds.is_revoked() {
             return Err(GatewayError::BadCredential);
         }
-        let next = bounds.head.map_or(LOOK, |limit| limit.min(LOOK));
-        if let Ok(answered) = tokio::time::timeout(next, answer.as_mut()).await {
-            return answered.map_err(|cause| {
-                if is_of_the_body(&cause) {
-                    let request_id = bounds.request_id();
-                    tracing::debug!(request_id, cause = %Chain(&cause), "a request body broke off");
-                    return BROKEN_BODY;
-                }
-                let unknown_outcome = bounds.creates && !cause.is_unsent();
-                let request_id = bounds.request_id();
-                tracing::warn!(request_id, cause = %Chain(&cause), "the upstream could not be asked");
-                GatewayError::UpstreamUnreachable { unknown_outcome }
-            });
-        }
+        let (Some(limit), Some(due)) = (bounds.head, deadline) else { continue };
+        let now = Instant::now();
         if bounds.sent.as_ref().is_some_and(|sent| !sent.load(Ordering::Relaxed)) {
-            since = Instant::now();
-        }
-        if bounds.head.is_some_and(|limit| since.elapsed() >= limit) {
+            deadline = Some(now + limit);
+        } else if now >= due {
             let request_id = bounds.request_id();
             tracing::warn!(request_id, "the head of the upstream's answer took too long");
             return Err(GatewayError::UpstreamTimeout { unknown_outcome: bounds.creates });
@@ -119,16 +123,20 @@ pub async fn exchange(
     }
 }
 
+fn failed(cause: &SendError, bounds: &Bounds) -> GatewayError {
+    let request_id = bounds.request_id();
+    if cause.is_of_the_body() {
+        tracing::debug!(request_id, cause = %Chain(cause), "a request body broke off");
+        return BROKEN_BODY;
+    }
+    let unknown_outcome = bounds.creates && !cause.is_unsent();
+    tracing::warn!(request_id, cause = %Chain(cause), "the upstream could not be asked");
+    GatewayError::UpstreamUnreachable { unknown_outcome }
+}
+
 /// The client's body ended before its end, or was no body.
 pub const BROKEN_BODY: GatewayError =
     GatewayError::BadRequest("broken_body", "The request body broke off or is malformed");
-
-/// Whether the request failed because its own body did, through no fault of the upstream.
-fn is_of_the_body(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<hyper::Error>())
-        .any(hyper::Error::is_user)
-}
 
 /// An error with its causes, for the log.
 pub struct Chain<'e>(pub &'e dyn std::error::Error);

@@ -5,14 +5,9 @@
 //! compared as upstreams may read them: `-`, `_` and `.` are one character.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, SET_COOKIE, TE, TRAILER,
 };
 use http::{HeaderName, HeaderValue};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Names that start like this are the gateway's, or choose an identity at an upstream, at any spelling.
 const OWN_PREFIXES: [&[u8]; 3] = [b"x-coppice-", b"x-supabase-", b"x-forwarded-"];
@@ -87,11 +82,20 @@ fn strip(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
 
 /// What is for one hop only, `Connection` itself included.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    match *name {
-        CONNECTION | TE | TRANSFER_ENCODING | UPGRADE | EXPECT | PROXY_AUTHENTICATE
-        | PROXY_AUTHORIZATION => true,
-        _ => *name == KEEP_ALIVE || *name == PROXY_CONNECTION || *name == HTTP2_SETTINGS,
-    }
+    // By text: to compare with a name that is not among the standard ones, one has to be made.
+    matches!(
+        name.as_str(),
+        "connection"
+            | "expect"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Joins cookies that came in pieces, as HTTP/2 clients may send them and HTTP/1.1 upstreams may not get them (RFC 9113

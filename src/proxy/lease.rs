@@ -9,22 +9,22 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
+use super::pool::{Answer, ReadError};
 use crate::principal::Principal;
 
 /// The body, until it is taken back.
 #[derive(Debug)]
 pub(super) struct Lease {
-    body: Arc<Mutex<Option<Incoming>>>,
+    body: Arc<Mutex<Option<Answer>>>,
     ender: AbortHandle,
 }
 
 impl Lease {
     /// Leases `body` for as long as `principal`'s key lives. Costs a task, so it is for bodies that are long enough to
     /// get stuck.
-    pub(super) fn new(body: Incoming, principal: Arc<Principal>) -> Self {
+    pub(super) fn new(body: Answer, principal: Arc<Principal>) -> Self {
         let body = Arc::new(Mutex::new(Some(body)));
         let leased = Arc::clone(&body);
         let ender = tokio::spawn(async move {
@@ -38,7 +38,7 @@ impl Lease {
     pub(super) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
         match locked(&self.body).as_mut() {
             Some(body) => Pin::new(body).poll_frame(cx),
             None => Poll::Ready(None),
@@ -61,6 +61,6 @@ impl Drop for Lease {
 }
 
 /// The body is whole between polls, so a poisoned lock is as good as any.
-fn locked(body: &Mutex<Option<Incoming>>) -> MutexGuard<'_, Option<Incoming>> {
+fn locked(body: &Mutex<Option<Answer>>) -> MutexGuard<'_, Option<Answer>> {
     body.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use http::header::{ACCEPT, HOST};
+use http::header::ACCEPT;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -20,6 +20,7 @@ use super::exchange::{Bounds, exchange};
 use super::pool::Pool;
 use crate::credential::X_API_KEY;
 use crate::directory::{Asked, Directory, Entry, Unavailable};
+use crate::http1::Fields;
 use crate::principal::TenantId;
 use crate::sandbox::{MARKER, Marker, Sandbox, State, token_value};
 use crate::target::SandboxId;
@@ -214,15 +215,15 @@ impl Asker {
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .map_err(|_| unavailable("it makes no path"))?;
         let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
-        let mut request = Request::new(Outgoing::none());
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.upstreams.control.host.clone());
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.uri = uri;
+        let fields = Fields::host(&self.upstreams.control.host);
+        let headers = &mut head.headers;
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(key) = &self.upstreams.key {
             headers.insert(X_API_KEY, key.clone());
         }
-        let answer = exchange(&self.pool, request, &Bounds::default())
+        let answer = exchange(&self.pool, &mut head, &fields, Outgoing::none(), &Bounds::default())
             .await
             .map_err(|_| unavailable("the upstream could not be asked"))?;
         let status = answer.status();

@@ -1,31 +1,27 @@
 //! The pool of upstream connections: one per worker, so that no lock is shared between cores.
 //!
-//! The only place that imports HTTP clients. It repeats nothing that may have been sent: a refused connect is tried again,
-//! and a request is handed back only when its pooled connection died before a byte of it was written.
+//! It repeats nothing that may have been sent: a refused connect is tried again, and a request is sent on another connection
+//! only when its kept one died before a byte of it was written.
 //!
 //! A request's URI says where to dial, and its `Host` under which name, whichever HTTP it is sent in.
 
 mod http2;
 
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::TryFutureExt;
-use futures_util::future::Either;
+use bytes::Bytes;
 use http::header::UPGRADE;
-use http::{Request, Response, Uri};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tower::Service;
 
 use self::http2::Http2;
 use super::body::Outgoing;
+use super::exchange::Alarms;
+use crate::http1::{self, ConnectError, Connector, Fault, Fields, Http1, Switched};
 
 /// How to reach upstreams.
 #[derive(Clone, Copy, Debug)]
@@ -38,21 +34,18 @@ pub struct Settings {
     pub http2: bool,
 }
 
-/// Why a connection could not be opened, for all who waited for it.
-type ConnectError = Arc<dyn std::error::Error + Send + Sync>;
-
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
+    /// In HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] http1::SendError),
     /// The request names no address, or not in a way that can be sent.
     #[error("the request names no address")]
     Unaddressed,
-    /// There is no connection.
+    /// There is no connection for HTTP/2.
     #[error("could not connect")]
     Connect(#[source] ConnectError),
-    /// In HTTP/1.1.
-    #[error(transparent)]
-    Http1(legacy::Error),
     /// In HTTP/2.
     #[error("could not be sent, or was not answered")]
     Http2(#[source] hyper::Error),
@@ -63,9 +56,79 @@ impl SendError {
     #[must_use]
     pub fn is_unsent(&self) -> bool {
         match self {
+            Self::Http1(cause) => cause.is_unsent(),
             Self::Unaddressed | Self::Connect(_) => true,
-            Self::Http1(cause) => cause.is_connect(),
             Self::Http2(_) => false,
+        }
+    }
+
+    /// Whether the request's own body is to blame, and not the upstream.
+    #[must_use]
+    pub fn is_of_the_body(&self) -> bool {
+        match self {
+            Self::Http1(cause) => cause.is_of_the_body(),
+            Self::Http2(cause) => cause.is_user(),
+            Self::Unaddressed | Self::Connect(_) => false,
+        }
+    }
+}
+
+/// The body of an upstream's answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// In HTTP/1.1.
+    Http1(http1::Answer),
+    /// In HTTP/2.
+    Http2(Incoming),
+}
+
+/// Why the body of an answer ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// In HTTP/1.1.
+    #[error(transparent)]
+    Http1(Fault),
+    /// In HTTP/2.
+    #[error(transparent)]
+    Http2(hyper::Error),
+}
+
+impl Answer {
+    /// What the connection has become, if the upstream has switched protocols.
+    #[must_use]
+    pub fn into_switched(self) -> Option<Switched> {
+        match self {
+            Self::Http1(answer) => answer.into_switched(),
+            Self::Http2(_) => None,
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = ReadError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(ReadError::Http1),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(ReadError::Http2),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -73,22 +136,43 @@ impl SendError {
 /// A worker's clients. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    http1: Client<Connector, Outgoing>,
+    http1: Http1,
     http2: Option<Http2>,
+    alarms: Alarms,
 }
 
 impl Pool {
-    /// Sends a request: one that asks for an upgrade in HTTP/1.1, because no other connection can become a tunnel; any other as the
-    /// upstream is spoken to.
-    pub fn request(
+    /// The timers of those who wait for answers.
+    #[must_use]
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Sends a request: one that asks for an upgrade in HTTP/1.1, because no other connection can become a tunnel; any
+    /// other as the upstream is spoken to. `head` is left in an unknown state.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn request(
         &self,
-        request: Request<Outgoing>,
-    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
+        head: &mut Parts,
+        fields: &Fields<'_>,
+        body: Outgoing,
+    ) -> Result<Response<Answer>, SendError> {
         match &self.http2 {
-            Some(http2) if !request.headers().contains_key(UPGRADE) => {
-                Either::Right(Box::pin(http2.clone().request(request)))
+            Some(http2) if !head.headers.contains_key(UPGRADE) => {
+                let mut request = Request::new(body);
+                *request.method_mut() = head.method.clone();
+                *request.uri_mut() = std::mem::take(&mut head.uri);
+                let headers = request.headers_mut();
+                *headers = std::mem::take(&mut head.headers);
+                for (name, value) in fields.iter() {
+                    headers.insert(name, value.clone());
+                }
+                let answer = Box::pin(http2.clone().request(request)).await?;
+                Ok(answer.map(Answer::Http2))
             }
-            Some(_) | None => Either::Left(self.http1.request(request).map_err(SendError::Http1)),
+            Some(_) | None => Ok(self.http1.request(head, fields, body).await?.map(Answer::Http1)),
         }
     }
 }
@@ -96,49 +180,8 @@ impl Pool {
 /// Makes a worker's clients. Call it inside the worker's runtime.
 #[must_use]
 pub fn build(settings: &Settings) -> Pool {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(settings.connect_timeout));
-    http.set_keepalive(Some(Duration::from_secs(60)));
-    let connector = Connector { http };
+    let connector = Connector::new(settings.connect_timeout);
     let http2 = settings.http2.then(|| Http2::new(connector.clone(), settings));
-    let http1 = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(settings.idle_timeout)
-        .pool_max_idle_per_host(1024)
-        .http1_max_headers(256)
-        .build(connector);
-    Pool { http1, http2 }
-}
-
-/// Connects, and tries again twice, shortly after, when it could not: nothing has been sent by then.
-#[derive(Clone, Debug)]
-pub struct Connector {
-    http: HttpConnector,
-}
-
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
-    type Error = <HttpConnector as Service<Uri>>::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.http.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let mut http = self.http.clone();
-        Box::pin(async move {
-            for pause in PAUSES {
-                if let Ok(connection) = http.call(uri.clone()).await {
-                    return Ok(connection);
-                }
-                tokio::time::sleep(pause).await;
-            }
-            http.call(uri).await
-        })
-    }
+    let http1 = Http1::new(connector, settings.idle_timeout);
+    Pool { http1, http2, alarms: Alarms::default() }
 }

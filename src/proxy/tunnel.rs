@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +18,9 @@ use self::carry::carry;
 use super::body::Reply;
 use super::exchange::Bounds;
 use super::headers::strip_response;
+use super::pool::Answer;
 use crate::error::GatewayError;
+use crate::http1::Switched;
 use crate::permit::Upgrade;
 use crate::principal::Principal;
 use crate::record::{End, Pending};
@@ -89,7 +90,7 @@ impl Switch {
 
     /// Whether the upstream did switch, and to the same.
     #[must_use]
-    pub fn is_made_by(&self, answer: &Response<Incoming>) -> bool {
+    pub fn is_made_by<B>(&self, answer: &Response<B>) -> bool {
         let headers = answer.headers();
         let mut connection = headers.get_all(CONNECTION).iter();
         let upgrades = |line: &HeaderValue| {
@@ -148,14 +149,14 @@ impl Tunnels {
     pub fn agree(
         &self,
         switch: Switch,
-        mut answer: Response<Incoming>,
+        answer: Response<Answer>,
         principal: Option<Arc<Principal>>,
     ) -> Response<Reply> {
-        let upstream = hyper::upgrade::on(&mut answer);
-        let (mut parts, _) = answer.into_parts();
+        let (mut parts, upstream) = answer.into_parts();
         strip_response(&mut parts.headers);
         switch.put_into(&mut parts.headers);
-        let tunnel = Tunnel { client: switch.client, upstream, principal, among: self.clone() };
+        let (client, upstream) = (switch.client, upstream.into_switched());
+        let tunnel = Tunnel { client, upstream, principal, among: self.clone() };
         Response::from_parts(parts, Reply::tunnel(tunnel))
     }
 }
@@ -164,7 +165,7 @@ impl Tunnels {
 #[derive(Debug)]
 pub struct Tunnel {
     client: OnUpgrade,
-    upstream: OnUpgrade,
+    upstream: Option<Switched>,
     principal: Option<Arc<Principal>>,
     among: Tunnels,
 }

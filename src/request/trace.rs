@@ -1,6 +1,5 @@
 //! W3C Trace Context: which trace a request belongs to, and which traces are kept.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
@@ -41,12 +40,10 @@ impl TraceId {
 /// Starts a trace for a request that came without one. Not sampled: that is for whoever traces to decide.
 #[must_use]
 pub fn traceparent(request_id: &HeaderValue) -> Option<HeaderValue> {
-    let trace = TraceId::of_request(request_id);
+    let TraceId(trace) = TraceId::of_request(request_id);
     let mut span = [0; 8];
-    for (byte, of_trace) in span.iter_mut().zip(trace.0.iter().skip(8)) {
-        *byte = *of_trace;
-    }
-    written(trace, SpanId(span), false)
+    span.copy_from_slice(trace.get(8..)?);
+    written(TraceId(trace), SpanId(span), false)
 }
 
 /// The gateway's own part in a request's trace.
@@ -142,13 +139,11 @@ fn read(line: &[u8]) -> Option<(TraceId, SpanId, bool)> {
 }
 
 fn written(TraceId(trace): TraceId, SpanId(span): SpanId, sampled: bool) -> Option<HeaderValue> {
-    let mut line = Vec::with_capacity(55);
-    line.extend_from_slice(b"00-");
-    push_hex(&mut line, &trace);
-    line.push(b'-');
-    push_hex(&mut line, &span);
-    line.extend_from_slice(if sampled { b"-01" } else { b"-00" });
-    HeaderValue::from_maybe_shared(Bytes::from(line)).ok()
+    let mut line = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    put_hex(line.get_mut(3..35)?, &trace);
+    put_hex(line.get_mut(36..52)?, &span);
+    *line.last_mut()? += u8::from(sampled);
+    HeaderValue::from_bytes(&line).ok()
 }
 
 /// All of `tracestate`, which may come in several lines.
@@ -165,30 +160,49 @@ fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Lower-case hex digits of that many bytes.
 fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
+    const NONE: u8 = 0xff;
+    #[expect(clippy::indexing_slicing, reason = "within bounds, or it would not compile")]
+    static VALUES: [u8; 256] = {
+        let mut table = [NONE; 256];
+        let mut value = 0_u8;
+        while value < 16 {
+            table[b"0123456789abcdef"[value as usize] as usize] = value;
+            value += 1;
+        }
+        table
+    };
+    let (mut bytes, mut seen) = ([0; N], 0);
     if text.len() != 2 * N {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        for digit in pair {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            *byte = *byte << 4 | value;
-        }
+        let [high, low] = pair else { return None };
+        let value = |digit: &u8| VALUES.get(usize::from(*digit)).copied().unwrap_or(NONE);
+        let (high, low) = (value(high), value(low));
+        seen |= high | low;
+        *byte = high << 4 | low & 0xf;
     }
-    Some(bytes)
+    (seen != NONE).then_some(bytes)
 }
 
-fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 0xf] {
-            line.push(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-        }
+/// Writes two lower-case digits for each byte.
+fn put_hex(text: &mut [u8], bytes: &[u8]) {
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(HEX.get(usize::from(*byte)).unwrap_or(b"00"));
     }
 }
+
+#[expect(clippy::indexing_slicing, reason = "within bounds, or it would not compile")]
+static HEX: [[u8; 2]; 256] = {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -100,12 +100,17 @@ fn events_of_series(lines: &[Value]) -> BTreeMap<String, u64> {
     counts
 }
 
-/// A metric that has one series.
+/// A metric, all its series together.
 fn metric(gateway: &Gateway, name: &str) -> u64 {
     let text = Scrape::of(gateway, "text/plain").text;
-    let value =
-        |line: &str| line.strip_prefix("coppice_gateway_")?.strip_prefix(name)?.trim().parse().ok();
-    text.lines().find_map(value).unwrap()
+    let value = |line: &str| -> Option<u64> {
+        let rest = line.strip_prefix("coppice_gateway_")?.strip_prefix(name)?;
+        let is_whole_name = rest.starts_with(['{', ' ']);
+        rest.rsplit_once(' ').filter(|_| is_whole_name)?.1.parse().ok()
+    };
+    let values: Vec<u64> = text.lines().filter_map(value).collect();
+    assert!(!values.is_empty(), "{name} is not there");
+    values.iter().sum()
 }
 
 /// Waits until everything that is on its way to the journal is in its file.

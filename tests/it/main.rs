@@ -39,6 +39,7 @@ mod ops;
 mod ownership;
 mod packaging;
 mod panics;
+mod parking;
 mod public;
 mod quota;
 mod receipt;

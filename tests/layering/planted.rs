@@ -111,7 +111,7 @@ fn outside_crates_stay_behind_their_walls() {
         assert_eq!(of(file, code).len(), 1, "{file}: {code}\n{:?}", of(file, code));
     }
     for (file, code) in [
-        ("src/proxy/pool.rs", "use hyper_util::client::legacy::Client;"),
+        ("src/http1/connect.rs", "use hyper_util::client::legacy::connect::HttpConnector;"),
         ("src/proxy/tunnel.rs", "use hyper_util::rt::TokioIo;"),
         ("src/endpoint/whoami.rs", "use axum::Router;"),
         ("src/cli/args.rs", "use clap::Parser;"),

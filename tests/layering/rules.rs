@@ -6,8 +6,8 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["clock", "form", "json", "lifecycle", "secret", "tally", "target"],
-    &["credential", "principal", "route"],
+    &["chunked", "clock", "form", "json", "lifecycle", "secret", "tally", "target"],
+    &["credential", "http1", "principal", "route"],
     &[
         "callback",
         "caller",
@@ -66,7 +66,7 @@ use Where::{Never, Only};
 
 /// Paths, where they may be named outside tests, and why. A `*` ends a file name that is a beginning.
 const WALLS: &[(&str, Where, &str)] = &[
-    ("hyper_util::client", Only(&["src/proxy/pool.rs"]), "one place decides what is sent again"),
+    ("hyper_util::client", Only(&["src/http1/connect.rs"]), "one place decides what is sent again"),
     (
         "hyper::server",
         Only(&["src/ops.rs", "src/server*"]),

@@ -2,10 +2,10 @@
 //!
 //! Pure: told bytes, says how many of them may pass. It keeps no bytes itself.
 
-use super::chunked::Chunked;
 use super::handle::Verdict;
 use super::head::{Framing, HeadCheck};
 use super::refusal::Refusal;
+use crate::chunked::Chunked;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,6 +44,7 @@ enum State {
     Chunked(Chunked),
     Verdict,
     Tunnel,
+    Http2,
 }
 
 impl Framer {
@@ -66,6 +67,11 @@ impl Framer {
     /// Whether the next byte belongs to a head.
     pub(super) fn at_head(&self) -> bool {
         matches!(self.state, State::Start | State::Head)
+    }
+
+    /// Whether what passes is HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.state == State::Http2
     }
 
     /// Whether a request has passed that asks for an upgrade, and [`resolve`](Self::resolve) has not been called since.
@@ -99,7 +105,7 @@ impl Framer {
                 return (passed, Stop::Incomplete);
             }
             match &mut self.state {
-                State::Start if rest.starts_with(PREFACE) => self.state = State::Tunnel,
+                State::Start if rest.starts_with(PREFACE) => self.state = State::Http2,
                 State::Start if PREFACE.starts_with(rest) => return (passed, Stop::Incomplete),
                 State::Start => self.state = State::Head,
                 State::Head => match self.check.advance(rest, self.max_head, self.max_headers) {
@@ -113,7 +119,7 @@ impl Framer {
                         match head.framing {
                             Framing::Length(0) => self.end_body(),
                             Framing::Length(left) => self.state = State::Length(left),
-                            Framing::Chunked => self.state = State::Chunked(Chunked::new()),
+                            Framing::Chunked => self.state = State::Chunked(Chunked::of_request()),
                         }
                     }
                 },
@@ -136,7 +142,7 @@ impl Framer {
                     }
                 }
                 State::Verdict => return (passed, Stop::AwaitingVerdict),
-                State::Tunnel => return (data.len(), Stop::Incomplete),
+                State::Tunnel | State::Http2 => return (data.len(), Stop::Incomplete),
             }
         }
     }

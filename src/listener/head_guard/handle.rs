@@ -4,12 +4,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
-use tokio::time::{Duration, Instant};
-
 const NOT_ASKED: u8 = 0;
 const ASKED: u8 = 1;
 const SWITCHED: u8 = 2;
@@ -23,9 +21,6 @@ struct Shared {
     verdict: AtomicU8,
     waker: AtomicWaker,
     in_flight: AtomicUsize,
-    born: Instant,
-    /// Milliseconds from `born` to the last time a request ended.
-    last_end: AtomicU64,
 }
 
 /// A request in progress: while one lives, its connection is not idle.
@@ -45,8 +40,6 @@ impl GuardHandle {
             verdict: AtomicU8::new(NOT_ASKED),
             waker: AtomicWaker::new(),
             in_flight: AtomicUsize::new(0),
-            born: Instant::now(),
-            last_end: AtomicU64::new(0),
         }))
     }
 
@@ -97,19 +90,14 @@ impl GuardHandle {
         Some(verdict)
     }
 
-    /// Since when no request has been in progress; `None` while one is.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
-        if self.0.in_flight.load(Ordering::Acquire) > 0 {
-            return None;
-        }
-        Some(self.0.born + Duration::from_millis(self.0.last_end.load(Ordering::Acquire)))
+    /// Whether no request is in progress.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.0.in_flight.load(Ordering::Acquire) == 0
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let elapsed = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last_end.fetch_max(elapsed, Ordering::AcqRel);
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }

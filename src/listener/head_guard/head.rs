@@ -5,7 +5,9 @@
 
 use memchr::memchr;
 
+use super::plain;
 use super::refusal::Refusal;
+use crate::chunked::is_token;
 use crate::request::upgrade::{Wish, trim};
 
 /// Largest Content-Length accepted: what fits an `i64`, as most peers store it.
@@ -58,6 +60,9 @@ impl HeadCheck {
     ) -> Result<Option<Head>, Refusal> {
         let window = head.get(..max_head).unwrap_or(head);
         loop {
+            if self.scanned == self.line_start && self.plain_line(window, max_headers)? {
+                continue;
+            }
             let unseen = window.get(self.scanned..).unwrap_or_default();
             let Some(offset) = memchr(b'\n', unseen) else {
                 self.scanned = window.len();
@@ -79,6 +84,27 @@ impl HeadCheck {
             }
             self.lines += 1;
         }
+    }
+
+    /// Reads the next line the quick way; false if that says nothing about it.
+    fn plain_line(&mut self, window: &[u8], max_headers: usize) -> Result<bool, Refusal> {
+        let unseen = window.get(self.line_start..).unwrap_or_default();
+        let len = if self.lines == 0 {
+            let Some(line) = plain::request_line(unseen) else { return Ok(false) };
+            self.http_11 = line.http_11;
+            line.len
+        } else {
+            let Some((name, value, len)) = plain::field(unseen) else { return Ok(false) };
+            if self.lines > max_headers {
+                return Err(Refusal::TooManyHeaders);
+            }
+            self.known_field(name, value)?;
+            len
+        };
+        self.line_start += len;
+        self.scanned = self.line_start;
+        self.lines += 1;
+        Ok(true)
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
@@ -126,6 +152,11 @@ impl HeadCheck {
             None => return Err(Refusal::HeaderName),
         };
         check_value(value)?;
+        self.known_field(name, value)
+    }
+
+    /// Notes what a header means that counts here.
+    fn known_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         // The length picks the few names that matter here; most headers stop at this jump.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host()?,
@@ -232,23 +263,3 @@ fn control(byte: u8) -> Option<Refusal> {
         _ => None,
     }
 }
-
-/// A byte of a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
-}
-
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        #[expect(clippy::indexing_slicing, reason = "a byte is below 256; checked when compiled")]
-        {
-            table[byte as usize] = byte.is_ascii_alphanumeric()
-                || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+')
-                || matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
-        }
-        byte += 1;
-    }
-    table
-};

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Extensions, HeaderValue, Method, Response, response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 
 use super::super::body::Reply;
 use super::super::edit::{self, MAX_ANSWER};
 use super::super::exchange::Bounds;
+use super::super::pool::Answer;
 use super::super::{headers, lookup};
 use super::Ask;
 use super::start::bind;
@@ -60,24 +60,32 @@ impl Ask<'_> {
         }
     }
 
-    /// Passes the answer on: as it streams, or changed.
-    pub(super) async fn pass(
+    /// Whether the answer is to be changed.
+    pub(super) fn changes(&self, answer: &Response<Answer>, method: &Method) -> bool {
+        self.answer_edit() != AnswerEdit::None
+            && *method != Method::HEAD
+            && answer.status().is_success()
+    }
+
+    /// Passes the answer on as it streams.
+    pub(super) fn pass(&self, answer: Response<Answer>) -> Response<Reply> {
+        let (mut parts, body) = answer.into_parts();
+        headers::strip_response(&mut parts.headers);
+        let principal = self.permit.caller().principal();
+        Response::from_parts(parts, Reply::upstream(body, principal.cloned()))
+    }
+
+    /// Passes the answer on changed.
+    pub(super) async fn change(
         &self,
-        answer: Response<Incoming>,
-        method: &Method,
+        answer: Response<Answer>,
         bounds: &Bounds,
         held: Option<Reservation>,
     ) -> Result<Response<Reply>, GatewayError> {
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
-        let principal = self.permit.caller().principal();
-        let edit = self.answer_edit();
-        if edit == AnswerEdit::None || *method == Method::HEAD || !parts.status.is_success() {
-            return Ok(Response::from_parts(parts, Reply::upstream(body, principal.cloned())));
-        }
-        // Rare and large: kept out of the way of every other request.
         let unknown_outcome = bounds.creates;
-        let changing = Box::pin(self.changed(edit, &mut parts, body, held));
+        let changing = self.changed(self.answer_edit(), &mut parts, body, held);
         let late = GatewayError::UpstreamTimeout { unknown_outcome };
         let changed = bounds
             .let_read(bounds.head, late, changing)
@@ -90,7 +98,7 @@ impl Ask<'_> {
         &self,
         edit: AnswerEdit,
         parts: &mut response::Parts,
-        body: Incoming,
+        body: Answer,
         held: Option<Reservation>,
     ) -> Option<Vec<u8>> {
         let is_plain = !parts.headers.contains_key(CONTENT_ENCODING);
@@ -212,6 +220,6 @@ pub(super) fn unreadable(bounds: &Bounds) -> GatewayError {
 }
 
 /// All of an answer, if it is not over [`MAX_ANSWER`].
-pub(super) async fn read(body: Incoming) -> Option<Bytes> {
+pub(super) async fn read(body: Answer) -> Option<Bytes> {
     Limited::new(body, MAX_ANSWER).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }

@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 
 use super::super::body::Outgoing;
 use super::super::edit::{self, Creator, Generation, MAX_BODY};
 use super::super::exchange::{BROKEN_BODY, Bounds, exchange};
 use super::super::inbound::Inbound;
+use super::super::pool::Answer;
 use super::super::v1::{self, Twin};
 use super::{Ask, start};
 use crate::error::GatewayError;
+use crate::http1::Fields;
 use crate::principal::{Scope, TenantId};
 use crate::quota::Reservation;
 use crate::route::BodyEdit;
@@ -69,18 +71,20 @@ impl Ask<'_> {
 
     pub(super) async fn ask_with_edited_body(
         &self,
-        parts: http::request::Parts,
+        head: &mut Parts,
+        fields: &Fields<'_>,
         path: PathAndQuery,
         body: Inbound,
         editing: Editing,
         bounds: &Bounds,
-    ) -> Result<(Response<Incoming>, Option<Reservation>), GatewayError> {
+    ) -> Result<(Response<Answer>, Option<Reservation>), GatewayError> {
         let late = GatewayError::BodyTimeout;
         let sent = bounds.let_read(Some(SLOWEST_BODY), late, read_body(body)).await??;
         let tenant = self.maker(editing.payload).await;
         let as_sent = self.edited(&sent, editing, tenant.as_ref(), Generation::AsSent)?;
-        let held = self.reserve(&parts.headers, &sent).await?;
-        let answer = self.ask_in_turn(parts, path, as_sent, &sent, editing, tenant, bounds).await;
+        let held = self.reserve(&head.headers, &sent).await?;
+        let answer =
+            self.ask_in_turn(head, fields, path, as_sent, &sent, editing, tenant, bounds).await;
         start::learn(held, answer).await
     }
 
@@ -88,20 +92,22 @@ impl Ask<'_> {
     #[expect(clippy::too_many_arguments, reason = "one request, in the pieces that it is sent in")]
     async fn ask_in_turn(
         &self,
-        parts: http::request::Parts,
+        head: &mut Parts,
+        fields: &Fields<'_>,
         path: PathAndQuery,
         as_sent: Vec<u8>,
         sent: &[u8],
         editing: Editing,
         tenant: Option<TenantId>,
         bounds: &Bounds,
-    ) -> Result<Response<Incoming>, GatewayError> {
+    ) -> Result<Response<Answer>, GatewayError> {
         let dialects = &self.forwarder.inner.upstreams.dialects;
         let Some(twin) = editing.twin else {
-            return self.send(parts, path, as_sent, bounds).await;
+            return self.send(head, fields, path, as_sent, bounds).await;
         };
         if !dialects.only_v1() {
-            let answer = self.send(parts.clone(), path.clone(), as_sent, bounds).await?;
+            let answer =
+                self.send(&mut head.clone(), fields, path.clone(), as_sent, bounds).await?;
             if !dialects.is_undecided() || !dialects.decide(twin, answer.status()) {
                 return Ok(answer);
             }
@@ -109,7 +115,7 @@ impl Ask<'_> {
         let down = Bytes::copy_from_slice(v1::path(path.as_str()).as_bytes());
         let down = PathAndQuery::from_maybe_shared(down).map_err(|_| GatewayError::Internal)?;
         let body = self.edited(sent, editing, tenant.as_ref(), Generation::MappedDown)?;
-        let answer = self.send(parts, down, body, bounds).await?;
+        let answer = self.send(head, fields, down, body, bounds).await?;
         dialects.confirm(answer.status());
         Ok(answer)
     }
@@ -148,20 +154,21 @@ impl Ask<'_> {
 
     async fn send(
         &self,
-        mut parts: http::request::Parts,
+        head: &mut Parts,
+        fields: &Fields<'_>,
         path: PathAndQuery,
         body: Vec<u8>,
         bounds: &Bounds,
-    ) -> Result<Response<Incoming>, GatewayError> {
-        parts.uri = self.forwarder.inner.upstreams.control.uri(path)?;
-        parts.headers.remove(http::header::TRAILER);
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    ) -> Result<Response<Answer>, GatewayError> {
+        head.uri = self.forwarder.inner.upstreams.control.uri(path)?;
+        head.headers.remove(http::header::TRAILER);
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if !body.is_empty() {
             let json = HeaderValue::from_static("application/json");
-            parts.headers.entry(CONTENT_TYPE).or_insert(json);
+            head.headers.entry(CONTENT_TYPE).or_insert(json);
         }
         let body = Outgoing::whole(Bytes::from(body));
-        exchange(&self.forwarder.inner.pool, Request::from_parts(parts, body), bounds).await
+        exchange(&self.forwarder.inner.pool, head, fields, body, bounds).await
     }
 }
 

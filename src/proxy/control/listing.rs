@@ -10,13 +10,13 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::super::body::Reply;
 use super::super::exchange::Bounds;
 use super::super::list::page::{Kept, Page};
 use super::super::list::query::{self, NOBODYS, Narrowed};
 use super::super::list::{MAX_NAMED, Proof, head, metrics};
+use super::super::pool::Answer;
 use super::super::{headers, lookup};
 use super::Ask;
 use super::answer::{changed_answer, read, unreadable};
@@ -157,7 +157,7 @@ impl Lister<'_> {
     /// The answer cannot be read, or not in time, or the upstream cannot be asked whose a sandbox is.
     pub(super) async fn pass(
         &self,
-        answer: Response<Incoming>,
+        answer: Response<Answer>,
         method: &Method,
         bounds: &Bounds,
     ) -> Result<Response<Reply>, GatewayError> {

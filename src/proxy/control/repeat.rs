@@ -12,20 +12,19 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// Puts a text in place of the client's key that is the same for the same tenant and key, and for nothing else. It is
 /// 64 hexadecimal digits, which every upstream takes that takes what SDKs send.
 pub(super) fn set_apart(head: &mut HeaderMap, tenant: &TenantId) {
+    if !head.contains_key(IDEMPOTENCY_KEY) {
+        return;
+    }
     let mut hash = Sha256::new();
     hash.update((tenant.as_str().len() as u64).to_be_bytes());
     hash.update(tenant.as_str().as_bytes());
-    let mut lines = 0;
     for line in head.get_all(IDEMPOTENCY_KEY) {
         hash.update((line.len() as u64).to_be_bytes());
         hash.update(line.as_bytes());
-        lines += 1;
     }
-    if lines > 0 {
-        let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if let Ok(own) = HeaderValue::from_str(&digits) {
-            head.insert(IDEMPOTENCY_KEY, own);
-        }
+    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Ok(own) = HeaderValue::from_str(&digits) {
+        head.insert(IDEMPOTENCY_KEY, own);
     }
 }
 

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::super::body::Reply;
 use super::super::exchange::BROKEN_BODY;
 use super::super::inbound::Inbound;
-use super::super::{Forwarder, Returned};
+use super::super::tunnel::Switch;
+use super::super::{Forwarder, Returned, Returning};
 use super::Ask;
 use crate::error::GatewayError;
 use crate::permit::{Permit, Plan};
@@ -25,54 +26,60 @@ impl Forwarder {
     ///
     /// # Panics
     /// With the task of a request that is seen through, which takes the account of it along.
-    pub async fn control(
+    pub fn control(
         &self,
         permit: Permit,
-        request: Request<Inbound>,
+        mut request: Request<Inbound>,
         origin: Origin,
         mut pending: Pending,
-    ) -> Returned {
+    ) -> Returning {
         let asked = self.inner.directory.now();
-        let Plan::Control(control) = permit.plan() else {
-            return Returned { result: Err(GatewayError::Internal), pending };
+        let starts = match permit.plan() {
+            Plan::Control(control) => {
+                let (permit, client_left) = (&permit, None);
+                Ask { forwarder: self, permit, control, asked, client_left }.may_start()
+            }
+            Plan::Own | Plan::Data(_) => false,
         };
-        let ask = Ask { forwarder: self, permit: &permit, control, asked, client_left: None };
-        if !ask.may_start() {
-            let result = ask.forward(request, origin).await;
-            note(pending.record(), &result);
-            return Returned { result, pending };
-        }
-        // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
-        // whose that is. So does the account of it.
-        let client_left = CancellationToken::new();
-        let _client = client_left.clone().drop_guard();
         let forwarder = self.clone();
-        let task = self.inner.tunnels.open.spawn(async move {
+        let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
+        let (mut head, body) = request.into_parts();
+        let going = move |client_left: Option<CancellationToken>| async move {
+            let client_left = client_left.as_ref();
             let result = match permit.plan() {
                 Plan::Control(control) => {
-                    let (forwarder, permit, client_left) =
-                        (&forwarder, &permit, Some(&client_left));
+                    let (forwarder, permit) = (&forwarder, &permit);
                     let ask = Ask { forwarder, permit, control, asked, client_left };
-                    ask.forward(request, origin).await
+                    ask.forward(&mut head, body, &origin, switch).await
                 }
                 Plan::Own | Plan::Data(_) => Err(GatewayError::Internal),
             };
             // That a body breaks off with its client is no refusal.
-            if !(client_left.is_cancelled()
+            if !(client_left.is_some_and(CancellationToken::is_cancelled)
                 && matches!(&result, Err(error) if *error == BROKEN_BODY))
             {
                 note(pending.record(), &result);
             }
-            Returned { result, pending }
-        });
-        match task.await {
-            Ok(returned) => returned,
-            // A task is cancelled with its runtime alone, and that takes whoever waits along.
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
+            Ok(Returned { result, pending })
+        };
+        if !starts {
+            return Box::pin(going(None));
         }
+        // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
+        // whose that is. So does the account of it.
+        let open = self.inner.tunnels.open.clone();
+        Box::pin(async move {
+            let client_left = CancellationToken::new();
+            let _client = client_left.clone().drop_guard();
+            match open.spawn(going(Some(client_left))).await {
+                Ok(returned) => returned,
+                // A task is cancelled with its runtime alone, and that takes whoever waits along.
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        })
     }
 }
 

@@ -26,7 +26,8 @@ use tower::ServiceExt;
 
 use super::super::body::Outgoing;
 use super::super::exchange::Chain;
-use super::{ConnectError, Connector, SendError, Settings};
+use super::{SendError, Settings};
+use crate::http1::{ConnectError, Connector};
 
 /// A worker's HTTP/2 connections. Cheap to clone.
 #[derive(Clone)]

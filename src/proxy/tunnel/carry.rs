@@ -1,34 +1,46 @@
 //! The bytes of one tunnel, both ways, until it ends, and which side it was that broke off.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::TryFutureExt as _;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{
+    AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional_with_sizes,
+};
 
 use super::super::exchange::Chain;
+use crate::http1::Switched;
 use crate::record::End;
 
 /// Copied at a time, each way.
 const BUFFER: usize = 16 * 1024;
 
-/// Waits for both sides, then copies until both have closed, or one has broken off.
-pub(super) async fn carry(client: OnUpgrade, upstream: OnUpgrade, request_id: &str) -> End {
-    let client = client.map_err(|cause| (End::ClientGone, cause));
-    let upstream = upstream.map_err(|cause| (End::Broken, cause));
-    let (client, upstream) = match tokio::try_join!(client, upstream) {
-        Ok(both) => both,
-        Err((end, cause)) => {
+/// Waits for the client's side, then copies until both have closed, or one has broken off.
+pub(super) async fn carry(client: OnUpgrade, upstream: Option<Switched>, request_id: &str) -> End {
+    let upstream = upstream.ok_or_else(|| ErrorKind::NotConnected.into());
+    let (upstream, said) = match upstream.and_then(Switched::into_stream) {
+        Ok(upstream) => upstream,
+        Err(cause) => {
+            tracing::debug!(request_id, %cause, "a tunnel was not opened");
+            return End::Broken;
+        }
+    };
+    let client = match client.await {
+        Ok(client) => TokioIo::new(client),
+        Err(cause) => {
             tracing::debug!(request_id, cause = %Chain(&cause), "a tunnel was not opened");
-            return end;
+            return End::ClientGone;
         }
     };
     let (mut client, mut upstream) = (Side::new(client), Side::new(upstream));
-    match tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await
-    {
+    let copied = async {
+        client.write_all(&said).await?;
+        drop(said);
+        copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await
+    };
+    match copied.await {
         Ok(_) => End::Complete,
         Err(cause) => {
             tracing::debug!(request_id, %cause, "a tunnel broke off");
@@ -38,14 +50,14 @@ pub(super) async fn carry(client: OnUpgrade, upstream: OnUpgrade, request_id: &s
 }
 
 /// One side of a tunnel, which remembers whether it broke off.
-struct Side {
-    io: TokioIo<Upgraded>,
+struct Side<IO> {
+    io: IO,
     is_broken: bool,
 }
 
-impl Side {
-    fn new(io: Upgraded) -> Self {
-        Self { io: TokioIo::new(io), is_broken: false }
+impl<IO> Side<IO> {
+    const fn new(io: IO) -> Self {
+        Self { io, is_broken: false }
     }
 
     fn note<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -54,7 +66,7 @@ impl Side {
     }
 }
 
-impl AsyncRead for Side {
+impl<IO: AsyncRead + Unpin> AsyncRead for Side<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -65,7 +77,7 @@ impl AsyncRead for Side {
     }
 }
 
-impl AsyncWrite for Side {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Side<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

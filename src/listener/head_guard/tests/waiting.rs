@@ -69,16 +69,29 @@ async fn later_heads_have_the_same_time_and_bodies_have_all_they_want() {
 async fn a_quiet_connection_ends_silently() {
     let (mut client, server) = tokio::io::duplex(1 << 16);
     let (mut guard, _handle) = HeadGuard::new(server, Limits::default());
+    let mut space = [0; 100];
     for _ in 0..3 {
         client.write_all(GET).await.unwrap();
         assert_eq!(read_now(&mut guard).await.as_deref(), Some(GET));
-        assert_eq!(read_now(&mut guard).await, None);
-        advance(secs(649)).await;
-        assert_eq!(read_now(&mut guard).await, None);
+        assert!(timeout(secs(649), guard.read(&mut space)).await.is_err());
     }
-    let mut space = [0; 100];
-    assert_eq!(timeout(secs(2), guard.read(&mut space)).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(secs(3), guard.read(&mut space)).await.unwrap().unwrap(), 0);
     assert_eq!(read_now(&mut guard).await, Some(vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_limit_on_quiet_is_kept_to_a_quarter() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let limits = Limits { idle_timeout: Duration::from_millis(400), ..Limits::default() };
+    let (mut guard, _handle) = HeadGuard::new(server, limits);
+    let mut space = [0; 100];
+    for _ in 0..10 {
+        client.write_all(GET).await.unwrap();
+        assert!(guard.read(&mut space).await.unwrap() > 0);
+        assert!(timeout(Duration::from_millis(350), guard.read(&mut space)).await.is_err());
+    }
+    let left = Duration::from_millis(160);
+    assert_eq!(timeout(left, guard.read(&mut space)).await.unwrap().unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +105,59 @@ async fn a_connection_with_a_request_in_progress_is_not_quiet() {
     assert!(timeout(secs(3000), guard.read(&mut space)).await.is_err());
     drop(in_flight);
     assert!(timeout(secs(649), guard.read(&mut space)).await.is_err());
-    assert_eq!(timeout(secs(2), guard.read(&mut space)).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(secs(3), guard.read(&mut space)).await.unwrap().unwrap(), 0);
+}
+
+/// What comes within so many seconds on a connection without a reader.
+async fn arrival<IO: AsyncRead + Unpin>(guard: &mut HeadGuard<IO>, limit: u64) -> Option<Arrival> {
+    let arrival = timeout(secs(limit), poll_fn(|cx| guard.poll_arrival(cx))).await;
+    arrival.ok().map(|arrival| arrival.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_connection_keeps_whatever_comes_for_its_next_reader() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let limits = Limits { park_after: Some(secs(1)), ..Limits::default() };
+    let (mut guard, _handle) = HeadGuard::new(server, limits);
+    let mut space = vec![0; 1 << 16];
+    let two_and_more = [GET, GET, b"GET /more"].concat();
+    for sent in [GET, &two_and_more] {
+        assert_eq!(arrival(&mut guard, 9).await, None);
+        client.write_all(sent).await.unwrap();
+        assert_eq!(arrival(&mut guard, 1).await, Some(Arrival::Http1));
+        assert!(!guard.is_parked());
+        let whole = sent.len() / GET.len() * GET.len();
+        assert_eq!(read_now(&mut guard).await.as_deref(), Some(&sent[..whole]));
+        if whole < sent.len() {
+            assert_eq!(read_now(&mut guard).await, None);
+            client.write_all(b" HTTP/1.0\r\n\r\n").await.unwrap();
+            assert!(read_now(&mut guard).await.unwrap().starts_with(b"GET /more HTTP/1.0"));
+        }
+        assert_eq!(timeout(secs(3), guard.read(&mut space)).await.unwrap().unwrap(), 0);
+        assert!(guard.is_parked());
+        // The end is the reader's alone.
+        guard.shutdown().await.unwrap();
+        let mut nothing = [0];
+        assert!(timeout(secs(1), client.read(&mut nothing)).await.is_err());
+    }
+    assert_eq!(arrival(&mut guard, 640).await, None);
+    assert_eq!(arrival(&mut guard, 10).await, Some(Arrival::End));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_with_an_unfinished_write_is_not_parked() {
+    let (mut client, server) = tokio::io::duplex(64);
+    let limits = Limits { park_after: Some(secs(1)), ..Limits::default() };
+    let (mut guard, _handle) = HeadGuard::new(server, limits);
+    client.write_all(GET).await.unwrap();
+    assert!(read_now(&mut guard).await.is_some());
+    assert!(timeout(secs(1), guard.write_all(&[b'x'; 100])).await.is_err());
+    let mut space = [0; 100];
+    assert!(timeout(secs(60), guard.read(&mut space)).await.is_err());
+    assert_eq!(client.read(&mut space).await.unwrap(), 64);
+    guard.write_all(b"the rest").await.unwrap();
+    assert_eq!(timeout(secs(3), guard.read(&mut space)).await.unwrap().unwrap(), 0);
+    assert!(guard.is_parked());
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::super::{Pool, build};
 use super::*;
+use crate::http1::Fields;
 
 const LONG: Duration = Duration::from_secs(90);
 
@@ -72,7 +73,15 @@ async fn ask(pool: &Pool, to: SocketAddr, host: Option<&str>) -> Result<String, 
     if let Some(host) = host {
         request.headers_mut().insert(HOST, host.parse().unwrap());
     }
-    let body = pool.request(request).await?.into_body().collect().await.unwrap().to_bytes();
+    let (mut head, body) = request.into_parts();
+    let body = pool
+        .request(&mut head, &Fields::default(), body)
+        .await?
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
     Ok(String::from_utf8(body.to_vec()).unwrap())
 }
 

@@ -1,9 +1,8 @@
-//! Follows the chunked coding (RFC 9112 section 7.1) of a request body to its end, without decoding it.
+//! Follows the chunked coding (RFC 9112 section 7.1) of a body to its end.
 //!
-//! Pure. Stricter than the RFC wherever parsers are known to differ: no white space around a size, no bare LF, no control
-//! characters in extensions and trailers, and both bounded.
-
-use super::head::is_token;
+//! Pure, and copies nothing: it says of which kind the bytes are. Stricter than the RFC wherever parsers are known to differ: no
+//! white space around a size, no bare LF, no control characters in extensions and trailers, and both bounded. An answer's
+//! sizes may have blanks behind them, as some servers write them; answers are coded anew, so nobody else reads those.
 
 /// Most hex digits of a chunk size: what fits a `u64`.
 const MAX_SIZE_DIGITS: u8 = 16;
@@ -14,12 +13,24 @@ const MAX_TRAILERS: usize = 8 * 1024;
 
 /// The body broke the coding; its end cannot be known any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Broken;
+pub struct Broken;
+
+/// What a run of bytes is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Sizes, extensions, line ends.
+    Framing,
+    /// The body itself.
+    Data,
+    /// Fields behind the last chunk, with their line ends and the empty line.
+    Trailers,
+}
 
 /// A place in a chunked body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Chunked {
+pub struct Chunked {
     at: At,
+    lenient: bool,
     extensions: usize,
     trailers: usize,
 }
@@ -27,6 +38,7 @@ pub(super) struct Chunked {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum At {
     Size { size: u64, digits: u8 },
+    Blank { size: u64 },
     Extension { size: u64 },
     SizeLf { size: u64 },
     Data { left: u64 },
@@ -41,37 +53,78 @@ enum At {
 }
 
 impl Chunked {
-    /// The beginning of a body.
-    pub(super) fn new() -> Self {
-        Self { at: At::Size { size: 0, digits: 0 }, extensions: 0, trailers: 0 }
+    /// The beginning of a request's body.
+    #[must_use]
+    pub const fn of_request() -> Self {
+        Self { at: At::Size { size: 0, digits: 0 }, lenient: false, extensions: 0, trailers: 0 }
+    }
+
+    /// The beginning of an answer's body.
+    #[must_use]
+    pub const fn of_answer() -> Self {
+        Self { lenient: true, ..Self::of_request() }
     }
 
     /// Whether the whole body has been seen.
-    pub(super) fn is_end(&self) -> bool {
+    #[must_use]
+    pub fn is_end(&self) -> bool {
         self.at == At::End
     }
 
     /// Follows `data` up to the end of the body or of `data`: how many bytes belong to the body, and whether the next one
     /// breaks it.
-    pub(super) fn advance(&mut self, data: &[u8]) -> (usize, Result<(), Broken>) {
+    pub fn advance(&mut self, data: &[u8]) -> (usize, Result<(), Broken>) {
         let mut used = 0;
-        while let Some(&byte) = data.get(used) {
-            if let At::Data { left } = self.at {
-                let here = data.len() - used;
-                let take = usize::try_from(left).unwrap_or(usize::MAX).min(here);
-                used += take;
-                let left = left - take as u64;
-                self.at = if left == 0 { At::DataCr } else { At::Data { left } };
-            } else if self.is_end() {
+        while let Some(rest) = data.get(used..).filter(|rest| !rest.is_empty()) {
+            if self.is_end() {
                 break;
-            } else if let Some(next) = self.step(byte) {
-                self.at = next;
-                used += 1;
-            } else {
-                return (used, Err(Broken));
+            }
+            match self.run(rest) {
+                (0, _) => return (used, Err(Broken)),
+                (length, _) => used += length,
             }
         }
         (used, Ok(()))
+    }
+
+    /// Follows bytes of one kind at the start of `data`: how many, and of which. None: the first byte breaks the coding, or there is
+    /// none, or the body has ended.
+    pub fn run(&mut self, data: &[u8]) -> (usize, Kind) {
+        let kind = self.kind();
+        if let At::Data { left } = self.at {
+            let take = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
+            let left = left - take as u64;
+            self.at = if left == 0 { At::DataCr } else { At::Data { left } };
+            return (take, kind);
+        }
+        let mut used = 0;
+        for &byte in data {
+            if self.is_end() || self.kind() != kind {
+                break;
+            }
+            let Some(next) = self.step(byte) else { break };
+            self.at = next;
+            used += 1;
+        }
+        (used, kind)
+    }
+
+    const fn kind(&self) -> Kind {
+        match self.at {
+            At::Data { .. } => Kind::Data,
+            At::TrailerStart
+            | At::TrailerName
+            | At::TrailerValue
+            | At::TrailerLf
+            | At::LastLf
+            | At::End => Kind::Trailers,
+            At::Size { .. }
+            | At::Blank { .. }
+            | At::Extension { .. }
+            | At::SizeLf { .. }
+            | At::DataCr
+            | At::DataLf => Kind::Framing,
+        }
     }
 
     fn step(&mut self, byte: u8) -> Option<At> {
@@ -82,8 +135,17 @@ impl Chunked {
                 let digit = u64::from(char::from(byte).to_digit(16)?);
                 At::Size { size: size << 4 | digit, digits: digits + 1 }
             }
-            (At::Size { size, digits: 1.. }, b';') => At::Extension { size },
-            (At::Size { size, digits: 1.. } | At::Extension { size }, b'\r') => At::SizeLf { size },
+            (At::Size { size, digits: 1.. } | At::Blank { size }, b' ' | b'\t')
+                if self.lenient && self.extensions < MAX_EXTENSIONS =>
+            {
+                self.extensions += 1;
+                At::Blank { size }
+            }
+            (At::Size { size, digits: 1.. } | At::Blank { size }, b';') => At::Extension { size },
+            (
+                At::Size { size, digits: 1.. } | At::Blank { size } | At::Extension { size },
+                b'\r',
+            ) => At::SizeLf { size },
             (At::Extension { size }, _) if is_text(byte) && self.extensions < MAX_EXTENSIONS => {
                 self.extensions += 1;
                 At::Extension { size }
@@ -110,6 +172,27 @@ impl Chunked {
     }
 }
 
+/// A byte of a token (RFC 9110 section 5.6.2).
+#[must_use]
+pub fn is_token(byte: u8) -> bool {
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        #[expect(clippy::indexing_slicing, reason = "a byte is below 256; checked when compiled")]
+        {
+            table[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+')
+                || matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+        }
+        byte += 1;
+    }
+    table
+};
+
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -120,7 +203,7 @@ mod tests {
 
     /// How many bytes belong to the body, or that it is broken or unfinished.
     fn follow(body: &[u8], piece: usize) -> Result<usize, &'static str> {
-        let mut chunked = Chunked::new();
+        let mut chunked = Chunked::of_request();
         let mut total = 0;
         for part in body.chunks(piece) {
             let (used, result) = chunked.advance(part);
@@ -198,7 +281,7 @@ mod tests {
 
     #[test]
     fn passes_what_precedes_the_break() {
-        let mut chunked = Chunked::new();
+        let mut chunked = Chunked::of_request();
         assert_eq!(chunked.advance(b"2\r\nab\r\n1\nx"), (8, Err(Broken)));
     }
 }

@@ -1,0 +1,198 @@
+//! HTTP/1.1 from the client's side: whoever sends a request moves its bytes, so that an exchange costs no task, no channel
+//! and no wake-up but the socket's.
+//!
+//! A connection carries one request at a time and belongs to it, head and body, until its answer has ended. It is used again only where
+//! both ends are beyond doubt about where the next message starts: the request was sent as a whole, the answer's framing said
+//! where it ends, nothing was said behind it, and nobody asked for the connection to be closed. Nothing is sent twice, unless its
+//! kept connection turned out dead before a byte of it was written.
+
+mod answer;
+mod connect;
+mod connection;
+mod head;
+mod idle;
+mod request;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Response, Uri};
+use http_body::Body;
+use tokio::net::TcpStream;
+use tower::ServiceExt as _;
+
+pub use self::answer::Answer;
+use self::answer::Sending;
+pub use self::connect::{ConnectError, Connector};
+use self::connection::Connection;
+use self::head::Head;
+use self::idle::Idle;
+pub use self::request::Fields;
+use self::upload::Upload;
+
+/// What went wrong on a connection to an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The network did.
+    #[error("the connection broke off")]
+    Io(#[source] io::Error),
+    /// The upstream closed the connection.
+    #[error("the upstream closed the connection before the end of its answer")]
+    Ended,
+    /// The upstream's answer is no HTTP/1.1.
+    #[error("the upstream's answer is malformed: {0}")]
+    Malformed(&'static str),
+    /// The request's own body broke off.
+    #[error("the request body broke off")]
+    Body(#[source] hyper::Error),
+    /// The request's own body is not as long as its head says.
+    #[error("the request body has another length than its head says")]
+    Length,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The request names no address.
+    #[error("the request names no address")]
+    Unaddressed,
+    /// There is no connection.
+    #[error("could not connect")]
+    Connect(#[source] ConnectError),
+    /// It went wrong before anything was sent.
+    #[error("could not be sent")]
+    Unsent(#[source] Fault),
+    /// It went wrong after something was.
+    #[error("was not answered")]
+    Unanswered(#[source] Fault),
+}
+
+impl SendError {
+    /// Whether nothing of the request was sent.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        !matches!(self, Self::Unanswered(_))
+    }
+
+    /// Whether the request's own body is to blame, and not the upstream.
+    #[must_use]
+    pub const fn is_of_the_body(&self) -> bool {
+        matches!(self, Self::Unsent(cause) | Self::Unanswered(cause) if matches!(cause, Fault::Body(_) | Fault::Length))
+    }
+}
+
+/// A connection that has switched protocols.
+#[derive(Debug)]
+pub struct Switched(Box<Connection>);
+
+impl Switched {
+    /// The connection, and what the upstream already said in the new protocol.
+    ///
+    /// # Errors
+    /// The request was not sent to its end.
+    pub fn into_stream(self) -> io::Result<(TcpStream, Bytes)> {
+        self.0.into_stream()
+    }
+}
+
+/// A worker's connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Http1 {
+    connector: Connector,
+    idle: Arc<Idle>,
+}
+
+impl Http1 {
+    /// No connections yet. Each is closed when nobody has used it for `idle_timeout`. Call it inside the worker's runtime.
+    #[must_use]
+    pub fn new(connector: Connector, idle_timeout: Duration) -> Self {
+        Self { connector, idle: Idle::new(idle_timeout) }
+    }
+
+    /// Sends a request to the address in its URI.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn request<B>(
+        &self,
+        head: &Parts,
+        fields: &Fields<'_>,
+        body: B,
+    ) -> Result<Response<Answer>, SendError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    {
+        let address = head.uri.authority().ok_or(SendError::Unaddressed)?;
+        let mut upload = Upload::new(head, body);
+        let (mut connection, mut is_kept) = match self.idle.take(address) {
+            Some(connection) => (connection, true),
+            // Rare, and larger than all else here.
+            None => (Box::pin(self.connect(&head.uri)).await?, false),
+        };
+        if let Some(writer) = connection.writer() {
+            writer.begin(head, fields, upload.length());
+        }
+        loop {
+            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, &head.method));
+            match answered.await {
+                Ok(head) => return Ok(self.answer(head, connection, upload, address)),
+                Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
+                    let mut next = Box::pin(self.connect(&head.uri)).await?;
+                    if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
+                        next.take_over(last);
+                    }
+                    (connection, is_kept) = (next, false);
+                }
+                Err(cause) if connection.has_begun() => return Err(SendError::Unanswered(cause)),
+                Err(cause) => return Err(SendError::Unsent(cause)),
+            }
+        }
+    }
+
+    async fn connect(&self, to: &Uri) -> Result<Box<Connection>, SendError> {
+        let stream = self.connector.clone().oneshot(to.clone()).await;
+        let stream = stream.map_err(|cause| SendError::Connect(Arc::new(cause)))?;
+        Ok(Box::new(Connection::new(stream.into_inner())))
+    }
+
+    fn answer<B>(
+        &self,
+        head: Head,
+        mut connection: Box<Connection>,
+        mut upload: Upload<B>,
+        address: &Authority,
+    ) -> Response<Answer>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    {
+        // An answer may come before all of the request was sent. Its reader may want nothing of it before that.
+        let sending = connection.take_busy_writer(&upload).map(|mut writer| {
+            let sending = async move {
+                let sent = poll_fn(|cx| writer.poll_send(cx, &mut upload)).await;
+                if sent.is_ok() {
+                    // To say that nothing more will come is not to say that nobody listens, but many take it for that.
+                    writer.into_half().forget();
+                }
+            };
+            Sending(tokio::spawn(sending).abort_handle())
+        });
+        let is_kept = head.persistent && sending.is_none();
+        let home = is_kept.then(|| (Arc::clone(&self.idle), address.clone()));
+        let mut response = Response::new(Answer::new(connection, head.framing, home, sending));
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers;
+        if let Some(reason) = head.reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+}

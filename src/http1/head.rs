@@ -1,0 +1,271 @@
+//! The head of an answer, as it is read off the wire (RFC 9112).
+//!
+//! Pure: bytes in, values out. How a body is framed is decided here, once, from the head alone (RFC 9112 6.3). Strict where two
+//! readers could disagree about that: no folded lines, no coding but `chunked`, no second length. A head is written anew for the
+//! client, so that what is merely untidy in it, as a lone LF, harms nobody.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use hyper::ext::ReasonPhrase;
+
+use super::Fault;
+use crate::chunked::Chunked;
+
+/// Largest head of an answer, in bytes.
+const MAX_HEAD: usize = 128 * 1024;
+/// Most header lines of an answer.
+const MAX_HEADERS: usize = 256;
+/// As many lines are read without asking for memory.
+const USUAL_HEADERS: usize = 32;
+
+/// How an answer's body ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Framing {
+    /// There is none.
+    Empty,
+    /// After this many bytes.
+    Length(u64),
+    /// As its chunks say.
+    Chunked(Chunked),
+    /// With the connection.
+    Close,
+    /// It does not: the connection has switched to another protocol.
+    Switched,
+}
+
+/// An answer's head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    pub(super) reason: Option<ReasonPhrase>,
+    pub(super) framing: Framing,
+    /// Whether the connection can carry another request after the body.
+    pub(super) persistent: bool,
+}
+
+/// Takes the head of the final answer to a request of `method` off the front of `buffer`. `None`: more has to be read.
+///
+/// Heads of the kind 1xx that precede it are dropped, but for 101, which is final for the protocol.
+pub(super) fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Fault> {
+    loop {
+        match read_one(buffer, method)? {
+            Some(head) if is_interim(head.status) => {}
+            other => return Ok(other),
+        }
+    }
+}
+
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Fault> {
+    if buffer.is_empty() {
+        return Ok(None);
+    }
+    let Some(Found { length, status, version, reason, fields }) = find(buffer)? else {
+        return if buffer.len() > MAX_HEAD { Err(TOO_LARGE) } else { Ok(None) };
+    };
+    let raw = buffer.split_to(length).freeze();
+    let mut headers = HeaderMap::with_capacity(fields.as_slice().len());
+    for place in fields.as_slice() {
+        let (name, value) = field(&raw, place)?;
+        headers.append(name, value);
+    }
+    let is_http10 = version == Version::HTTP_10;
+    let (framing, mut persistent) = framing(&mut headers, status, method, is_http10)?;
+    persistent &= keeps_alive(&headers, is_http10);
+    Ok(Some(Head { status, version, headers, reason, framing, persistent }))
+}
+
+const TOO_LARGE: Fault = Fault::Malformed("its head is too large");
+
+/// What a head says, and where, so that the buffer can be cut before its parts are used.
+struct Found {
+    length: usize,
+    status: StatusCode,
+    version: Version,
+    reason: Option<ReasonPhrase>,
+    fields: Places,
+}
+
+/// Where the texts of a field are, as offset and length.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    name: (u32, u32),
+    value: (u32, u32),
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack, for as long as a head is read"
+)]
+enum Places {
+    Few([Place; USUAL_HEADERS], usize),
+    Many(Vec<Place>),
+}
+
+impl Places {
+    fn as_slice(&self) -> &[Place] {
+        match self {
+            Self::Few(places, count) => places.get(..*count).unwrap_or_default(),
+            Self::Many(places) => places,
+        }
+    }
+}
+
+fn find(head: &[u8]) -> Result<Option<Found>, Fault> {
+    // Not one that is set to nothing first, which takes longer than all of the reading.
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let outcome = config.parse_response_with_uninit_headers(&mut parsed, head, &mut usual);
+    if !matches!(outcome, Err(httparse::Error::TooManyHeaders)) {
+        return found(head, &parsed, outcome);
+    }
+    let mut many = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut many);
+    let outcome = parsed.parse(head);
+    found(head, &parsed, outcome)
+}
+
+fn found(
+    head: &[u8],
+    parsed: &httparse::Response<'_, '_>,
+    outcome: httparse::Result<usize>,
+) -> Result<Option<Found>, Fault> {
+    let outcome = outcome.map_err(|_| Fault::Malformed("its head cannot be read"))?;
+    let httparse::Status::Complete(length) = outcome else { return Ok(None) };
+    if length > MAX_HEAD {
+        return Err(TOO_LARGE);
+    }
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(Fault::Malformed("its status is none"))?;
+    let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let unusual = |reason: &&str| !reason.is_empty() && status.canonical_reason() != Some(reason);
+    let reason = parsed.reason.filter(unusual);
+    let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
+    let start = head.as_ptr().addr();
+    let at = |text: &[u8]| {
+        let from = u32::try_from(text.as_ptr().addr() - start).unwrap_or_default();
+        (from, u32::try_from(text.len()).unwrap_or_default())
+    };
+    let place = |field: &httparse::Header<'_>| Place {
+        name: at(field.name.as_bytes()),
+        value: at(field.value),
+    };
+    let count = parsed.headers.len();
+    let fields = if count <= USUAL_HEADERS {
+        let mut places = [Place::default(); USUAL_HEADERS];
+        for (kept, field) in places.iter_mut().zip(parsed.headers.iter()) {
+            *kept = place(field);
+        }
+        Places::Few(places, count)
+    } else {
+        Places::Many(parsed.headers.iter().map(place).collect())
+    };
+    Ok(Some(Found { length, status, version, reason, fields }))
+}
+
+fn field(raw: &Bytes, place: &Place) -> Result<(HeaderName, HeaderValue), Fault> {
+    let malformed = || Fault::Malformed("a field of its head cannot be read");
+    let range = |(from, length): (u32, u32)| from as usize..(from + length) as usize;
+    let name = raw.get(range(place.name)).and_then(|name| HeaderName::from_bytes(name).ok());
+    // Values stay parts of the head: none of them is worth being copied out of it.
+    let value = raw.get(range(place.value)).map(|value| raw.slice_ref(value));
+    let value = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
+    Ok((name.ok_or_else(malformed)?, value.ok_or_else(malformed)?))
+}
+
+/// How the body is framed (RFC 9112 6.3), and whether the connection outlives it. Leaves at most one statement of that in `headers`.
+fn framing(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    method: &Method,
+    is_http10: bool,
+) -> Result<(Framing, bool), Fault> {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok((Framing::Switched, false));
+    }
+    let length = content_length(headers)?;
+    let is_bodiless = *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        let framing = match length {
+            _ if is_bodiless => Framing::Empty,
+            Some(0) => Framing::Empty,
+            Some(length) => Framing::Length(length),
+            None => Framing::Close,
+        };
+        return Ok((framing, framing != Framing::Close));
+    }
+    if is_http10 {
+        return Err(Fault::Malformed("it is coded in a way that its version does not have"));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = codings
+        .next()
+        .is_some_and(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none();
+    // Two statements are one too many: the coding counts (RFC 9112 6.1), and nothing after this body is believed.
+    let persistent = headers.remove(CONTENT_LENGTH).is_none();
+    match (is_bodiless, is_chunked) {
+        (true, _) => Ok((Framing::Empty, persistent)),
+        (false, true) => Ok((Framing::Chunked(Chunked::of_answer()), persistent)),
+        (false, false) => Err(Fault::Malformed("it is coded in a way that was not asked for")),
+    }
+}
+
+/// The length that the head tells, if it is one: repeated, it must be the same.
+fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Fault> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return Ok(None) };
+    let is_repeated = lines.next().is_some();
+    let malformed = Fault::Malformed("its length cannot be read");
+    let digits = first.as_bytes();
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let number = first.to_str().ok().filter(|_| is_number).and_then(|text| text.parse().ok());
+    let Some(number) = number else { return Err(malformed) };
+    if is_repeated {
+        let first = first.clone();
+        if headers.get_all(CONTENT_LENGTH).iter().any(|other| *other != first) {
+            return Err(malformed);
+        }
+        headers.insert(CONTENT_LENGTH, first);
+    }
+    Ok(Some(number))
+}
+
+/// Whether the upstream goes on with the connection (RFC 9112 9.3).
+fn keeps_alive(headers: &HeaderMap, is_http10: bool) -> bool {
+    let says = |word: &[u8]| {
+        let lines = headers.get_all(CONNECTION).into_iter();
+        let mut words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        words.any(|said| said.trim_ascii().eq_ignore_ascii_case(word))
+    };
+    if !headers.contains_key(CONNECTION) {
+        return !is_http10;
+    }
+    !says(b"close") && (!is_http10 || says(b"keep-alive"))
+}
+
+/// The fields behind the last chunk; `None` where they cannot be read.
+pub(super) fn trailers(raw: &[u8]) -> Option<HeaderMap> {
+    let mut usual = [httparse::EMPTY_HEADER; USUAL_HEADERS];
+    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(raw, &mut usual)
+    else {
+        return None;
+    };
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        map.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some(map)
+}

@@ -1,0 +1,97 @@
+//! The head of a request, as it is written (RFC 9112).
+//!
+//! What is passed on and what the sender says itself are never mixed: they meet on the wire.
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method};
+
+/// How long a request's body is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Length {
+    /// There is none.
+    None,
+    /// This many bytes.
+    Known(u64),
+    /// Nobody knows: it is chunked.
+    Unknown,
+}
+
+/// What a request says on behalf of whoever sends it on, beside the head that it passes on. None of it is in that head.
+#[derive(Debug, Default)]
+pub struct Fields<'a> {
+    /// `Host`, in place of any in the head.
+    pub host: Option<&'a HeaderValue>,
+    /// All else.
+    pub others: [Option<(HeaderName, &'a HeaderValue)>; 9],
+}
+
+impl<'a> Fields<'a> {
+    /// `Host` alone.
+    #[must_use]
+    pub fn host(host: &'a HeaderValue) -> Self {
+        Self { host: Some(host), ..Self::default() }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &'a HeaderValue)> {
+        let host = self.host.map(|host| (&HOST, host));
+        let others = self.others.iter().flatten().map(|(name, value)| (name, *value));
+        host.into_iter().chain(others)
+    }
+}
+
+/// Writes a request's head: `fields`, then what `parts` has, but for what frames the body.
+pub(super) fn write(out: &mut Vec<u8>, parts: &Parts, fields: &Fields<'_>, length: Length) {
+    let Parts { method, uri, headers, .. } = parts;
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in fields.iter() {
+        line(out, name, value.as_bytes());
+    }
+    for (name, value) in headers {
+        let is_framing = *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
+        if is_framing || (*name == HOST && fields.host.is_some()) {
+            continue;
+        }
+        line(out, name, value.as_bytes());
+    }
+    match length {
+        Length::Known(length) => {
+            out.extend_from_slice(b"content-length: ");
+            decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Length::Unknown => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        // Methods that are expected to have a body say that there is none (RFC 9110 8.6).
+        Length::None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+            out.extend_from_slice(b"content-length: 0\r\n");
+        }
+        Length::None => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes one field.
+pub(super) fn line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        used += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}

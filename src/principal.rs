@@ -3,12 +3,14 @@
 //! Vocabulary only. Production code builds a [`Principal`] in the key set, from validated parts; nothing here reads a
 //! request. Scope names come from a closed list: an unknown name is an error, never ignored.
 
+mod revocation;
+
+pub use revocation::{Revocation, Roll};
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderValue;
-use tokio::sync::Notify;
 
 use crate::clock::UnixTime;
 
@@ -162,6 +164,12 @@ impl Scopes {
         Self(self.0 | scope.bit())
     }
 
+    /// A bit for each scope; the four lowest.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether nothing is granted.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -230,37 +238,6 @@ impl Source {
             Self::Static => "static",
             Self::Callback => "callback",
             Self::SandboxToken => "sandbox_token",
-        }
-    }
-}
-
-/// Tells the open streams of a key that it is gone.
-#[derive(Debug, Default)]
-pub struct Revocation {
-    revoked: AtomicBool,
-    changed: Notify,
-}
-
-impl Revocation {
-    /// Revokes, once and for good, and wakes everyone who waits.
-    pub fn revoke(&self) {
-        self.revoked.store(true, Ordering::Release);
-        self.changed.notify_waiters();
-    }
-
-    /// Whether it happened.
-    #[must_use]
-    pub fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire)
-    }
-
-    /// Resolves when it happens, or at once if it did.
-    pub async fn revoked(&self) {
-        let notified = self.changed.notified();
-        tokio::pin!(notified);
-        notified.as_mut().enable();
-        if !self.is_revoked() {
-            notified.await;
         }
     }
 }

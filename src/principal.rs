@@ -198,6 +198,30 @@ impl Scopes {
             .filter(move |scope| self.0 & scope.bit() != 0)
             .map(Scope::name)
     }
+
+    /// The names, `admin|exec`, in alphabetical order.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        const LABELS: [&str; 16] = [
+            "",
+            "read",
+            "exec",
+            "exec|read",
+            "owner",
+            "owner|read",
+            "exec|owner",
+            "exec|owner|read",
+            "admin",
+            "admin|read",
+            "admin|exec",
+            "admin|exec|read",
+            "admin|owner",
+            "admin|owner|read",
+            "admin|exec|owner",
+            "admin|exec|owner|read",
+        ];
+        LABELS.get(usize::from(self.0)).copied().unwrap_or_default()
+    }
 }
 
 impl FromIterator<Scope> for Scopes {
@@ -209,7 +233,7 @@ impl FromIterator<Scope> for Scopes {
 impl fmt::Display for Scopes {
     /// `admin|exec`, in alphabetical order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.names().collect::<Vec<_>>().join("|"))
+        f.write_str(self.label())
     }
 }
 
@@ -261,11 +285,10 @@ impl Vouched {
         let value = |text: &str| {
             HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
-        let name = name.map_or_else(|| key.as_str().to_owned(), escape);
         Self {
             tenant: value(tenant.as_str()),
-            name: value(&name),
-            scopes: value(&scopes.to_string()),
+            name: name.map_or_else(|| value(key.as_str()), |name| value(&escape(name))),
+            scopes: HeaderValue::from_static(scopes.label()),
         }
     }
 }

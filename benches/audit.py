@@ -1,128 +1,149 @@
 #!/usr/bin/env python3
 """Measures what the audit journal costs requests that it records, and counts whether any is lost.
 
-First as many requests as the gateway takes, with a journal: each must be in its file, in order. Then the same requests at
-a fixed rate, in interleaved rounds, through a gateway with a journal and one without: latencies count from when a request
-was due (benches/open_loop.rs), CPU time is the gateway's own, its journal's thread included. Needs nginx-light, a release
-build of the gateway, and rustc. See benches/README.md.
+First as many requests as the gateway takes, with a journal: each must be in its file, in order. Then the same requests
+at a fixed rate, in interleaved rounds, through a gateway with a journal and one without: latencies count from when a
+request was due, CPU time is the gateway's own, its journal's thread included. See benches/README.md.
 """
 
 import argparse
+import http.client
 import json
 import re
 import statistics
 import subprocess
-import urllib.request
+import sys
 
-from stage import GATEWAY, ROOT, Stage, free_port
+import peers
+from flow import ahead_of_others
+from load import HOST, Keys, request, write_deck
+from measure import Lane, interleave
+from side_by_side import build
+from stage import GATEWAY, Missing, Stage, find
 
 BODY = b'{"files":[]}'
 
 
-def generator(work):
-    """Builds the load generator, which needs nothing but the standard library, and says where it is."""
-    program = work / "open_loop"
-    subprocess.run(["rustc", "--edition", "2024", "-O", "-o", program, ROOT / "benches/open_loop.rs"], check=True)
-    return program
+def post(headers):
+    """A request that is recorded."""
+    return request("POST", "/files/batch", {"Host": HOST, "Content-Type": "application/json"} | headers, BODY)
 
 
 class Watched:
-    """A gateway, with a journal or without, and what its rounds came to."""
+    """A gateway, with a journal or without, and how many events its rounds were."""
 
-    def __init__(self, stage, name, options, journal):
-        self.name, self.load, self.connections = name, options.load, options.connections
-        self.ops, self.file, self.sent, self.rounds = free_port(), stage.work / f"{name}/audit.jsonl", 0, []
-        arguments = ["--ops-listen", f"127.0.0.1:{self.ops}"]
-        arguments += ["--audit-log", str(self.file), "--audit-sync", options.sync] if journal else []
-        self.proxy = stage.keyed(options.keys, options.gateway, name=name, scope="exec", arguments=arguments)
+    def __init__(self, stage, name, keys, journal=None):
+        self.stage, self.name, self.sent = stage, name, 0
+        self.keyed = [post({"X-API-Key": key}) for key in keys.keys]
+        way, arguments = ("keyed", ("--audit-sync", journal)) if journal else ("unjournaled", ())
+        self.proxy = peers.start(stage, "gateway", way, keys, arguments=arguments)
+        self.lane = Lane("gateway", name, self.proxy, write_deck(stage.work / f"{name}.deck", self.keyed))
 
-    def run(self, requests, rate, refused=False):
-        """Sends requests that are recorded; with `refused`, every second one without a key."""
-        keys = [self.proxy.header.encode(), b"X-Nothing: 0"] if refused else [self.proxy.header.encode()]
-        texts = [
-            b"POST /files/batch HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n%s\r\nContent-Length: %d\r\n\r\n%s"
-            % (key, len(BODY), BODY)
-            for key in keys
-        ]
-        command = [self.load, f"127.0.0.1:{self.proxy.port}", str(requests), str(self.connections), str(rate)]
+    def run(self, **options):
+        """One round, and the gateway's CPU time for each request of it."""
         before = self.proxy.cpu()
-        output = subprocess.run(command, input=b"\0".join(texts), stdout=subprocess.PIPE, check=True).stdout
-        found = json.loads(output)
-        found["cpu"] = (self.proxy.cpu() - before) / requests * 1e6
-        expected = {"200": requests - requests // 2, "401": requests // 2} if refused else {"200": requests}
-        if found["statuses"] != expected:
-            raise SystemExit(f"{self.name} answered {found['statuses']} instead of {expected}")
-        self.sent += requests
-        return found
+        told = self.lane.send(**options)
+        self.sent += told["requests"]
+        return told | {"cpu": (self.proxy.cpu() - before) / told["requests"] * 1e6}
+
+    def half_refused(self, requests, connections):
+        """As many as it takes at once, every second one without a key."""
+        refused = post({"X-Nothing": "0"})
+        deck = [one for keyed in self.keyed for one in (keyed, refused)]
+        write_deck(self.lane.deck, deck)
+        told = self.run(requests=requests, connections=connections, expect="200,401")
+        if told["statuses"] != {"200": requests - requests // 2, "401": requests // 2}:
+            raise SystemExit(f"{self.name} answered {told['statuses']} to {requests}, half of them without a key")
+        return told
 
     def metric(self, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}/metrics") as answer:
-            text = answer.read().decode()
-        return int(re.search(rf"^coppice_gateway_{name} (\d+)", text, re.MULTILINE)[1])
+        """A counter, whatever its labels."""
+        connection = http.client.HTTPConnection(self.proxy.option("--ops-listen"), timeout=30)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        found = re.findall(rf"^coppice_gateway_{name}(?:{{.*}})? (\d+)", text, re.MULTILINE)
+        if not found:
+            raise SystemExit(f"there is no metric {name}")
+        return sum(map(int, found))
 
-    def lost_nothing(self, stage, program):
+    def lost_nothing(self):
         """Ends the gateway and holds its journal against what was sent."""
         dropped, events = self.metric("audit_dropped_total"), self.metric("audit_events_total")
-        stage.proxies.remove(self.proxy)
-        self.proxy.stop()
-        verified = subprocess.run([program, "audit", "verify", str(self.file)], capture_output=True, text=True)
-        with open(self.file, "rb") as lines:
-            in_order = all(json.loads(line)["seq"] == number for number, line in enumerate(lines, 1))
-        with open(self.file, "rb") as lines:
-            count = sum(b'"eventID"' in line for line in lines)
+        self.stage.stop(self.proxy)
+        file = self.proxy.option("--audit-log")
+        verified = subprocess.run([GATEWAY, "audit", "verify", file], capture_output=True, text=True)
+        count, in_order = 0, True
+        with open(file, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                in_order = in_order and json.loads(line)["seq"] == number
+                count += b'"eventID"' in line
         if (dropped, events, count, in_order, verified.returncode) != (0, self.sent, self.sent, True, 0):
             raise SystemExit(f"of {self.sent} events {events} were told, {count} are in the journal, {dropped} were "
-                             f"dropped; in order: {in_order}; {verified.stdout}")
-        print(f"{self.name}: {self.sent} events, {count} lines in order, 0 dropped; {verified.stdout.split(': ', 1)[1]}", end="")
+                             f"dropped; in order: {in_order}; {verified.stdout}{verified.stderr}")
+        print(f"{self.name}: {self.sent} events, {count} lines in order, 0 dropped; "
+              f"{verified.stdout.strip().split(': ', 1)[1]}")
 
 
-def middle(rounds, figure):
-    return statistics.median(found[figure] for found in rounds)
-
-
-def main():
+def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000, help="sent at full rate; 0: none")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=int, default=5, help="of one round")
+    parser.add_argument("--seconds", type=float, default=5, help="of one round")
     parser.add_argument("--rate", type=int, default=2_000, help="requests a second in a round")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--sync", default="1s", metavar="each|TIME|none")
-    parser.add_argument("--gateway", default=GATEWAY)
     parser.add_argument("--p99-at-most", type=float, metavar="RATIO",
-                        help="fail when the p99 with a journal is more than this times that without, by the median of pairs")
-    options = parser.parse_args()
+                        help="fail when the p99 with a journal is more than this times that without, by the median of"
+                             " pairs")
+    parser.add_argument("--realtime", action="store_true",
+                        help="runs ahead of whatever else wants the machine; root only")
+    parser.add_argument("--no-build", action="store_true", help="takes the programs as they are")
+    return parser.parse_args()
 
-    with Stage() as stage:
-        options.load = generator(stage.work)
-        if options.events:
-            full = Watched(stage, "full-rate", options, journal=True)
-            found = full.run(options.events, 0, refused=True)
-            print(f"{options.events / found['seconds']:.0f} requests/s, {found['cpu']:.1f} µs CPU each")
-            full.lost_nothing(stage, options.gateway)
-        journal = Watched(stage, "journal", options, journal=True)
-        without = Watched(stage, "without", options, journal=False)
-        for one in (journal, without):
-            one.run(options.rate, options.rate)
-        for number in range(options.rounds):
-            for one in (without, journal) if number % 2 == 0 else (journal, without):
-                one.rounds.append(one.run(options.rate * options.seconds, options.rate))
-        journal.lost_nothing(stage, options.gateway)
 
-    figures = [("p50", "p50 µs"), ("p99", "p99 µs"), ("max", "max µs"), ("late_p99", "sent late, p99 µs"), ("cpu", "CPU µs")]
-    print(f"\n{'median of rounds':20}" + "".join(f"{title:>19}" for _, title in figures))
-    for one in (without, journal):
-        print(f"{one.name:20}" + "".join(f"{middle(one.rounds, figure):>19.1f}" for figure, _ in figures))
+FIGURES = {"p50": "p50 µs", "p99": "p99 µs", "max": "max µs", "late_p99": "sent late, p99 µs", "cpu": "CPU µs"}
+
+
+def show(journal, without):
+    """Prints figures and ratios; returns the ratios."""
+    print(f"\n{'median of rounds':20}" + "".join(f"{title:>19}" for title in FIGURES.values()))
+    for lane in (without, journal):
+        print(f"{lane.way:20}" + "".join(f"{statistics.median(lane.values(figure)):>19.1f}" for figure in FIGURES))
     ratios = {}
     for figure in ("p50", "p99", "cpu"):
-        pairs = [with_it[figure] / bare[figure] for with_it, bare in zip(journal.rounds, without.rounds)]
-        ratios[figure] = round(statistics.median(pairs), 3)
-        print(f"{figure}, journal / without: {ratios[figure]:.3f} (median of pairs); all "
-              + " ".join(f"{pair:.2f}" for pair in pairs))
+        ratio = journal.over(without, figure)
+        ratios[figure] = round(ratio["median"], 3)
+        print(f"{figure}, journal / without: {ratio['median']:.3f} (median of pairs; {ratio['least']:.2f} to"
+              f" {ratio['most']:.2f})")
     print(json.dumps(ratios))
+    return ratios
+
+
+def main():
+    options = read_options()
+    try:
+        find("nginx", "apt install nginx-light")
+    except Missing as why:
+        sys.exit(str(why))
+    if not options.no_build:
+        build()
+    with ahead_of_others(options.realtime), Stage() as stage:
+        keys = Keys(stage, options.keys)
+        if options.events:
+            full = Watched(stage, "full-rate", keys, options.sync)
+            told = full.half_refused(options.events, options.connections)
+            print(f"{options.events / told['seconds']:.0f} requests/s, {told['cpu']:.1f} µs CPU each")
+            full.lost_nothing()
+        journal, without = Watched(stage, "journal", keys, options.sync), Watched(stage, "without", keys)
+        both = {one.name: one for one in (journal, without)}
+        interleave([one.lane for one in both.values()], options.rounds, lambda lane: both[lane.way].run(
+            connections=options.connections, rate=options.rate, seconds=options.seconds))
+        journal.lost_nothing()
+    ratios = show(journal.lane, without.lane)
     if options.p99_at_most and ratios["p99"] > options.p99_at_most:
-        raise SystemExit(f"the p99 with a journal is over the limit of {options.p99_at_most}")
+        sys.exit(f"the p99 with a journal is over the limit of {options.p99_at_most}")
 
 
 if __name__ == "__main__":

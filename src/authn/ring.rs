@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -22,35 +22,22 @@ const SEATS: usize = 4096;
 const BELLS: usize = 32;
 
 /// The key set in force. Readers take a snapshot without locking.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct KeyRing {
-    current: Arc<Current>,
+    standing: Arc<Standing>,
+    /// Principals of some keys, each in the one seat that its key's number gives it. Made when first one is needed.
+    seats: OnceLock<Box<[Seat]>>,
 }
 
+type Seat = Mutex<Option<Arc<Principal>>>;
+
+/// Which keys are in force, for those who came in by one.
 #[derive(Default)]
-struct Current {
-    held: ArcSwap<Held>,
-    /// The edition of what is held; open streams look at it often.
+struct Standing {
+    keys: ArcSwap<KeySet>,
+    /// The edition of the keys; open streams look at it often.
     edition: AtomicU32,
     bells: [Notify; BELLS],
-}
-
-/// A set, and the principals of some of its keys, each in the one seat that its number gives it.
-#[derive(Default)]
-struct Held {
-    keys: Arc<KeySet>,
-    seats: Box<[Mutex<Option<Arc<Principal>>>]>,
-}
-
-impl Held {
-    fn new(keys: KeySet) -> Self {
-        let seats = keys.len().next_power_of_two().min(SEATS);
-        Self { keys: Arc::new(keys), seats: (0..seats).map(|_| Mutex::default()).collect() }
-    }
-
-    fn seat(&self, key: &Key<'_>) -> Option<&Mutex<Option<Arc<Principal>>>> {
-        self.seats.get(key.number() as usize % self.seats.len().max(1))
-    }
 }
 
 impl KeyRing {
@@ -66,29 +53,23 @@ impl KeyRing {
     /// are; what an attacker can time is the look-up of a digest, which says nothing of any key.
     #[must_use]
     pub fn find(&self, credential: &Credential<'_>) -> Option<Arc<Principal>> {
-        let held = self.current.held.load();
-        if held.keys.is_empty() {
-            // Where the auth callback knows them all, the digest would be for nothing.
-            return None;
-        }
-        let key = held.keys.find(&KeyDigest::of(credential.expose().as_bytes()))?;
-        Some(self.seated(&held, &key))
+        let keys = self.standing.keys.load();
+        let key = look_up(&keys, credential)?;
+        Some(self.seated(&keys, &key))
     }
 
     /// Whether a credential is a key, whatever its dates.
     #[must_use]
     pub fn knows(&self, credential: &Credential<'_>) -> bool {
-        let held = self.current.held.load();
-        !held.keys.is_empty()
-            && held.keys.find(&KeyDigest::of(credential.expose().as_bytes())).is_some()
+        look_up(&self.standing.keys.load(), credential).is_some()
     }
 
     /// The principal with a public id.
     #[must_use]
     pub fn by_id(&self, id: &KeyId) -> Option<Arc<Principal>> {
-        let held = self.current.held.load();
-        let key = held.keys.by_id(id)?;
-        Some(self.seated(&held, &key))
+        let keys = self.standing.keys.load();
+        let key = keys.by_id(id)?;
+        Some(self.seated(&keys, &key))
     }
 
     /// The first of a tenant's keys, or else of the admins', that is valid, grants `needed` and `is_it`.
@@ -100,69 +81,73 @@ impl KeyRing {
         needed: Scope,
         is_it: impl Fn(&Arc<Principal>) -> bool,
     ) -> Option<Arc<Principal>> {
-        let held = self.current.held.load_full();
-        let of_tenant = tenant.into_iter().flat_map(|tenant| held.keys.of_tenant(tenant));
+        let keys = self.snapshot();
+        let of_tenant = tenant.into_iter().flat_map(|tenant| keys.of_tenant(tenant));
         of_tenant
-            .chain(held.keys.admins())
-            .filter(|key| key.is_valid_at(now) && key.allows(needed))
-            .map(|key| self.principal(&held, &key))
+            .chain(keys.admins())
+            .filter(|key| key.is_valid_at(now) && key.scopes().allows(needed))
+            .map(|key| self.principal(&keys, &key))
             .find(is_it)
     }
 
     /// All keys as of now.
     #[must_use]
     pub fn snapshot(&self) -> Arc<KeySet> {
-        Arc::clone(&self.current.held.load().keys)
+        self.standing.keys.load_full()
     }
 
     /// Puts a new set in force, built after the one that is, and revokes what it no longer holds. Keys that did not
     /// change keep their open streams. Returns how many were revoked.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for its effect; the count is for a log line"
-    )]
     pub fn install(&self, keys: KeySet) -> usize {
-        let edition = keys.edition();
-        let new = Arc::new(Held::new(keys));
-        let old = self.current.held.swap(Arc::clone(&new));
+        let new = Arc::new(keys);
+        let old = self.standing.keys.swap(Arc::clone(&new));
         // In this order: whoever sees the edition, or hears a bell, finds the set.
-        self.current.edition.store(edition, Ordering::Release);
-        self.current.bells.iter().for_each(Notify::notify_waiters);
-        new.keys.missing_from(&old.keys)
+        self.standing.edition.store(new.edition(), Ordering::Release);
+        self.standing.bells.iter().for_each(Notify::notify_waiters);
+        new.missing_from(&old)
     }
 
     /// The principal of a key, from its seat or put there. Nobody waits for a seat that is taken at the moment.
-    fn seated(&self, held: &Held, key: &Key<'_>) -> Arc<Principal> {
-        let mut seat = match held.seat(key).map(Mutex::try_lock) {
+    fn seated(&self, keys: &KeySet, key: &Key<'_>) -> Arc<Principal> {
+        let seats = self.seats.get_or_init(|| (0..SEATS).map(|_| Seat::default()).collect());
+        let mut seat = match seats.get(key.number() as usize % SEATS).map(Mutex::try_lock) {
             Some(Ok(seat)) => seat,
             Some(Err(TryLockError::Poisoned(poisoned))) => poisoned.into_inner(),
-            Some(Err(TryLockError::WouldBlock)) | None => return self.principal(held, key),
+            Some(Err(TryLockError::WouldBlock)) | None => return self.principal(keys, key),
         };
-        let digest = key.digest().bytes();
-        if let Some(principal) = seat.as_ref().filter(|one| one.revocation.is_for(&digest)) {
+        let (digest, since) = (key.digest().bytes(), key.since());
+        if let Some(principal) = seat.as_ref().filter(|one| one.revocation.is_for(&digest, since)) {
             return Arc::clone(principal);
         }
-        let principal = self.principal(held, key);
+        let principal = self.principal(keys, key);
         *seat = Some(Arc::clone(&principal));
         principal
     }
 
-    fn principal(&self, held: &Held, key: &Key<'_>) -> Arc<Principal> {
-        let roll = Arc::clone(&self.current);
-        let (digest, seen) = (key.digest().bytes(), held.keys.edition());
-        let revocation = Revocation::by_roll(roll, digest, key.since(), seen);
+    fn principal(&self, keys: &KeySet, key: &Key<'_>) -> Arc<Principal> {
+        let roll = Arc::clone(&self.standing);
+        let (digest, since) = (key.digest().bytes(), key.since());
+        let revocation = Revocation::by_roll(roll, digest, since, keys.edition());
         Arc::new(key.principal(Arc::new(revocation)))
     }
 }
 
-impl Roll for Current {
+fn look_up<'k>(keys: &'k KeySet, credential: &Credential<'_>) -> Option<Key<'k>> {
+    if keys.is_empty() {
+        // Where the auth callback knows them all, the digest would be for nothing.
+        return None;
+    }
+    keys.find(&KeyDigest::of(credential.expose().as_bytes()))
+}
+
+impl Roll for Standing {
     fn edition(&self) -> u32 {
         self.edition.load(Ordering::Acquire)
     }
 
     fn holds(&self, digest: &[u8; 32], since: u32) -> bool {
-        let held = self.held.load();
-        held.keys.find(&KeyDigest::from(*digest)).is_some_and(|key| key.since() == since)
+        let keys = self.keys.load();
+        keys.find(&KeyDigest::from(*digest)).is_some_and(|key| key.since() == since)
     }
 
     fn changed(&self, digest: &[u8; 32]) -> &Notify {
@@ -172,9 +157,9 @@ impl Roll for Current {
     }
 }
 
-impl fmt::Debug for Current {
+impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.held.load().keys.fmt(f)
+        write!(f, "KeyRing({:?})", self.standing.keys.load())
     }
 }
 

@@ -46,18 +46,31 @@ impl<T> Blocks<T> {
         self.blocks.get_mut(block)?.get_mut(at)
     }
 
-    /// Forgets all but the first `len`, and gives back what the others took.
+    /// Forgets all but the first `len`.
     pub(super) fn truncate(&mut self, len: u32) {
         let (whole, rest) = split(len);
         self.blocks.truncate(whole + usize::from(rest > 0));
         if let Some(last) = self.blocks.get_mut(whole) {
             last.truncate(rest);
         }
+        self.len = self.len.min(len);
+    }
+
+    /// Gives back what was taken for more to come.
+    pub(super) fn shrink(&mut self) {
         if let Some(last) = self.blocks.last_mut() {
             last.shrink_to_fit();
         }
         self.blocks.shrink_to_fit();
-        self.len = self.len.min(len);
+    }
+}
+
+impl<T: Copy> Blocks<T> {
+    /// Puts what is in one place in another as well.
+    pub(super) fn copy(&mut self, from: u32, to: u32) {
+        if let (Some(item), Some(place)) = (self.get(from).copied(), self.get_mut(to)) {
+            *place = item;
+        }
     }
 }
 
@@ -80,6 +93,7 @@ mod tests {
             assert!(list.get(count).is_none() && list.get_mut(count).is_none());
             for kept in [count, count.saturating_sub(1), whole.min(count / 2), 0] {
                 list.truncate(kept);
+                list.shrink();
                 assert_eq!(list.len(), kept);
                 assert!(list.get(kept).is_none());
                 assert!(kept == 0 || list.get(kept - 1) == Some(&(kept - 1)));

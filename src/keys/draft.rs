@@ -81,45 +81,58 @@ impl KeyDraft {
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        let entries = self.rows.len();
+        let mut by_digest = self.by_digest();
+        if !by_digest.1.is_empty() {
+            for (first, second) in &by_digest.1 {
+                self.compare(*first, *second);
+            }
+            if !self.problems.is_empty() {
+                return Err(self.problems);
+            }
+            self.leave_out(&by_digest.1);
+            by_digest = self.by_digest();
+        }
+        self.spots = Blocks::default();
+        self.rows.shrink();
+        self.shared.shrink();
         let mut set = KeySet {
-            by_digest: Index::with_room_for(entries as usize),
-            by_id: Index::with_room_for(entries as usize),
+            by_digest: by_digest.0,
             edition: EDITION.fetch_add(1, Ordering::Relaxed),
             previous: previous.map_or(0, KeySet::edition),
             ..KeySet::default()
         };
+        let ids: Vec<_> =
+            (0..self.rows.len()).map(|row| id_tag(self.settle(&mut set, previous, row))).collect();
+        let (by_id, _) = Index::of(&ids, |_, _| false);
+        Ok(KeySet { rows: self.rows, shared: self.shared, by_id, ..set })
+    }
+
+    fn by_digest(&self) -> (Index, Vec<(u32, u32)>) {
+        let digest = |row| self.rows.get(row).map(|row| row.digest);
+        let tags = (0..self.rows.len()).filter_map(digest).map(|digest| digest.tag());
+        Index::of(&tags.collect::<Vec<_>>(), |one, other| digest(one) == digest(other))
+    }
+
+    /// Removes rows, the second of each of these pairs, which are in order.
+    fn leave_out(&mut self, repeated: &[(u32, u32)]) {
+        let mut repeated = repeated.iter().map(|(_, row)| *row).peekable();
         let mut len = 0;
-        for at in 0..entries {
-            let Some(row) = self.rows.get(at).copied() else { break };
-            let is_same =
-                |other| self.rows.get(other).is_some_and(|row2| row2.digest == row.digest);
-            if let Some(first) = set.by_digest.find_or_insert(row.digest.tag(), len, is_same) {
-                self.compare(first, at);
-            } else {
-                self.settle(&mut set, previous, row, len);
-                if let (Some(spot), Some(to)) =
-                    (self.spots.get(at).copied(), self.spots.get_mut(len))
-                {
-                    *to = spot;
-                }
+        for at in 0..self.rows.len() {
+            if repeated.next_if_eq(&at).is_none() {
+                self.rows.copy(at, len);
                 len += 1;
             }
         }
-        if !self.problems.is_empty() {
-            return Err(self.problems);
-        }
         self.rows.truncate(len);
-        self.shared.shrink();
-        Ok(KeySet { rows: self.rows, shared: self.shared, ..set })
     }
 
-    /// Gives a row its place `at` in the set, and among the keys of its tenant.
-    fn settle(&mut self, set: &mut KeySet, previous: Option<&KeySet>, mut row: Row, at: u32) {
-        let Some(facts) = self.shared.facts(row.facts) else { return };
+    /// Gives a row its place among the keys of its tenant, and in time. Returns its public id.
+    fn settle(&mut self, set: &mut KeySet, previous: Option<&KeySet>, at: u32) -> u64 {
+        let Some(mut row) = self.rows.get(at).copied() else { return 0 };
+        let Some(facts) = self.shared.facts(row.facts) else { return 0 };
         let (owner, said) = (facts.tenant, self.shared.said(facts));
-        let Some(tenant) = self.shared.id(owner) else { return };
-        set.by_id.find_or_insert(id_tag(row.digest.id_number(tenant)), at, |_| false);
+        let Some(tenant) = self.shared.id(owner) else { return 0 };
+        let id = row.digest.id_number(tenant);
         if said.scopes.allows(Scope::Admin) {
             set.admins.push(at);
         }
@@ -136,9 +149,10 @@ impl KeyDraft {
         if let Some(before) = before.and_then(|before| self.rows.get_mut(before)) {
             before.next = at;
         }
+        id
     }
 
-    /// Notes a problem if the entry at `second` says something else than the row at `first` of the same key.
+    /// Notes a problem if the second entry says something else of the same key than the first.
     fn compare(&mut self, first: u32, second: u32) {
         let of = |row| {
             let facts = self.shared.facts(self.rows.get(row)?.facts)?;

@@ -20,6 +20,23 @@ impl Index {
         Self { slots: vec![0; slots_for(rows)], rows: 0 }
     }
 
+    /// A table of the rows with these tags, by their places, and for each row that `is_same` as an earlier one both.
+    ///
+    /// They are put in by the upper bits of their tags: one after the other they would go all over a table that no
+    /// cache holds.
+    pub(super) fn of(
+        tags: &[u32],
+        mut is_same: impl FnMut(u32, u32) -> bool,
+    ) -> (Self, Vec<(u32, u32)>) {
+        let (mut index, mut repeated) = (Self::with_room_for(tags.len()), Vec::new());
+        for (tag, row) in grouped(tags).into_iter().filter_map(read) {
+            let first = index.find_or_insert(tag, row, |other| is_same(other, row));
+            repeated.extend(first.map(|first| (first, row)));
+        }
+        repeated.sort_unstable_by_key(|(_, row)| *row);
+        (index, repeated)
+    }
+
     /// The first row of this tag that `is_it`.
     pub(super) fn find(&self, tag: u32, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         self.seek(tag, is_it).ok()
@@ -66,7 +83,7 @@ impl Index {
 
     fn put(&mut self, at: usize, tag: u32, row: u32) {
         if let Some(slot) = self.slots.get_mut(at) {
-            *slot = u64::from(tag) << 32 | u64::from(row.saturating_add(1));
+            *slot = filled(tag, row);
             self.rows += 1;
         }
     }
@@ -84,6 +101,36 @@ impl Index {
 /// Never all of them: a search ends at an empty slot.
 const fn slots_for(rows: usize) -> usize {
     if rows == 0 { 0 } else { rows + rows.div_ceil(SPARSE - 1) }
+}
+
+/// Slots for rows with these tags, by the upper bits of the tags; rows of one group are in order.
+fn grouped(tags: &[u32]) -> Vec<u64> {
+    const GROUPS: usize = 1 << 10;
+    let group = |tag: u32| (tag >> 22) as usize;
+    let mut ends = vec![0_usize; GROUPS + 1];
+    for tag in tags {
+        if let Some(next) = ends.get_mut(group(*tag) + 1) {
+            *next += 1;
+        }
+    }
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += *end;
+        *end = sum;
+    }
+    let mut slots = vec![0; tags.len()];
+    for (tag, row) in tags.iter().zip(0..) {
+        let end = ends.get_mut(group(*tag));
+        if let Some((slot, end)) = end.and_then(|end| Some((slots.get_mut(*end)?, end))) {
+            *slot = filled(*tag, row);
+            *end += 1;
+        }
+    }
+    slots
+}
+
+fn filled(tag: u32, row: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(row.saturating_add(1))
 }
 
 /// The tag and the row of a slot.
@@ -118,6 +165,27 @@ mod tests {
             for (tag, mark) in keys.iter().copied().chain((0..12).map(|tag| (tag, 9))) {
                 let found = index.find(tag, |row| keys[row as usize] == (tag, mark));
                 prop_assert_eq!(found, map.get(&(tag, mark)).copied());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_at_once_is_as_one_by_one(
+            keys in prop::collection::vec((prop_oneof![0..6_u32, u32::MAX - 5..=u32::MAX, any::<u32>()], 0..4_u8), 0..200),
+        ) {
+            let is_same = |a: u32, b: u32| keys[a as usize] == keys[b as usize];
+            let (mut one_by_one, mut expected) = (Index::default(), Vec::new());
+            for (key, row) in keys.iter().zip(0..) {
+                let first = one_by_one.find_or_insert(key.0, row, |other| is_same(other, row));
+                expected.extend(first.map(|first| (first, row)));
+            }
+            let tags: Vec<_> = keys.iter().map(|key| key.0).collect();
+            let (index, repeated) = Index::of(&tags, is_same);
+            prop_assert_eq!(repeated, expected);
+            for key in &keys {
+                let is_it = |row: u32| keys[row as usize] == *key;
+                prop_assert_eq!(index.find(key.0, is_it), one_by_one.find(key.0, is_it));
             }
         }
     }

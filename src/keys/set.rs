@@ -12,7 +12,7 @@ use super::blocks::Blocks;
 use super::index::Index;
 use super::rows::{Facts, NONE, Row, Said, Shared};
 use crate::clock::UnixTime;
-use crate::principal::{KeyId, Principal, Revocation, Scope, Scopes, Source, TenantId, Vouched};
+use crate::principal::{KeyId, Principal, Revocation, Scopes, Source, TenantId, Vouched};
 
 /// The keys in force.
 #[derive(Default)]
@@ -180,12 +180,6 @@ impl<'s> Key<'s> {
         let said = self.said();
         said.not_before.is_none_or(|from| now >= from)
             && said.expires.is_none_or(|until| now < until)
-    }
-
-    /// Whether it grants `needed`.
-    #[must_use]
-    pub fn allows(&self, needed: Scope) -> bool {
-        self.scopes().allows(needed)
     }
 
     /// Who presents it. `revocation` is to fire when it leaves the set in force.

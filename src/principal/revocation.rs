@@ -58,10 +58,10 @@ impl Revocation {
         }
     }
 
-    /// Whether it is for the key of this digest, by a roll.
+    /// Whether it is for the key of this digest that has been on a roll, unchanged, since that edition.
     #[must_use]
-    pub fn is_for(&self, digest: &[u8; 32]) -> bool {
-        matches!(&self.by, By::Roll(member) if member.digest == *digest)
+    pub fn is_for(&self, digest: &[u8; 32], since: u32) -> bool {
+        matches!(&self.by, By::Roll(member) if member.since == since && member.digest == *digest)
     }
 
     /// Revokes, once and for good, and wakes everyone who waits.

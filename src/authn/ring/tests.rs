@@ -84,6 +84,8 @@ fn a_principal_is_made_once_while_its_seat_is_its_own() {
     assert!(Arc::ptr_eq(&first, &find(&ring, "k").unwrap()));
     assert!(Arc::ptr_eq(&first, &ring.by_id(&first.key).unwrap()));
     assert!(!Arc::ptr_eq(&first, &find(&ring, "l").unwrap()));
+    reload(&ring, "a:k:exec,a:l:read");
+    assert_eq!(find(&ring, "k").unwrap().scopes.label(), "exec");
 }
 
 #[test]
@@ -105,9 +107,9 @@ fn keys_that_share_a_seat_are_told_apart() {
 #[test]
 fn a_taken_seat_keeps_nobody_waiting() {
     let ring = KeyRing::new(set("a:k:read", None));
-    let held = ring.current.held.load_full();
-    let _taken = held.seats[0].lock().unwrap();
-    assert_eq!(find(&ring, "k").unwrap().tenant.as_str(), "a");
+    let first = find(&ring, "k").unwrap();
+    let _taken = ring.seats.get().unwrap()[0].lock().unwrap();
+    assert_eq!(find(&ring, "k").unwrap().key, first.key);
 }
 
 #[test]

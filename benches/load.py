@@ -9,8 +9,6 @@ from functools import cached_property
 from stage import LOAD_CORES, PEER
 
 HOST = "sandboxes.example"
-# The largest keys file that the gateway takes.
-GATEWAY_FILE = 64 * 1024 * 1024
 
 
 def request(method, path, headers, body=b""):
@@ -62,13 +60,9 @@ class Keys:
 
     @cached_property
     def gateway(self):
-        """Lines of tenant, digest and scope; with the keys as they are where digests make too large a file for it."""
-        tokens = (f"sha256:{digest}" for digest in self.hashed) if self.are_hashed else self.keys
-        return self._write("gateway", (f"team-{i % self.tenants}:{token}:exec" for i, token in enumerate(tokens)))
-
-    @property
-    def are_hashed(self):
-        return self.count * len(f"team-{self.tenants}:sha256:{'0' * 64}:exec ") < GATEWAY_FILE
+        """Lines of tenant, digest and scope."""
+        lines = (f"team-{i % self.tenants}:sha256:{digest}:exec" for i, digest in enumerate(self.hashed))
+        return self._write("gateway", lines)
 
     @cached_property
     def digests(self):

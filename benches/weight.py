@@ -40,8 +40,6 @@ def many_keys(options):
             for keys in (most, single):
                 for written in ("gateway", "digests", "upper", "mapped"):
                     getattr(keys, written)
-            if peer == "gateway" and not most.are_hashed:
-                start.note = "the gateway's keys as text, since it takes no file that holds so many digests"
             weights, times, used = {}, [], []
             for keys in (single, most, most, most):
                 proxy = peers.start(stage, peer, "keyed", keys=keys)

@@ -74,7 +74,7 @@ impl Scheme {
 
     fn knows(&self, credential: &Credential<'_>) -> bool {
         match self {
-            Self::StaticKeys(ring) => ring.find(credential).is_some(),
+            Self::StaticKeys(ring) => ring.knows(credential),
             Self::Callback(callback) => callback.has_admitted(credential),
         }
     }
@@ -204,21 +204,19 @@ impl Authenticator {
         now: UnixTime,
     ) -> Option<Arc<Principal>> {
         let signed = |principal: &Arc<Principal>| {
-            principal.is_valid_at(now)
-                && principal.scopes.allows(Scope::Exec)
-                && self
-                    .sealer
-                    .every(principal, &sandbox.id)
-                    .any(|token| query.is_signed_with(&token, operation))
+            self.sealer
+                .every(principal, &sandbox.id)
+                .any(|token| query.is_signed_with(&token, operation))
+        };
+        let may = |principal: &Arc<Principal>| {
+            principal.is_valid_at(now) && principal.scopes.allows(Scope::Exec)
         };
         let last = self.signers.get(&sandbox.id);
-        if let Some(principal) = last.filter(signed) {
+        if let Some(principal) = last.filter(may).filter(signed) {
             return Some(principal);
         }
-        let keys = self.keys.snapshot();
-        let tenants = sandbox.tenant.as_ref().map_or(&[][..], |tenant| keys.of_tenant(tenant));
-        let signer = tenants.iter().chain(keys.admins()).find(|principal| signed(principal))?;
-        self.signers.insert(sandbox.id.clone(), Arc::clone(signer));
-        Some(Arc::clone(signer))
+        let signer = self.keys.search(sandbox.tenant.as_ref(), now, Scope::Exec, signed)?;
+        self.signers.insert(sandbox.id.clone(), Arc::clone(&signer));
+        Some(signer)
     }
 }

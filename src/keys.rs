@@ -1,79 +1,38 @@
 //! Static keys: how lists of them are written, and the immutable set that requests are looked up in.
 //!
 //! Pure: text in, values out. Reading environment and files, watching and swapping sets happen elsewhere. No key text
-//! outlives parsing (a [`KeyEntry`] holds a digest), and no problem reported here quotes any part of a key.
+//! outlives parsing (a [`KeySet`] holds digests), and no problem reported here quotes any part of a key. Meant for a
+//! million keys: see [`rows`] for what each takes.
 
+mod blocks;
 mod digest;
+mod draft;
+mod file;
+mod index;
 mod json;
 mod line;
 mod problem;
+mod rows;
 mod set;
 
 pub use digest::{BadDigest, KeyDigest};
+pub use draft::KeyDraft;
+pub use file::{KeyFile, NotText};
 pub use problem::{KeyFault, KeyProblem, Place};
-pub use set::KeySet;
+pub use set::{Key, KeySet};
 
-use std::sync::Arc;
+use line::{Form, Lines};
 
-use crate::clock::UnixTime;
-use crate::principal::{Scopes, TenantId};
+use crate::principal::Scopes;
 
 /// Longest key in bytes; a longer credential is refused before it is looked up.
 pub const MAX_KEY: usize = 4096;
 
-/// One valid entry of a key list.
-#[derive(Clone, Debug)]
-pub struct KeyEntry {
-    /// Whose key it is.
-    pub tenant: TenantId,
-    /// What its owner calls it.
-    pub name: Option<Arc<str>>,
-    /// Stands for the key, which is forgotten.
-    pub digest: KeyDigest,
-    /// What it grants, never empty.
-    pub scopes: Scopes,
-    /// Not valid before.
-    pub not_before: Option<UnixTime>,
-    /// Not valid from here on.
-    pub expires: Option<UnixTime>,
-    /// Where it was written, for messages.
-    pub place: Place,
-}
-
-impl KeyEntry {
-    /// Whether both say the same of the same key, wherever they were written.
-    #[must_use]
-    fn says_the_same(&self, other: &Self) -> bool {
-        self.digest == other.digest
-            && self.tenant == other.tenant
-            && self.scopes == other.scopes
-            && self.name == other.name
-            && self.not_before == other.not_before
-            && self.expires == other.expires
-    }
-}
-
 /// Reads the line form as a setting holds it: `tenant:key:scope|scope`, separated by commas or newlines.
-///
-/// # Errors
-/// Every problem of every entry; at least one when the list holds no entry.
-pub fn parse_list(source: &str, text: &str) -> Result<Vec<KeyEntry>, Vec<KeyProblem>> {
-    line::parse(source, text, line::Form::Setting)
-}
-
-/// Reads a keys file: a JSON array when the first character is `[` or `{`, else lines with `#` comments.
-///
-/// A byte order mark is skipped.
-///
-/// # Errors
-/// Every problem with its line and column; at least one when the file holds no entry.
-pub fn parse_file(source: &str, text: &str) -> Result<Vec<KeyEntry>, Vec<KeyProblem>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim_start().starts_with(['[', '{']) {
-        json::parse(source, text)
-    } else {
-        line::parse(source, text, line::Form::File)
-    }
+pub fn read_list(draft: &mut KeyDraft, source: &str, text: &str) {
+    let mut lines = Lines::new(draft.begin(source), Form::Setting);
+    text.split('\n').for_each(|line| lines.read(draft, line));
+    lines.end(draft);
 }
 
 /// Reads a key, or `sha256:` and the digest of one.

@@ -3,12 +3,14 @@
 //! Vocabulary only. Production code builds a [`Principal`] in the key set, from validated parts; nothing here reads a
 //! request. Scope names come from a closed list: an unknown name is an error, never ignored.
 
+mod revocation;
+
+pub use revocation::{Revocation, Roll};
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderValue;
-use tokio::sync::Notify;
 
 use crate::clock::UnixTime;
 
@@ -162,6 +164,12 @@ impl Scopes {
         Self(self.0 | scope.bit())
     }
 
+    /// A bit for each scope; the four lowest.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether nothing is granted.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -190,6 +198,30 @@ impl Scopes {
             .filter(move |scope| self.0 & scope.bit() != 0)
             .map(Scope::name)
     }
+
+    /// The names, `admin|exec`, in alphabetical order.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        const LABELS: [&str; 16] = [
+            "",
+            "read",
+            "exec",
+            "exec|read",
+            "owner",
+            "owner|read",
+            "exec|owner",
+            "exec|owner|read",
+            "admin",
+            "admin|read",
+            "admin|exec",
+            "admin|exec|read",
+            "admin|owner",
+            "admin|owner|read",
+            "admin|exec|owner",
+            "admin|exec|owner|read",
+        ];
+        LABELS.get(usize::from(self.0)).copied().unwrap_or_default()
+    }
 }
 
 impl FromIterator<Scope> for Scopes {
@@ -201,7 +233,7 @@ impl FromIterator<Scope> for Scopes {
 impl fmt::Display for Scopes {
     /// `admin|exec`, in alphabetical order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.names().collect::<Vec<_>>().join("|"))
+        f.write_str(self.label())
     }
 }
 
@@ -234,37 +266,6 @@ impl Source {
     }
 }
 
-/// Tells the open streams of a key that it is gone.
-#[derive(Debug, Default)]
-pub struct Revocation {
-    revoked: AtomicBool,
-    changed: Notify,
-}
-
-impl Revocation {
-    /// Revokes, once and for good, and wakes everyone who waits.
-    pub fn revoke(&self) {
-        self.revoked.store(true, Ordering::Release);
-        self.changed.notify_waiters();
-    }
-
-    /// Whether it happened.
-    #[must_use]
-    pub fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire)
-    }
-
-    /// Resolves when it happens, or at once if it did.
-    pub async fn revoked(&self) {
-        let notified = self.changed.notified();
-        tokio::pin!(notified);
-        notified.as_mut().enable();
-        if !self.is_revoked() {
-            notified.await;
-        }
-    }
-}
-
 /// What the upstream is told of a principal, as header values that are made once.
 #[derive(Clone, Debug)]
 pub struct Vouched {
@@ -284,11 +285,10 @@ impl Vouched {
         let value = |text: &str| {
             HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
-        let name = name.map_or_else(|| key.as_str().to_owned(), escape);
         Self {
             tenant: value(tenant.as_str()),
-            name: value(&name),
-            scopes: value(&scopes.to_string()),
+            name: name.map_or_else(|| value(key.as_str()), |name| value(&escape(name))),
+            scopes: HeaderValue::from_static(scopes.label()),
         }
     }
 }

@@ -18,6 +18,7 @@ use coppice_gateway::callback::{Callback, Question};
 use coppice_gateway::clock::UnixTime;
 use coppice_gateway::config::{Settings, Sources};
 use coppice_gateway::credential::{Credential, Kind, Precedence};
+use coppice_gateway::keys::{KeyDraft, KeyFile, KeySet};
 use coppice_gateway::metrics::Requests;
 use coppice_gateway::record::{Observer as _, Record};
 use coppice_gateway::route::{Class, Surface};
@@ -105,6 +106,37 @@ fn a_static_key_takes_nothing() {
     let authenticator = authenticator(&[("COPPICE_API_KEYS", &listed)]);
     let request_id = HeaderValue::from_static("id-1");
     assert_eq!(allocations(&authenticator, &question(KEY, &request_id)), 0);
+}
+
+#[test]
+fn a_key_takes_a_row_and_two_slots() {
+    const KEYS: u32 = 50_000;
+    let text: String =
+        (0..KEYS).map(|key| format!("team-{}:key-{key}:exec\n", key % 100)).collect();
+    let mut set = KeySet::default();
+    let counted = allocation_counter::measure(|| {
+        let mut draft = KeyDraft::default();
+        let mut file = KeyFile::new(&mut draft, "keys", text.len());
+        file.take(text.as_bytes()).unwrap();
+        file.end().unwrap();
+        set = draft.finish(None).unwrap();
+    });
+    assert_eq!(set.len(), KEYS as usize);
+    let kept = counted.bytes_current / i64::from(KEYS);
+    assert!((44..=70).contains(&kept), "{kept} bytes for each key");
+    let most = counted.bytes_max / u64::from(KEYS);
+    assert!(most <= 120, "{most} bytes for each key while they are read");
+    assert!(counted.count_total < u64::from(KEYS) / 50, "{counted:?}");
+
+    // None for those who came, beyond what is kept of some thousand of them.
+    let ring = KeyRing::new(set);
+    let counted = allocation_counter::measure(|| {
+        for key in 0..KEYS {
+            let key = format!("key-{key}");
+            assert!(ring.find(&Credential::new(Kind::ApiKey, &key)).is_some());
+        }
+    });
+    assert!(counted.bytes_current < 4 << 20, "{counted:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use coppice_gateway::authn::{Authenticator, KeyRing};
 use coppice_gateway::credential::{Credential, Kind, Precedence};
-use coppice_gateway::keys::{self, KeySet};
+use coppice_gateway::keys::{self, KeyDraft};
 use coppice_gateway::principal::Principal;
 use coppice_gateway::proxy::lookup;
 use coppice_gateway::request::{Conn, Origin};
@@ -31,8 +31,9 @@ pub(crate) fn ring() -> KeyRing {
     let lines: Vec<String> = (0..KEYS)
         .map(|number| format!("team-{}:{}:exec\n", number % TENANTS, key(number)))
         .collect();
-    let entries = keys::parse_file("keys", &lines.concat()).unwrap();
-    KeyRing::new(KeySet::build(entries, None).unwrap())
+    let mut draft = KeyDraft::default();
+    keys::read_list(&mut draft, "keys", &lines.concat());
+    KeyRing::new(draft.finish(None).unwrap())
 }
 
 pub(crate) fn sealer() -> Sealer {

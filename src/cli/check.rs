@@ -64,7 +64,7 @@ fn summary(loaded: &Loaded) -> String {
         if settings.auth.is_open() {
             "none: the gateway is open".to_owned()
         } else if settings.auth.has_keys {
-            let tenants: BTreeSet<_> = keys.iter().map(|principal| &principal.tenant).collect();
+            let tenants: BTreeSet<_> = keys.iter().map(|key| key.tenant()).collect();
             format!("{} of {} tenants", keys.len(), tenants.len())
         } else {
             "none".to_owned()

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use super::problem::Spelling;
 use super::reader::Reader;
+use super::sources::LongFile;
 use super::table::{API_KEYS, API_KEYS_FILE, CALLBACK_URL, PRECEDENCE, SECRET};
 use super::value::{Raw, either};
 use crate::callback;
 use crate::credential::Precedence;
-use crate::keys::{KeySet, parse_file, parse_list};
+use crate::keys::{KeyDraft, KeyFile, KeySet, read_list};
 use crate::secret::Secret;
 
 /// Shortest signing secret, in bytes.
@@ -79,31 +80,22 @@ pub(super) fn read_keys(
         Raw::Text(text) => Ok(text.clone()),
         Raw::Items(items) => Ok(items.join("\n")),
     });
-    let file = reader.named_file(API_KEYS_FILE);
-    let mut lists = Vec::new();
+    let file = reader.long_file(API_KEYS_FILE);
+    let mut draft = KeyDraft::default();
     if let Some(text) = &list {
-        lists.push(parse_list(&reader.origin(API_KEYS).to_string(), text));
+        read_list(&mut draft, &reader.origin(API_KEYS).to_string(), text);
     }
-    if let Some((path, file)) = &file {
+    let path = file.map(|(path, file)| {
         let name = path.display().to_string();
         if file.is_public {
             reader.warn(format!("{name}: holds keys and every user can read it"));
         }
-        lists.push(parse_file(&name, &file.text));
-    }
-    let mut entries = Vec::new();
-    let mut sound = true;
-    for list in lists {
-        match list {
-            Ok(found) => entries.extend(found),
-            Err(problems) => {
-                sound = false;
-                reader.key_problems(problems);
-            }
+        if let Err(why) = read_keys_file(&mut draft, &name, file) {
+            reader.problem(reader.origin(API_KEYS_FILE), format!("the file {why}"));
         }
-    }
-    let keys = if sound { KeySet::build(entries, previous) } else { Ok(KeySet::default()) };
-    let keys = keys.unwrap_or_else(|problems| {
+        path
+    });
+    let keys = draft.finish(previous).unwrap_or_else(|problems| {
         reader.key_problems(problems);
         KeySet::default()
     });
@@ -112,5 +104,11 @@ pub(super) fn read_keys(
         let message = "a reload cannot take away the last keys and leave the gateway open";
         reader.problem(Spelling::Key(API_KEYS.key), message.to_owned());
     }
-    (file.map(|(path, _)| path), keys)
+    (path, keys)
+}
+
+fn read_keys_file(draft: &mut KeyDraft, name: &str, file: LongFile) -> Result<(), String> {
+    let mut keys = KeyFile::new(draft, name, file.size);
+    file.read(|piece| keys.take(piece))?;
+    keys.end().map_err(|why| why.to_string())
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::document::Document;
 use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
-use super::sources::{FileText, Sources, read_file};
+use super::sources::{FileText, LongFile, Sources, read_file};
 use super::table::{
     OTHER_VARIABLES, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
 };
@@ -131,6 +131,18 @@ impl<'a> Reader<'a> {
     pub(super) fn named_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, FileText)> {
         let path = self.optional(setting, value::path)?;
         match read_file(&path) {
+            Ok(file) => Some((path, file)),
+            Err(why) => {
+                self.problem(self.origin(setting), format!("the file {why}"));
+                None
+            }
+        }
+    }
+
+    /// The file whose path a setting holds, with that path, to be read in pieces. See [`Self::named_file`].
+    pub(super) fn long_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, LongFile)> {
+        let path = self.optional(setting, value::path)?;
+        match LongFile::open(&path) {
             Ok(file) => Some((path, file)),
             Err(why) => {
                 self.problem(self.origin(setting), format!("the file {why}"));

@@ -3,7 +3,6 @@
 //! Keys are looked up by digest, so that the time a lookup takes says nothing about how much of a guess was right.
 
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use sha2::{Digest as _, Sha256};
 
@@ -31,14 +30,15 @@ impl KeyDigest {
     /// [`BadDigest`] for anything else.
     pub fn parse_hex(text: &str) -> Result<Self, BadDigest> {
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != 32 || !rest.is_empty() {
-            return Err(BadDigest);
-        }
+        let pairs: &[[u8; 2]; 32] = pairs.try_into().map_err(|_| BadDigest)?;
         let mut bytes = [0; 32];
+        let mut all = 0;
         for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = nibble(*high)? << 4 | nibble(*low)?;
+            let (high, low) = (nibble(*high), nibble(*low));
+            all |= high | low;
+            *byte = high << 4 | low & 0xf;
         }
-        Ok(Self(bytes))
+        if all > 0xf || !rest.is_empty() { Err(BadDigest) } else { Ok(Self(bytes)) }
     }
 
     /// 64 lower-case hexadecimal digits, as a keys file takes them behind `sha256:`.
@@ -55,28 +55,58 @@ impl KeyDigest {
     /// gives a random key away no more than any 64-bit check value does.
     #[must_use]
     pub fn key_id(&self, tenant: &TenantId) -> KeyId {
-        let mut hash = Sha256::new();
-        hash.update(b"coppice-gateway key id 1\0");
+        KeyId::new(&hex(&self.id_number(tenant).to_be_bytes()))
+    }
+
+    /// The public id as a number.
+    pub(super) fn id_number(&self, tenant: &TenantId) -> u64 {
+        let mut hash = Sha256::new_with_prefix(b"coppice-gateway key id 1\0");
         hash.update(tenant.as_str().as_bytes());
         hash.update(b":");
         hash.update(self.0);
         let hash: [u8; 32] = hash.finalize().into();
-        let (start, _) = hash.split_at(8);
-        KeyId::new(&hex(start))
+        hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
+    }
+
+    /// Where to look for it in a table: digests are spread evenly already. Only look-ups see bytes that a client can
+    /// influence, never insertions, so that nobody can crowd a table.
+    pub(super) fn tag(&self) -> u32 {
+        self.0.first_chunk().copied().map_or(0, u32::from_be_bytes)
+    }
+
+    /// All of it.
+    #[must_use]
+    pub const fn bytes(&self) -> [u8; 32] {
+        self.0
     }
 }
 
-fn nibble(digit: u8) -> Result<u8, BadDigest> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(BadDigest),
+impl From<[u8; 32]> for KeyDigest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
+}
+
+/// The value of a hexadecimal digit; more than any has for anything else. A table, since digits of digests are nothing
+/// that a processor could predict.
+#[expect(clippy::indexing_slicing, reason = "a byte never exceeds 255")]
+fn nibble(digit: u8) -> u8 {
+    const VALUES: [u8; 256] = {
+        let mut values = [0xff; 256];
+        let mut value = 0;
+        while value < 16 {
+            values[b"0123456789abcdef"[value] as usize] = value as u8;
+            values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+            value += 1;
+        }
+        values
+    };
+    VALUES[usize::from(digit)]
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 impl fmt::Debug for KeyDigest {
@@ -84,37 +114,5 @@ impl fmt::Debug for KeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, _) = self.0.split_at(4);
         write!(f, "KeyDigest({}…)", hex(start))
-    }
-}
-
-impl Hash for KeyDigest {
-    /// Eight bytes are enough: digests are spread evenly already.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (start, _) = self.0.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        state.write_u64(u64::from_le_bytes(*start));
-    }
-}
-
-/// Passes a digest's own bytes on. Only lookups see bytes that a client can influence, never insertions, so that nobody
-/// can grow a bucket.
-#[derive(Default)]
-pub(super) struct DigestHasher(u64);
-
-/// For maps keyed by [`KeyDigest`].
-pub(super) type DigestHash = BuildHasherDefault<DigestHasher>;
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -4,13 +4,14 @@
 //! quote the value they trip over, which may be a key. Positions come from where the borrowed pieces stand in the text.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::{KeyDigest, KeyEntry, KeyFault, KeyProblem, Place, parse_key, parse_scopes};
+use super::draft::{KeyDraft, Spot};
+use super::rows::{Said, number};
+use super::{KeyDigest, KeyFault, parse_key, parse_scopes};
 use crate::clock::UnixTime;
 use crate::principal::TenantId;
 
@@ -18,40 +19,28 @@ const FIELDS: [&str; 7] =
     ["tenantID", "name", "key", "keyHash", "scopes", "notBefore", "expiresAt"];
 
 /// Reads a file.
-pub(super) fn parse(source: &str, text: &str) -> Result<Vec<KeyEntry>, Vec<KeyProblem>> {
-    let source: Arc<str> = source.into();
-    let whole = |position, fault| {
-        let place = Place { source: source.clone(), position, entry: None };
-        Err(vec![KeyProblem { place, tenant: None, fault }])
-    };
+pub(super) fn parse(draft: &mut KeyDraft, source: &str, text: &str) {
+    let list = draft.begin(source);
+    let whole = |position| Spot { list, position, entry: 0 };
     // Syntax first: what a parser says about syntax is constant, what it says about data quotes the data.
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let words = error.to_string();
         let words = words.split(" at line ").next().unwrap_or_default().to_owned();
-        return whole(Some((error.line(), error.column())), KeyFault::Syntax(words));
+        let position = (number(error.line()), number(error.column()));
+        return draft.fault(whole(position), None, KeyFault::Syntax(words));
     }
     let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) else {
-        return whole(None, KeyFault::NotAnArray);
+        return draft.fault(whole((0, 0)), None, KeyFault::NotAnArray);
     };
     if elements.is_empty() {
-        return whole(None, KeyFault::NoEntries);
+        return draft.fault(whole((0, 0)), None, KeyFault::NoEntries);
     }
-    let mut entries = Vec::with_capacity(elements.len());
-    let mut problems = Vec::new();
     let mut position = Position::default();
     for (index, element) in elements.into_iter().enumerate() {
         position.advance(text, element.get());
-        let place = Place {
-            source: source.clone(),
-            position: Some((position.line, position.column)),
-            entry: Some(index + 1),
-        };
-        match read_entry(element.get(), place) {
-            Ok(entry) => entries.push(entry),
-            Err(found) => problems.extend(found),
-        }
+        let position = (number(position.line), number(position.column));
+        read_entry(draft, element.get(), Spot { list, position, entry: number(index + 1) });
     }
-    if problems.is_empty() { Ok(entries) } else { Err(problems) }
 }
 
 /// Where a piece of a text stands; moves forwards only, so that a whole file costs one pass.
@@ -107,32 +96,30 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-fn read_entry(text: &str, place: Place) -> Result<KeyEntry, Vec<KeyProblem>> {
+fn read_entry(draft: &mut KeyDraft, text: &str, spot: Spot) {
     let mut fields = Fields::default();
-    let mut entry = None;
     match serde_json::from_str::<Members<'_>>(text) {
         Ok(Members(members)) => {
             for (name, value) in members {
                 fields.read(&name, value.get());
             }
-            entry = fields.finish(&place);
+            fields.check();
         }
         Err(_) => fields.faults.push(KeyFault::NotAnObject),
     }
-    let Fields { tenant, faults, .. } = fields;
-    entry.ok_or_else(|| {
-        faults
-            .into_iter()
-            .map(|fault| KeyProblem { place: place.clone(), tenant: tenant.clone(), fault })
-            .collect()
-    })
+    if fields.faults.is_empty() {
+        fields.faults.extend(fields.add(draft, spot));
+    }
+    for fault in fields.faults {
+        draft.fault(spot, fields.tenant.clone(), fault);
+    }
 }
 
 #[derive(Default)]
 struct Fields {
     seen: Vec<&'static str>,
     tenant: Option<TenantId>,
-    name: Option<Arc<str>>,
+    name: Option<String>,
     digest: Option<KeyDigest>,
     scopes: Option<crate::principal::Scopes>,
     not_before: Option<UnixTime>,
@@ -180,7 +167,8 @@ impl Fields {
         Ok(())
     }
 
-    fn finish(&mut self, place: &Place) -> Option<KeyEntry> {
+    /// Looks at what no field says alone.
+    fn check(&mut self) {
         for field in ["tenantID", "scopes"] {
             if !self.seen.contains(&field) {
                 self.faults.push(KeyFault::AbsentField(field));
@@ -194,18 +182,22 @@ impl Fields {
         if self.not_before.zip(self.expires).is_some_and(|(from, until)| until <= from) {
             self.faults.push(KeyFault::NeverValid);
         }
-        if !self.faults.is_empty() {
-            return None;
-        }
-        Some(KeyEntry {
-            tenant: self.tenant.clone()?,
-            name: self.name.take(),
-            digest: self.digest?,
-            scopes: self.scopes?,
+    }
+
+    /// Adds the entry, which is there as a whole when nothing was wrong with its fields.
+    fn add(&self, draft: &mut KeyDraft, spot: Spot) -> Option<KeyFault> {
+        let (tenant, digest, scopes) = (self.tenant.as_ref()?, self.digest?, self.scopes?);
+        let said = Said {
+            name: self.name.as_deref(),
+            scopes,
             not_before: self.not_before,
             expires: self.expires,
-            place: place.clone(),
-        })
+        };
+        match draft.shared.intern(tenant.as_str()) {
+            Ok(tenant) => draft.add(spot, tenant, digest, said),
+            Err(bad) => return Some(KeyFault::Tenant(bad)),
+        }
+        None
     }
 }
 
@@ -219,9 +211,9 @@ fn parse_date(field: &'static str, value: &str) -> Result<UnixTime, KeyFault> {
     string(field, value)?.parse().map_err(|bad| KeyFault::Date(field, bad))
 }
 
-fn parse_name(text: &str) -> Result<Arc<str>, KeyFault> {
+fn parse_name(text: &str) -> Result<String, KeyFault> {
     let sound = !text.trim().is_empty()
         && text.chars().count() <= 128
         && !text.chars().any(char::is_control);
-    if sound { Ok(text.into()) } else { Err(KeyFault::Name) }
+    if sound { Ok(text.to_owned()) } else { Err(KeyFault::Name) }
 }

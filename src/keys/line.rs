@@ -3,7 +3,9 @@
 //! The first and the last colon split, so that a key may hold colons. White space around fields means nothing. In
 //! files, `#` starts a comment at the start of a line or after white space (which no entry can hold inside a field).
 
-use super::{KeyEntry, KeyFault, KeyProblem, Place, parse_key, parse_scopes};
+use super::draft::{KeyDraft, Spot};
+use super::rows::{Said, number};
+use super::{KeyFault, parse_key, parse_scopes};
 use crate::principal::{Scope, TenantId};
 
 /// Where the list stands.
@@ -15,97 +17,86 @@ pub(super) enum Form {
     File,
 }
 
-/// Reads a list.
-pub(super) fn parse(
-    source: &str,
-    text: &str,
+/// Reads a list line by line.
+pub(super) struct Lines {
+    list: u32,
     form: Form,
-) -> Result<Vec<KeyEntry>, Vec<KeyProblem>> {
-    let mut list =
-        Reader { source: source.into(), form, entries: Vec::new(), problems: Vec::new(), count: 0 };
-    for (index, line) in text.split('\n').enumerate() {
-        list.read_line(index + 1, line);
-    }
-    if list.count == 0 {
-        let place = Place { source: list.source, position: None, entry: None };
-        return Err(vec![KeyProblem { place, tenant: None, fault: KeyFault::NoEntries }]);
-    }
-    if list.problems.is_empty() { Ok(list.entries) } else { Err(list.problems) }
+    line: u32,
+    entry: u32,
 }
 
-struct Reader {
-    source: std::sync::Arc<str>,
-    form: Form,
-    entries: Vec<KeyEntry>,
-    problems: Vec<KeyProblem>,
-    count: usize,
-}
+impl Lines {
+    /// Begins the list of that number.
+    pub(super) const fn new(list: u32, form: Form) -> Self {
+        Self { list, form, line: 0, entry: 0 }
+    }
 
-impl Reader {
-    fn read_line(&mut self, number: usize, line: &str) {
+    /// Reads the next line.
+    pub(super) fn read(&mut self, draft: &mut KeyDraft, line: &str) {
+        self.line = self.line.saturating_add(1);
         let line = match self.form {
             Form::Setting => line,
             Form::File => without_comment(line),
         };
-        let mut column = 1;
-        for part in line.split(',') {
-            let indent = part.chars().take_while(char::is_ascii_whitespace).count();
+        let (mut rest, mut column) = (Some(line), 1);
+        while let Some(text) = rest {
+            let (part, more) = text.split_once(',').map_or((text, None), |(a, b)| (a, Some(b)));
+            let indent = part.bytes().take_while(u8::is_ascii_whitespace).count();
             let entry = trim(part);
             if !entry.is_empty() {
-                self.read_entry(number, column + indent, entry);
+                self.read_entry(draft, column + indent, entry);
             }
-            column += part.chars().count() + 1;
+            if more.is_some() {
+                column += part.chars().count() + 1;
+            }
+            rest = more;
         }
     }
 
-    fn read_entry(&mut self, line: usize, column: usize, text: &str) {
-        self.count += 1;
-        let place = Place {
-            source: self.source.clone(),
-            position: (self.form == Form::File).then_some((line, column)),
-            entry: Some(self.count),
+    /// Ends the list.
+    pub(super) fn end(self, draft: &mut KeyDraft) {
+        if self.entry == 0 {
+            let whole = Spot { list: self.list, position: (0, 0), entry: 0 };
+            draft.fault(whole, None, KeyFault::NoEntries);
+        }
+    }
+
+    fn read_entry(&mut self, draft: &mut KeyDraft, column: usize, text: &str) {
+        self.entry = self.entry.saturating_add(1);
+        let position = match self.form {
+            Form::Setting => (0, 0),
+            Form::File => (self.line, number(column)),
         };
-        let mut faults = Vec::new();
-        let (tenant, entry) = match split(text) {
+        let spot = Spot { list: self.list, position, entry: self.entry };
+        match split(text) {
             Fields::Three(tenant, key, scopes) => {
-                let tenant =
-                    TenantId::parse(tenant).map_err(|bad| faults.push(KeyFault::Tenant(bad))).ok();
-                let digest = parse_key(key).map_err(|fault| faults.push(fault)).ok();
+                let tenant = draft.shared.intern(tenant).map_err(KeyFault::Tenant);
+                let digest = parse_key(key);
                 let scopes = if scopes.is_empty() {
                     Err(KeyFault::NoScopes)
                 } else {
                     parse_scopes(scopes.split('|').map(trim))
                 };
-                let scopes = scopes.map_err(|fault| faults.push(fault)).ok();
-                let entry = tenant.clone().zip(digest).zip(scopes);
-                (tenant, entry)
+                match (tenant, digest, scopes) {
+                    (Ok(tenant), Ok(digest), Ok(scopes)) => {
+                        let said = Said { name: None, scopes, not_before: None, expires: None };
+                        draft.add(spot, tenant, digest, said);
+                    }
+                    (tenant, digest, scopes) => {
+                        let known =
+                            tenant.as_ref().ok().and_then(|id| draft.shared.id(*id)).cloned();
+                        let faults = [tenant.err(), digest.err(), scopes.err()];
+                        for fault in faults.into_iter().flatten() {
+                            draft.fault(spot, known.clone(), fault);
+                        }
+                    }
+                }
             }
             Fields::Two(tenant) => {
-                faults.push(KeyFault::MissingField);
-                (tenant.and_then(|tenant| TenantId::parse(tenant).ok()), None)
+                let tenant = tenant.and_then(|tenant| TenantId::parse(tenant).ok());
+                draft.fault(spot, tenant, KeyFault::MissingField);
             }
-            Fields::One => {
-                faults.push(KeyFault::Shape);
-                (None, None)
-            }
-        };
-        if let Some(((tenant, digest), scopes)) = entry {
-            let (name, not_before, expires) = (None, None, None);
-            self.entries.push(KeyEntry {
-                tenant,
-                name,
-                digest,
-                scopes,
-                not_before,
-                expires,
-                place,
-            });
-        } else {
-            self.problems.extend(faults.into_iter().map(|fault| KeyProblem {
-                place: place.clone(),
-                tenant: tenant.clone(),
-                fault,
-            }));
+            Fields::One => draft.fault(spot, None, KeyFault::Shape),
         }
     }
 }
@@ -127,16 +118,14 @@ fn split(text: &str) -> Fields<'_> {
 }
 
 fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_ascii_whitespace())
+    text.trim_ascii()
 }
 
 fn without_comment(line: &str) -> &str {
-    let mut after_space = true;
-    for (at, c) in line.char_indices() {
-        if c == '#' && after_space {
-            return line.split_at(at).0;
-        }
-        after_space = c.is_ascii_whitespace();
-    }
-    line
+    let starts = |at: &usize| {
+        let before = at.checked_sub(1).and_then(|before| line.as_bytes().get(before));
+        before.is_none_or(u8::is_ascii_whitespace)
+    };
+    let comment = memchr::memchr_iter(b'#', line.as_bytes()).find(starts);
+    comment.and_then(|at| line.get(..at)).unwrap_or(line)
 }

@@ -1,177 +1,218 @@
 //! The set of keys in force: an immutable snapshot, replaced as a whole.
 //!
-//! Every lookup is one hash, however many keys there are. A set built after another keeps the very principals of
-//! entries that did not change, so that streams opened under them live on; the rest are revoked.
+//! A look-up reads a slot or two and a row, however many keys there are; see [`super::rows`] for how they lie. Each key
+//! knows the edition of the set that first held it as it is: what two sets hold alike is the same key, and what came
+//! back is not.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
-use super::digest::DigestHash;
-use super::{KeyDigest, KeyEntry, KeyFault, KeyProblem};
-use crate::principal::{KeyId, Principal, Scope, Source, TenantId, Vouched};
+use super::KeyDigest;
+use super::blocks::Blocks;
+use super::index::Index;
+use super::rows::{Facts, NONE, Row, Said, Shared};
+use crate::clock::UnixTime;
+use crate::principal::{KeyId, Principal, Revocation, Scopes, Source, TenantId, Vouched};
 
 /// The keys in force.
 #[derive(Default)]
 pub struct KeySet {
-    by_digest: HashMap<KeyDigest, Arc<Principal>, DigestHash>,
-    by_id: HashMap<Box<str>, Arc<Principal>>,
-    by_tenant: HashMap<TenantId, Vec<Arc<Principal>>>,
-    admins: Vec<Arc<Principal>>,
+    pub(super) rows: Blocks<Row>,
+    pub(super) shared: Shared,
+    pub(super) by_digest: Index,
+    pub(super) by_id: Index,
+    pub(super) admins: Vec<u32>,
+    pub(super) edition: u32,
+    /// The edition that this one was made after, and how many of its keys are here as they were.
+    pub(super) previous: u32,
+    pub(super) kept: u32,
 }
 
 impl KeySet {
-    /// Builds a set from the entries of all sources together. Entries that say the same of the same key are one.
-    ///
-    /// # Errors
-    /// A problem for each entry that contradicts an earlier one about its key.
-    pub fn build(entries: Vec<KeyEntry>, previous: Option<&Self>) -> Result<Self, Vec<KeyProblem>> {
-        let mut distinct: HashMap<KeyDigest, KeyEntry, DigestHash> =
-            HashMap::with_capacity_and_hasher(entries.len(), DigestHash::default());
-        let mut order = Vec::with_capacity(entries.len());
-        let mut problems = Vec::new();
-        for entry in entries {
-            match distinct.entry(entry.digest) {
-                Entry::Vacant(slot) => {
-                    order.push(entry.digest);
-                    slot.insert(entry);
-                }
-                Entry::Occupied(first) if first.get().says_the_same(&entry) => {}
-                Entry::Occupied(first) => problems.push(conflict(first.get(), entry)),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let mut set = Self::default();
-        for digest in order {
-            if let Some(entry) = distinct.remove(&digest) {
-                let kept =
-                    previous.and_then(|old| old.find(&digest)).filter(|old| is_same(old, &entry));
-                set.insert(digest, kept.cloned().unwrap_or_else(|| Arc::new(principal(entry))));
-            }
-        }
-        Ok(set)
-    }
-
-    fn insert(&mut self, digest: KeyDigest, principal: Arc<Principal>) {
-        self.by_id.insert(principal.key.as_str().into(), principal.clone());
-        self.by_tenant.entry(principal.tenant.clone()).or_default().push(principal.clone());
-        if principal.scopes.allows(Scope::Admin) {
-            self.admins.push(principal.clone());
-        }
-        self.by_digest.insert(digest, principal);
-    }
-
-    /// Revokes every principal of `old` that this set does not hold: removed keys, and keys whose entry changed.
-    ///
-    /// Call it after this set took the place of `old`. Returns how many were revoked.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for its effect; the count is for a log line"
-    )]
-    pub fn revoke_missing_from(&self, old: &Self) -> usize {
-        let mut revoked = 0;
-        for (digest, principal) in &old.by_digest {
-            if !self.find(digest).is_some_and(|kept| Arc::ptr_eq(kept, principal)) {
-                principal.revocation.revoke();
-                revoked += 1;
-            }
-        }
-        revoked
-    }
-
-    /// The principal of a key. Its dates are the caller's to check.
+    /// Tells this set from every other that was made since the start.
     #[must_use]
-    pub fn find(&self, digest: &KeyDigest) -> Option<&Arc<Principal>> {
-        self.by_digest.get(digest)
+    pub const fn edition(&self) -> u32 {
+        self.edition
     }
 
-    /// The principal with a public id.
+    /// How many keys of `old` this set does not hold as they were: removed ones, and those whose entry changed.
     #[must_use]
-    pub fn by_id(&self, id: &KeyId) -> Option<&Arc<Principal>> {
-        self.by_id_str(id.as_str())
+    pub fn missing_from(&self, old: &Self) -> usize {
+        let kept = if self.previous == old.edition { self.kept as usize } else { 0 };
+        old.len().saturating_sub(kept)
     }
 
-    /// The principal with a public id, as text.
+    /// A key by its digest. Its dates are the caller's to check.
     #[must_use]
-    pub fn by_id_str(&self, id: &str) -> Option<&Arc<Principal>> {
-        self.by_id.get(id)
+    pub fn find(&self, digest: &KeyDigest) -> Option<Key<'_>> {
+        let is_it = |number| self.rows.get(number).is_some_and(|row| row.digest == *digest);
+        self.key(self.by_digest.find(digest.tag(), is_it)?)
     }
 
-    /// The principals of a tenant, in the order of their entries.
+    /// A key by its public id.
     #[must_use]
-    pub fn of_tenant(&self, tenant: &TenantId) -> &[Arc<Principal>] {
-        self.by_tenant.get(tenant).map_or(&[], Vec::as_slice)
+    pub fn by_id(&self, id: &KeyId) -> Option<Key<'_>> {
+        let digits = id.as_str();
+        let is_canonical = digits.len() == 16
+            && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let id = is_canonical.then(|| u64::from_str_radix(digits, 16).ok()).flatten()?;
+        let is_it = |number| self.key(number).is_some_and(|key| key.id_number() == id);
+        self.key(self.by_id.find(id_tag(id), is_it)?)
     }
 
-    /// The principals with the admin scope, of whatever tenant.
-    #[must_use]
-    pub fn admins(&self) -> &[Arc<Principal>] {
-        &self.admins
+    /// The keys of a tenant, in the order of their entries.
+    pub fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = Key<'_>> {
+        let tenant = self.shared.tenant(tenant.as_str()).unwrap_or(NONE);
+        let first = self.shared.tenants.get(tenant as usize).map_or(NONE, |tenant| tenant.first);
+        std::iter::successors(self.key(first), |key| self.key(key.row.next))
+    }
+
+    /// The keys with the admin scope, of whatever tenant.
+    pub fn admins(&self) -> impl Iterator<Item = Key<'_>> {
+        self.admins.iter().filter_map(|number| self.key(*number))
     }
 
     /// How many keys there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_digest.len()
+    pub const fn len(&self) -> usize {
+        self.rows.len() as usize
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_digest.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.rows.len() == 0
     }
 
-    /// Every principal, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Principal>> {
-        self.by_digest.values()
+    /// Every key, in the order of their entries.
+    pub fn iter(&self) -> impl Iterator<Item = Key<'_>> {
+        (0..self.rows.len()).filter_map(|number| self.key(number))
+    }
+
+    /// The key of a row.
+    fn key(&self, number: u32) -> Option<Key<'_>> {
+        let row = self.rows.get(number)?;
+        let facts = self.shared.facts(row.facts)?;
+        let tenant = self.shared.id(facts.tenant)?;
+        Some(Key { shared: &self.shared, number, row, facts, tenant })
     }
 }
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeySet({} keys, {} tenants)", self.len(), self.by_tenant.len())
+        write!(f, "KeySet({} keys, {} tenants)", self.len(), self.shared.tenants.len())
     }
 }
 
-fn principal(entry: KeyEntry) -> Principal {
-    let key = entry.digest.key_id(&entry.tenant);
-    Principal {
-        vouched: Vouched::of(&entry.tenant, entry.name.as_deref(), &key, entry.scopes),
-        key,
-        tenant: entry.tenant,
-        name: entry.name,
-        scopes: entry.scopes,
-        not_before: entry.not_before,
-        expires: entry.expires,
-        max_sandboxes: None,
-        source: Source::Static,
-        revocation: Arc::default(),
+/// Where to look for a public id.
+pub(super) fn id_tag(id: u64) -> u32 {
+    u32::try_from(id >> 32).unwrap_or_default()
+}
+
+/// One key of a set.
+#[derive(Clone, Copy)]
+pub struct Key<'s> {
+    shared: &'s Shared,
+    number: u32,
+    row: &'s Row,
+    facts: &'s Facts,
+    tenant: &'s TenantId,
+}
+
+impl<'s> Key<'s> {
+    /// Its place among the keys of this set.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What stands for it.
+    #[must_use]
+    pub const fn digest(&self) -> &'s KeyDigest {
+        &self.row.digest
+    }
+
+    /// The edition of the set that first held it as it is.
+    #[must_use]
+    pub const fn since(&self) -> u32 {
+        self.row.since
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn tenant(&self) -> &'s TenantId {
+        self.tenant
+    }
+
+    /// What its owner calls it.
+    #[must_use]
+    pub fn name(&self) -> Option<&'s str> {
+        self.said().name
+    }
+
+    /// What it grants, never empty.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes {
+        self.said().scopes
+    }
+
+    /// Not valid before.
+    #[must_use]
+    pub fn not_before(&self) -> Option<UnixTime> {
+        self.said().not_before
+    }
+
+    /// Not valid from here on.
+    #[must_use]
+    pub fn expires(&self) -> Option<UnixTime> {
+        self.said().expires
+    }
+
+    /// Its public id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.row.digest.key_id(self.tenant)
+    }
+
+    /// Whether its own dates let it be used at `now`.
+    #[must_use]
+    pub fn is_valid_at(&self, now: UnixTime) -> bool {
+        let said = self.said();
+        said.not_before.is_none_or(|from| now >= from)
+            && said.expires.is_none_or(|until| now < until)
+    }
+
+    /// Who presents it. `revocation` is to fire when it leaves the set in force.
+    #[must_use]
+    pub fn principal(&self, revocation: Arc<Revocation>) -> Principal {
+        let said = self.said();
+        let key = self.id();
+        Principal {
+            vouched: Vouched::of(self.tenant, said.name, &key, said.scopes),
+            key,
+            tenant: self.tenant.clone(),
+            name: said.name.map(Arc::from),
+            scopes: said.scopes,
+            not_before: said.not_before,
+            expires: said.expires,
+            max_sandboxes: None,
+            source: Source::Static,
+            revocation,
+        }
+    }
+
+    /// What its entry says.
+    pub(super) fn said(&self) -> Said<'s> {
+        self.shared.said(self.facts)
+    }
+
+    fn id_number(&self) -> u64 {
+        self.row.digest.id_number(self.tenant)
     }
 }
 
-/// Whether `old` is what `entry` would become, and still good.
-fn is_same(old: &Principal, entry: &KeyEntry) -> bool {
-    old.tenant == entry.tenant
-        && old.name == entry.name
-        && old.scopes == entry.scopes
-        && old.not_before == entry.not_before
-        && old.expires == entry.expires
-        && !old.revocation.is_revoked()
-}
-
-fn conflict(first: &KeyEntry, second: KeyEntry) -> KeyProblem {
-    let what = if first.tenant != second.tenant {
-        "tenant"
-    } else if first.scopes != second.scopes {
-        "set of scopes"
-    } else if first.name != second.name {
-        "name"
-    } else {
-        "validity"
-    };
-    let fault = KeyFault::Conflict { first: first.place.clone(), what };
-    KeyProblem { place: second.place, tenant: Some(second.tenant), fault }
+impl fmt::Debug for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({}, {}, {:?})", self.tenant, self.scopes(), self.row.digest)
+    }
 }

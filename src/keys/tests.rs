@@ -1,32 +1,46 @@
 //! How key lists are read, and what a set of keys keeps over a reload.
 
-use std::sync::Arc;
+mod reading;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::UnixTime;
+use crate::principal::{KeyId, TenantId};
+
+type Problems = Vec<KeyProblem>;
 
 /// A problem's text for each problem of a list that must not be accepted.
 #[track_caller]
-fn problems(result: Result<Vec<KeyEntry>, Vec<KeyProblem>>) -> Vec<String> {
+fn problems(result: Result<KeySet, Problems>) -> Vec<String> {
     result.expect_err("accepted").iter().map(ToString::to_string).collect()
 }
 
-fn list(text: &str) -> Result<Vec<KeyEntry>, Vec<KeyProblem>> {
-    parse_list("KEYS", text)
+fn list(text: &str) -> Result<KeySet, Problems> {
+    let mut draft = KeyDraft::default();
+    read_list(&mut draft, "KEYS", text);
+    draft.finish(None)
 }
 
-fn file(text: &str) -> Result<Vec<KeyEntry>, Vec<KeyProblem>> {
-    parse_file("keys", text)
+fn file(text: &str) -> Result<KeySet, Problems> {
+    let mut draft = KeyDraft::default();
+    add_file(&mut draft, text);
+    draft.finish(None)
 }
 
-/// `tenant scopes` of each entry, in order; each entry's key must be the given one.
+fn add_file(draft: &mut KeyDraft, text: &str) {
+    let mut file = KeyFile::new(draft, "keys", text.len());
+    file.take(text.as_bytes()).unwrap();
+    file.end().unwrap();
+}
+
+/// `tenant scopes` of each key, in order; each must be the given one.
 #[track_caller]
-fn summary(result: Result<Vec<KeyEntry>, Vec<KeyProblem>>, keys: &[&str]) -> Vec<String> {
-    let entries = result.expect("refused");
+fn summary(result: Result<KeySet, Problems>, keys: &[&str]) -> Vec<String> {
+    let set = result.expect("refused");
     let expected: Vec<_> = keys.iter().map(|key| KeyDigest::of(key.as_bytes())).collect();
-    assert_eq!(entries.iter().map(|entry| entry.digest).collect::<Vec<_>>(), expected);
-    entries.iter().map(|entry| format!("{} {}", entry.tenant, entry.scopes)).collect()
+    assert_eq!(set.iter().map(|key| *key.digest()).collect::<Vec<_>>(), expected);
+    set.iter().map(|key| format!("{} {}", key.tenant(), key.scopes())).collect()
 }
 
 const TWO: [&str; 2] = ["team-a admin|exec", "team-b read"];
@@ -130,15 +144,14 @@ fn json_entries_may_hold_what_lines_cannot() {
           {{"tenantID":"team-b","keyHash":"sha256:{digest}","scopes":["read"]}},
           {{"tenantID":"team-b","key":"sha256:{digest}","scopes":["read"]}} ]"#
     );
-    let entries = parse_file("keys", &text).unwrap();
-    assert_eq!(
-        summary(Ok(entries.clone()), &["sk,a|b", "sk-b", "sk-b", "sk-b"]),
-        [TWO[0], TWO[1], TWO[1], TWO[1]]
-    );
-    assert_eq!(entries[0].name.as_deref(), Some("ci"));
-    assert_eq!(entries[0].not_before, Some(UnixTime(1_767_225_600)));
-    assert_eq!(entries[0].expires, Some(UnixTime(1_798_761_600)));
-    assert_eq!(KeySet::build(entries, None).unwrap().len(), 2);
+    assert_eq!(summary(file(&text), &["sk,a|b", "sk-b"]), TWO);
+    let set = file(&text).unwrap();
+    let first = find(&set, "sk,a|b");
+    assert_eq!(first.name(), Some("ci"));
+    assert_eq!(first.not_before(), Some(UnixTime(1_767_225_600)));
+    assert_eq!(first.expires(), Some(UnixTime(1_798_761_600)));
+    let second = find(&set, "sk-b");
+    assert_eq!((second.name(), second.not_before(), second.expires()), (None, None, None));
 }
 
 #[test]
@@ -181,11 +194,13 @@ fn faulty_entries_of_the_json_form() {
 
 #[track_caller]
 fn set(text: &str, previous: Option<&KeySet>) -> KeySet {
-    KeySet::build(list(text).unwrap(), previous).unwrap()
+    let mut draft = KeyDraft::default();
+    read_list(&mut draft, "KEYS", text);
+    draft.finish(previous).unwrap()
 }
 
 #[track_caller]
-fn find<'a>(set: &'a KeySet, key: &str) -> &'a Arc<crate::principal::Principal> {
+fn find<'a>(set: &'a KeySet, key: &str) -> Key<'a> {
     set.find(&KeyDigest::of(key.as_bytes())).expect("known key")
 }
 
@@ -196,70 +211,90 @@ fn lookups() {
     assert_eq!(set.iter().count(), 3);
     assert!(!set.is_empty());
     let k3 = find(&set, "k3");
-    assert_eq!((k3.tenant.as_str(), k3.scopes.to_string().as_str()), ("a", "exec|read"));
-    assert!(set.by_id(&k3.key).is_some_and(|found| Arc::ptr_eq(found, k3)));
-    assert!(set.by_id_str("0123456789abcdef").is_none());
-    let ids: Vec<_> = set.of_tenant(&k3.tenant).iter().map(|p| p.scopes.to_string()).collect();
-    assert_eq!(ids, ["read", "exec|read"]);
-    assert!(set.of_tenant(&TenantId::parse("c").unwrap()).is_empty());
-    assert_eq!(set.admins().iter().map(|p| p.tenant.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!((k3.tenant().as_str(), k3.scopes().to_string().as_str()), ("a", "exec|read"));
+    assert!(set.by_id(&k3.id()).is_some_and(|found| found.digest() == k3.digest()));
+    let id = k3.id().to_string();
+    for other in ["0123456789abcdef", "", &id[1..], &id.to_uppercase(), &format!("+{}", &id[1..])] {
+        assert!(set.by_id(&KeyId::new(other)).is_none(), "{other}");
+    }
+    let scopes: Vec<_> = set.of_tenant(k3.tenant()).map(|key| key.scopes().to_string()).collect();
+    assert_eq!(scopes, ["read", "exec|read"]);
+    assert_eq!(set.of_tenant(&TenantId::parse("c").unwrap()).count(), 0);
+    assert_eq!(set.admins().map(|key| key.tenant().as_str()).collect::<Vec<_>>(), ["b"]);
     for other in ["k", "k11", "K1", "k1\n", ""] {
         assert!(set.find(&KeyDigest::of(other.as_bytes())).is_none(), "{other:?}");
     }
 }
 
 #[test]
+fn nothing_is_in_an_empty_set() {
+    let (set, key) = (KeySet::default(), KeyDigest::of(b"k"));
+    assert!(set.is_empty() && set.find(&key).is_none() && set.iter().next().is_none());
+    let tenant = TenantId::parse("a").unwrap();
+    assert!(set.by_id(&key.key_id(&tenant)).is_none() && set.of_tenant(&tenant).next().is_none());
+}
+
+#[test]
 fn ids_are_stable_and_differ_by_tenant() {
     let first = set("a:k:read", None);
-    assert_eq!(find(&first, "k").key.as_str(), "64050cf5716108f0");
-    assert_eq!(find(&first, "k").key, find(&set("a:k:admin", None), "k").key);
-    assert_ne!(find(&first, "k").key, find(&set("b:k:read", None), "k").key);
+    assert_eq!(find(&first, "k").id().as_str(), "64050cf5716108f0");
+    assert_eq!(find(&first, "k").id(), find(&set("a:k:admin", None), "k").id());
+    assert_ne!(find(&first, "k").id(), find(&set("b:k:read", None), "k").id());
 }
 
 #[test]
 fn entries_that_contradict_each_other() {
-    for (second, what) in [("b:k:read", "tenant"), ("a:k:exec", "set of scopes")] {
-        let mut entries = list("a:k:read,a:other:read").unwrap();
-        entries.extend(parse_file("keys", &format!("\n {second}")).unwrap());
-        let tenant = entries[2].tenant.clone();
+    for (second, what, tenant) in [("b:k:read", "tenant", "b"), ("a:k:exec", "set of scopes", "a")]
+    {
+        let mut draft = KeyDraft::default();
+        read_list(&mut draft, "KEYS", "a:other:read,a:other:read,a:k:read");
+        add_file(&mut draft, &format!("\n {second}"));
         assert_eq!(
-            problems(KeySet::build(entries, None).map(|_| Vec::new())),
+            problems(draft.finish(None)),
             [format!(
-                "keys:2:2: entry 1 (tenant {tenant}): the same key as KEYS: entry 1, with another {what}"
+                "keys:2:2: entry 1 (tenant {tenant}): the same key as KEYS: entry 3, with another {what}"
             )]
         );
     }
-    let named = r#"[{"tenantID":"a","key":"k","scopes":["read"],"name":"ci"}]"#;
-    let mut entries = file(named).unwrap();
-    entries.extend(list("a:k:read").unwrap());
-    assert_eq!(
-        problems(KeySet::build(entries, None).map(|_| Vec::new())),
-        ["KEYS: entry 1 (tenant a): the same key as keys:1:2: entry 1, with another name"]
-    );
+    let plain = r#"{"tenantID":"a","key":"k","scopes":["read"]"#;
+    let dated = r#"{"tenantID":"a","key":"k","scopes":["read"],"expiresAt":"2027-01-01T00:00:00Z""#;
+    for (first, second, what) in [
+        (format!(r#"{plain},"name":"ci"}}"#), format!("{plain}}}"), "name"),
+        (format!(r#"{plain},"name":"ci"}}"#), format!(r#"{plain},"name":"cd"}}"#), "name"),
+        (format!("{dated}}}"), format!("{plain}}}"), "validity"),
+    ] {
+        assert_eq!(
+            problems(file(&format!("[{first},\n{second}]"))),
+            [format!(
+                "keys:2:1: entry 2 (tenant a): the same key as keys:1:2: entry 1, with another {what}"
+            )]
+        );
+        assert_eq!(file(&format!("[{first},\n{first}]")).unwrap().len(), 1);
+    }
 }
 
 #[test]
-fn a_reload_revokes_what_changed_and_nothing_else() {
+fn a_key_is_as_old_as_its_entry() {
     let old = set("a:kept:read,a:gone:read,a:raised:read,a:moved:read", None);
     let new = set("b:moved:read,a:raised:admin,a:kept:read,a:new:read", Some(&old));
-    assert!(Arc::ptr_eq(find(&old, "kept"), find(&new, "kept")));
-    assert_eq!(new.revoke_missing_from(&old), 3);
-    assert!(!find(&new, "kept").revocation.is_revoked());
-    for key in ["gone", "raised", "moved"] {
-        assert!(find(&old, key).revocation.is_revoked(), "{key}");
+    assert_eq!(find(&new, "kept").since(), find(&old, "kept").since());
+    assert_eq!((new.missing_from(&old), old.missing_from(&new)), (3, 4));
+    for key in ["raised", "moved", "new"] {
+        assert_eq!(find(&new, key).since(), new.edition(), "{key}");
     }
-    assert!(new.iter().all(|principal| !principal.revocation.is_revoked()));
-
-    let back = set("a:gone:read", Some(&old));
-    assert!(!find(&back, "gone").revocation.is_revoked(), "a key that returns is a new principal");
+    let back = set("a:gone:read,a:kept:read", Some(&new));
+    assert_eq!(find(&back, "gone").since(), back.edition(), "a key that returns is a new one");
+    assert_eq!(find(&back, "kept").since(), old.edition());
+    assert_eq!(set("a:kept:read", None).missing_from(&back), 2, "it was made after another");
 }
 
 #[test]
 fn debug_output_holds_no_key_and_no_whole_digest() {
-    let entries = list("a:canary-key:read").unwrap();
-    let shown = format!("{entries:?} {:?}", KeySet::build(entries.clone(), None));
+    let set = set("a:canary-key:read", None);
+    let key = find(&set, "canary-key");
+    let shown = format!("{set:?} {key:?} {:?}", key.digest());
     assert!(!shown.contains("canary"), "{shown}");
-    assert!(!shown.contains(&entries[0].digest.to_hex()), "{shown}");
+    assert!(!shown.contains(&key.digest().to_hex()), "{shown}");
 }
 
 proptest! {
@@ -267,7 +302,7 @@ proptest! {
     fn any_text_is_read_or_refused(text in "[a-b:,|#\\s\\[{\"\u{80}]{0,40}|\\PC*") {
         for result in [list(&text), file(&text)] {
             match result {
-                Ok(entries) => prop_assert!(entries.iter().all(|entry| !entry.scopes.is_empty())),
+                Ok(set) => prop_assert!(set.iter().all(|key| !key.scopes().is_empty())),
                 Err(problems) => prop_assert!(!problems.is_empty()),
             }
         }
@@ -285,7 +320,7 @@ proptest! {
             _ => format!(r#"[{{"tenantID":"t",{json}:1,"scopes":["read"]}}]"#),
         };
         match file(&text) {
-            Ok(entries) if shape == 0 => prop_assert_eq!(entries[0].digest, KeyDigest::of(key.as_bytes())),
+            Ok(set) if shape == 0 => prop_assert!(set.find(&KeyDigest::of(key.as_bytes())).is_some()),
             Ok(_) => {}
             Err(problems) => for problem in problems {
                 prop_assert!(!problem.to_string().contains(&key), "{}", problem);

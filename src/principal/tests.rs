@@ -19,6 +19,15 @@ fn implication_is_a_chain() {
 }
 
 #[test]
+fn sets_are_told_by_their_names() {
+    for bits in 0..16_u8 {
+        let scopes = Scope::ALL.into_iter().filter(|scope| bits >> *scope as u8 & 1 == 1);
+        let set: Scopes = scopes.collect();
+        assert_eq!((set.bits(), set.label()), (bits, &*set.names().collect::<Vec<_>>().join("|")));
+    }
+}
+
+#[test]
 fn scope_names_are_exact() {
     for text in ["", "Read", "ADMIN", "write", " read", "read "] {
         assert!(text.parse::<Scope>().is_err(), "{text:?}");

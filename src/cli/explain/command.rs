@@ -66,15 +66,15 @@ fn holder_of<'s>(token: &TokenOption, settings: &'s Decisive) -> Result<Caller<'
         };
     };
     if !holder.is_valid_at(UnixTime::now()) {
-        let dates = [(holder.not_before, "from"), (holder.expires, "until")];
+        let dates = [(holder.not_before(), "from"), (holder.expires(), "until")];
         let dates = dates.iter().filter_map(|(at, word)| at.map(|at| format!(" {word} {at}")));
         let message = format!(
             "the key {} of tenant {} is not valid now, only{}",
-            holder.key,
-            holder.tenant,
+            holder.id(),
+            holder.tenant(),
             dates.collect::<String>()
         );
         return Err(Failure::new(Exit::Failed, message));
     }
-    Ok(Caller::Key { tenant: Some(&holder.tenant), scopes: holder.scopes })
+    Ok(Caller::Key { tenant: Some(holder.tenant()), scopes: holder.scopes() })
 }

@@ -36,18 +36,21 @@ use self::head::Head;
 use self::idle::Idle;
 use self::upload::Upload;
 
-/// What went wrong on a connection to an upstream.
+/// What went wrong on a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The network did.
     #[error("the connection broke off")]
     Io(#[source] io::Error),
-    /// The upstream closed the connection.
-    #[error("the upstream closed the connection before the end of its answer")]
+    /// The other end closed it.
+    #[error("the connection was closed before the end of the answer")]
     Ended,
-    /// The upstream's answer is no HTTP/1.1.
-    #[error("the upstream's answer is malformed: {0}")]
+    /// The answer is no HTTP/1.1.
+    #[error("the answer is malformed: {0}")]
     Malformed(&'static str),
+    /// The head of the answer is larger than anybody's should be.
+    #[error("the head of the answer is too large")]
+    HeadTooLarge,
     /// The request's own body broke off.
     #[error("the request body broke off")]
     Body(#[source] hyper::Error),
@@ -71,13 +74,17 @@ pub enum SendError {
     /// It went wrong after something was.
     #[error("was not answered")]
     Unanswered(#[source] Fault),
+    /// Something was sent on a kept connection, which ended before a byte of the answer: most likely the other end has closed it
+    /// without having seen the request.
+    #[error("crossed with the end of its connection")]
+    Crossed(#[source] Fault),
 }
 
 impl SendError {
     /// Whether nothing of the request was sent.
     #[must_use]
     pub const fn is_unsent(&self) -> bool {
-        !matches!(self, Self::Unanswered(_))
+        !matches!(self, Self::Unanswered(_) | Self::Crossed(_))
     }
 
     /// Whether the request's own body is to blame, and not the upstream.
@@ -109,10 +116,10 @@ pub struct Http1 {
 }
 
 impl Http1 {
-    /// No connections yet. Each is closed when nobody has used it for `idle_timeout`. Call it inside the worker's runtime.
+    /// No connections yet. Each is closed when nobody has used it for `idle_timeout`.
     #[must_use]
     pub fn new(connector: Connector, idle_timeout: Duration) -> Self {
-        Self { connector, idle: Idle::new(idle_timeout) }
+        Self { connector, idle: Arc::new(Idle::new(idle_timeout)) }
     }
 
     /// Sends a request to the address in its URI.
@@ -143,6 +150,9 @@ impl Http1 {
                         next.take_over(last);
                     }
                     (connection, is_kept) = (next, false);
+                }
+                Err(cause) if is_kept && connection.has_crossed(&cause) => {
+                    return Err(SendError::Crossed(cause));
                 }
                 Err(cause) if connection.has_begun() => return Err(SendError::Unanswered(cause)),
                 Err(cause) => return Err(SendError::Unsent(cause)),

@@ -116,8 +116,7 @@ impl Callback {
     /// Asks the service, or waits with others who ask the same. Takes at most as long as the settings allow one call.
     /// Dropped, it calls off what nobody else waits for.
     pub async fn ask(&self, line: &Line, question: &Question<'_>) -> Verdict {
-        // Rare and large: kept out of every request's own state.
-        Box::pin(self.desk.ask(line, question)).await
+        self.desk.ask(line, question).await
     }
 
     /// Whether a credential with this text, of either kind, was good within the last hour. Such a text must never reach

@@ -37,7 +37,7 @@ pub use tally::Tally;
 pub use url::{BadUrl, CallbackUrl};
 
 use self::asking::Desk;
-use self::call::Ask;
+use self::call::{Ask, Told};
 use self::tally::LookedUp;
 use crate::clock::UnixTime;
 use crate::credential::Credential;
@@ -169,7 +169,7 @@ impl Callback {
     /// There is no answer.
     pub async fn probe(&self, line: &Line, question: &Question<'_>) -> Result<StatusCode, Failure> {
         let limit = self.settings().timeout;
-        let called = timeout(limit, line.call(call::headers(question)?)).await;
+        let called = timeout(limit, line.call(&Told::of(question)?)).await;
         Ok(called.map_err(|_| Failure::Timeout)??.status)
     }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Response, Uri};
+use http::{Method, Response, Uri};
 use http_body::Body;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
@@ -34,7 +34,7 @@ pub use self::connect::{ConnectError, Connector};
 use self::connection::Connection;
 use self::head::Head;
 use self::idle::Idle;
-use self::upload::Upload;
+use self::upload::{Upload, Writer};
 
 /// What went wrong on a connection.
 #[derive(Debug, thiserror::Error)]
@@ -130,22 +130,48 @@ impl Http1 {
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
-        let address = head.uri.authority().ok_or(SendError::Unaddressed)?;
-        let mut upload = Upload::new(head, body);
+        let upload = Upload::new(head, body);
+        let length = upload.length();
+        self.exchange(&head.uri, &head.method, upload, |writer| writer.begin(head, length)).await
+    }
+
+    /// Sends a request without a body to the address in `to`. `head`, in pieces, is all of its head, from the first line to
+    /// the empty one, and says `method`.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn ask(
+        &self,
+        to: &Uri,
+        method: &Method,
+        head: &[&[u8]],
+    ) -> Result<Response<Answer>, SendError> {
+        self.exchange(to, method, Upload::nothing(), |writer| writer.begin_as(head)).await
+    }
+
+    async fn exchange<B>(
+        &self,
+        to: &Uri,
+        method: &Method,
+        mut upload: Upload<B>,
+        begin: impl FnOnce(&mut Writer),
+    ) -> Result<Response<Answer>, SendError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    {
+        let address = to.authority().ok_or(SendError::Unaddressed)?;
         let (mut connection, mut is_kept) = match self.idle.take(address) {
             Some(connection) => (connection, true),
             // Rare, and larger than all else here.
-            None => (Box::pin(self.connect(&head.uri)).await?, false),
+            None => (Box::pin(self.connect(to)).await?, false),
         };
-        if let Some(writer) = connection.writer() {
-            writer.begin(head, upload.length());
-        }
+        connection.writer().map(begin);
         loop {
-            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, &head.method));
+            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, method));
             match answered.await {
                 Ok(head) => return Ok(self.answer(head, connection, upload, address)),
                 Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
-                    let mut next = Box::pin(self.connect(&head.uri)).await?;
+                    let mut next = Box::pin(self.connect(to)).await?;
                     if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
                         next.take_over(last);
                     }

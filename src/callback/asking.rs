@@ -8,7 +8,6 @@ mod pilot;
 
 use std::sync::{Arc, OnceLock};
 
-use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -16,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use self::pilot::Pilot;
 use super::breaker::Breaker;
 use super::budget::{Budgets, Client};
-use super::call::{self, Ask, Failure};
+use super::call::{Ask, Failure, Told};
 use super::flight::{Abandon, Flights, Landing};
 use super::key::{AnswerKey, Keys};
 use super::ledger::Epoch;
@@ -194,9 +193,9 @@ impl Desk {
         };
         let outcome = if seat.led {
             let (landing, flight) = (Some(seat.landing()), Arc::clone(&seat.flight));
-            let (underway, headers) = (Underway { landing, flight }, call::headers(question));
+            let (underway, told) = (Underway { landing, flight }, Told::of(question));
             let desk = Arc::clone(self);
-            let call = desk.fly(key, line.clone(), headers, client, deadline, underway);
+            let call = desk.fly(key, line.clone(), told, client, deadline, underway);
             // The call ends in time for whoever caused it. To leave in the same moment would call it off, and nobody
             // would hear that the service does not answer.
             Pilot::new(&seat, call).await;
@@ -218,12 +217,12 @@ impl Desk {
         self: Arc<Self>,
         key: AnswerKey,
         line: impl Ask,
-        headers: Result<HeaderMap, Failure>,
+        told: Result<Told, Failure>,
         client: Arc<Client>,
         deadline: Instant,
         mut underway: Underway,
     ) {
-        let outcome = self.call(key, &line, headers, &client, deadline).await;
+        let outcome = self.call(key, &line, told, &client, deadline).await;
         underway.end(Some(outcome));
     }
 
@@ -237,7 +236,7 @@ impl Desk {
         if !client.can_pay() {
             return Waited::Unpaid;
         }
-        Waited::Landed(self.call(key, line, call::headers(question), &client, deadline).await)
+        Waited::Landed(self.call(key, line, Told::of(question), &client, deadline).await)
     }
 
     /// Whether an outcome still counts by the time that somebody has it.

@@ -7,6 +7,7 @@
 mod plain;
 mod rest;
 mod tls;
+mod told;
 
 use std::error::Error;
 use std::future::Future;
@@ -14,23 +15,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use self::plain::Plain;
 pub(super) use self::rest::DRAINS;
 use self::rest::drain;
 use self::tls::Tls;
-use super::question::Question;
+pub(super) use self::told::Told;
 use super::settings::Settings;
-use crate::credential::{Kind, X_API_KEY};
-
-const PATH: HeaderName = HeaderName::from_static("x-request-path");
-const METHOD: HeaderName = HeaderName::from_static("x-request-method");
-const HOST: HeaderName = HeaderName::from_static("x-request-host");
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const CLIENT: HeaderName = HeaderName::from_static("x-request-ip");
 
 /// Longest head read, in bytes of names and values.
 const MAX_HEAD: usize = 64 << 10;
@@ -64,8 +57,8 @@ pub enum Failure {
 
 /// Whatever makes calls.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
-    /// Makes one, with these headers.
-    fn call(&self, headers: HeaderMap) -> impl Future<Output = Result<Head, Failure>> + Send;
+    /// Makes one.
+    fn call(&self, told: &Told) -> impl Future<Output = Result<Head, Failure>> + Send;
 }
 
 /// One worker's own connections to the service. Cheap to clone; clones share them.
@@ -112,36 +105,12 @@ impl Line {
 }
 
 impl Ask for Line {
-    async fn call(&self, headers: HeaderMap) -> Result<Head, Failure> {
+    async fn call(&self, told: &Told) -> Result<Head, Failure> {
         match &*self.wire {
-            Wire::Plain(plain) => self.head(plain.post(headers).await?),
-            Wire::Tls(tls) => self.head(tls.post(headers).await?),
+            Wire::Plain(plain) => self.head(plain.post(told).await?),
+            Wire::Tls(tls) => self.head(tls.post(told).await?),
         }
     }
-}
-
-/// What the service is told.
-pub(super) fn headers(question: &Question<'_>) -> Result<HeaderMap, Failure> {
-    let Question { credential, method, path, host, request_id, client } = question;
-    let value = |text: &[u8]| HeaderValue::from_bytes(text).map_err(|_| Failure::Unsendable);
-    let text = credential.expose();
-    let (name, mut secret) = match credential.kind {
-        Kind::Bearer => (AUTHORIZATION, value(format!("Bearer {text}").as_bytes())?),
-        Kind::ApiKey => (X_API_KEY, value(text.as_bytes())?),
-    };
-    secret.set_sensitive(true);
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(name, secret);
-    headers.insert(PATH, value(path.as_bytes())?);
-    headers.insert(METHOD, value(method.as_str().as_bytes())?);
-    headers.insert(REQUEST_ID, (*request_id).clone());
-    if let Some(host) = host {
-        headers.insert(HOST, value(host.as_bytes())?);
-    }
-    if let Some(client) = client {
-        headers.insert(CLIENT, value(client.to_canonical().to_string().as_bytes())?);
-    }
-    Ok(headers)
 }
 
 /// The innermost cause, which is what a person can act upon; the outer ones quote the whole address, or say that there is

@@ -1,15 +1,11 @@
 //! Calls in clear, over connections of the worker's own.
 
-use std::convert::Infallible;
 use std::io;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, HOST};
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::combinators::MapErr;
-use http_body_util::{BodyExt as _, Empty};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Response, Uri};
 
+use super::told::Told;
 use super::{Failure, IDLE, cause};
 use crate::callback::settings::Settings;
 use crate::http1::{Answer, Connector, Fault, Http1, SendError};
@@ -18,7 +14,8 @@ use crate::http1::{Answer, Connector, Fault, Http1, SendError};
 pub(super) struct Plain {
     client: Http1,
     uri: Uri,
-    host: HeaderValue,
+    /// What all heads begin with.
+    beginning: String,
 }
 
 impl Plain {
@@ -26,31 +23,24 @@ impl Plain {
         let unsendable = || io::Error::other("the address of the auth callback cannot be sent");
         let uri: Uri = settings.url.expose().as_str().parse().map_err(|_| unsendable())?;
         let host = uri.authority().map(Authority::as_str).ok_or_else(unsendable)?;
-        let host = HeaderValue::from_str(host).map_err(|_| unsendable())?;
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let beginning =
+            format!("POST {path} HTTP/1.1\r\nhost: {host}\r\naccept: */*\r\ncontent-length: 0\r\n");
         let client = Http1::new(Connector::once(settings.connect_timeout), IDLE);
-        Ok(Self { client, uri, host })
+        Ok(Self { client, uri, beginning })
     }
 
     /// Puts the question. Once more if it crossed with the end of a kept connection, which the service may close at any
     /// moment: it then has most likely not seen the question, and to see it twice changes nothing.
-    pub(super) async fn post(&self, headers: HeaderMap) -> Result<Response<Answer>, Failure> {
-        let (mut head, ()) = Request::new(()).into_parts();
-        (head.method, head.uri, head.headers) = (Method::POST, self.uri.clone(), headers);
-        head.headers.insert(HOST, self.host.clone());
-        head.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        let mut sent = self.client.request(&head, nothing()).await;
+    pub(super) async fn post(&self, told: &Told) -> Result<Response<Answer>, Failure> {
+        let head = [self.beginning.as_bytes(), told.lines(), b"\r\n"];
+        let mut sent = self.client.ask(&self.uri, &Method::POST, &head).await;
         if let Err(SendError::Crossed(_)) = sent {
-            sent = self.client.request(&head, nothing()).await;
+            sent = Box::pin(self.client.ask(&self.uri, &Method::POST, &head)).await;
         }
         sent.map_err(|error| match error {
             SendError::Unanswered(Fault::HeadTooLarge) => Failure::HeadTooLarge,
             error => Failure::Transport(cause(&error)),
         })
     }
-}
-
-type Nothing = MapErr<Empty<Bytes>, fn(Infallible) -> hyper::Error>;
-
-fn nothing() -> Nothing {
-    Empty::new().map_err(|never| match never {})
 }

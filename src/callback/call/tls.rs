@@ -5,10 +5,11 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderValue, Response};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, Url};
 
+use super::told::Told;
 use super::{Failure, IDLE, cause};
 use crate::callback::settings::{Settings, provide_cryptography};
 
@@ -43,7 +44,8 @@ impl Tls {
 
     /// Puts the question. Once more if the connection ended under it and may be an old one: see `plain`. Of a service
     /// that fails every time, only the first failure is repeated.
-    pub(super) async fn post(&self, mut headers: HeaderMap) -> Result<Response<Body>, Failure> {
+    pub(super) async fn post(&self, told: &Told) -> Result<Response<Body>, Failure> {
+        let mut headers = told.headers();
         // The client leaves it out where there is no body, and then some servers answer 411.
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         let post = |headers| self.client.post(self.url.clone()).headers(headers).send();

@@ -37,7 +37,7 @@ pub use tally::Tally;
 pub use url::{BadUrl, CallbackUrl};
 
 use self::asking::Desk;
-use self::call::Ask;
+use self::call::{Ask, Told};
 use self::tally::LookedUp;
 use crate::clock::UnixTime;
 use crate::credential::Credential;
@@ -116,8 +116,7 @@ impl Callback {
     /// Asks the service, or waits with others who ask the same. Takes at most as long as the settings allow one call.
     /// Dropped, it calls off what nobody else waits for.
     pub async fn ask(&self, line: &Line, question: &Question<'_>) -> Verdict {
-        // Rare and large: kept out of every request's own state.
-        Box::pin(self.desk.ask(line, question)).await
+        self.desk.ask(line, question).await
     }
 
     /// Whether a credential with this text, of either kind, was good within the last hour. Such a text must never reach
@@ -170,7 +169,7 @@ impl Callback {
     /// There is no answer.
     pub async fn probe(&self, line: &Line, question: &Question<'_>) -> Result<StatusCode, Failure> {
         let limit = self.settings().timeout;
-        let called = timeout(limit, line.call(call::headers(question)?)).await;
+        let called = timeout(limit, line.call(&Told::of(question)?)).await;
         Ok(called.map_err(|_| Failure::Timeout)??.status)
     }
 

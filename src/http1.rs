@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Response, Uri};
+use http::{Method, Response, Uri};
 use http_body::Body;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
@@ -36,20 +36,23 @@ use self::connection::Connection;
 use self::head::Head;
 use self::idle::Idle;
 pub use self::request::Fields;
-use self::upload::Upload;
+use self::upload::{Upload, Writer};
 
-/// What went wrong on a connection to an upstream.
+/// What went wrong on a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The network did.
     #[error("the connection broke off")]
     Io(#[source] io::Error),
-    /// The upstream closed the connection.
-    #[error("the upstream closed the connection before the end of its answer")]
+    /// The other end closed it.
+    #[error("the connection was closed before the end of the answer")]
     Ended,
-    /// The upstream's answer is no HTTP/1.1.
-    #[error("the upstream's answer is malformed: {0}")]
+    /// The answer is no HTTP/1.1.
+    #[error("the answer is malformed: {0}")]
     Malformed(&'static str),
+    /// The head of the answer is larger than anybody's should be.
+    #[error("the head of the answer is too large")]
+    HeadTooLarge,
     /// The request's own body broke off.
     #[error("the request body broke off")]
     Body(#[source] hyper::Error),
@@ -73,13 +76,17 @@ pub enum SendError {
     /// It went wrong after something was.
     #[error("was not answered")]
     Unanswered(#[source] Fault),
+    /// Something was sent on a kept connection, which ended before a byte of the answer: most likely the other end has closed it
+    /// without having seen the request.
+    #[error("crossed with the end of its connection")]
+    Crossed(#[source] Fault),
 }
 
 impl SendError {
     /// Whether nothing of the request was sent.
     #[must_use]
     pub const fn is_unsent(&self) -> bool {
-        !matches!(self, Self::Unanswered(_))
+        !matches!(self, Self::Unanswered(_) | Self::Crossed(_))
     }
 
     /// Whether the request's own body is to blame, and not the upstream.
@@ -111,10 +118,10 @@ pub struct Http1 {
 }
 
 impl Http1 {
-    /// No connections yet. Each is closed when nobody has used it for `idle_timeout`. Call it inside the worker's runtime.
+    /// No connections yet. Each is closed when nobody has used it for `idle_timeout`.
     #[must_use]
     pub fn new(connector: Connector, idle_timeout: Duration) -> Self {
-        Self { connector, idle: Idle::new(idle_timeout) }
+        Self { connector, idle: Arc::new(Idle::new(idle_timeout)) }
     }
 
     /// Sends a request to the address in its URI.
@@ -130,26 +137,56 @@ impl Http1 {
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
-        let address = head.uri.authority().ok_or(SendError::Unaddressed)?;
-        let mut upload = Upload::new(head, body);
+        let upload = Upload::new(head, body);
+        let length = upload.length();
+        self.exchange(&head.uri, &head.method, upload, |writer| writer.begin(head, fields, length))
+            .await
+    }
+
+    /// Sends a request without a body to the address in `to`. `head`, in pieces, is all of its head, from the first line to
+    /// the empty one, and says `method`.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn ask(
+        &self,
+        to: &Uri,
+        method: &Method,
+        head: &[&[u8]],
+    ) -> Result<Response<Answer>, SendError> {
+        self.exchange(to, method, Upload::nothing(), |writer| writer.begin_as(head)).await
+    }
+
+    async fn exchange<B>(
+        &self,
+        to: &Uri,
+        method: &Method,
+        mut upload: Upload<B>,
+        begin: impl FnOnce(&mut Writer),
+    ) -> Result<Response<Answer>, SendError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    {
+        let address = to.authority().ok_or(SendError::Unaddressed)?;
         let (mut connection, mut is_kept) = match self.idle.take(address) {
             Some(connection) => (connection, true),
             // Rare, and larger than all else here.
-            None => (Box::pin(self.connect(&head.uri)).await?, false),
+            None => (Box::pin(self.connect(to)).await?, false),
         };
-        if let Some(writer) = connection.writer() {
-            writer.begin(head, fields, upload.length());
-        }
+        connection.writer().map(begin);
         loop {
-            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, &head.method));
+            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, method));
             match answered.await {
                 Ok(head) => return Ok(self.answer(head, connection, upload, address)),
                 Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
-                    let mut next = Box::pin(self.connect(&head.uri)).await?;
+                    let mut next = Box::pin(self.connect(to)).await?;
                     if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
                         next.take_over(last);
                     }
                     (connection, is_kept) = (next, false);
+                }
+                Err(cause) if is_kept && connection.has_crossed(&cause) => {
+                    return Err(SendError::Crossed(cause));
                 }
                 Err(cause) if connection.has_begun() => return Err(SendError::Unanswered(cause)),
                 Err(cause) => return Err(SendError::Unsent(cause)),

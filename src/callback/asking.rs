@@ -1,20 +1,21 @@
 //! From a question to a verdict, where nothing is remembered.
 //!
-//! Each call runs in a task of its own, shared by all who ask the same meanwhile, and only as long as one of them waits.
-//! A call that began before what it learnt was forgotten or purged admits nobody: it is asked again.
+//! A call is shared by all who ask the same meanwhile, and lasts only as long as one of them waits. A call that began
+//! before what it learnt was forgotten or purged admits nobody: it is asked again.
 
 mod exchange;
+mod pilot;
 
 use std::sync::{Arc, OnceLock};
 
-use http::HeaderMap;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
+use self::pilot::Pilot;
 use super::breaker::Breaker;
 use super::budget::{Budgets, Client};
-use super::call::{self, Ask, Failure};
+use super::call::{Ask, Failure, Told};
 use super::flight::{Abandon, Flights, Landing};
 use super::key::{AnswerKey, Keys};
 use super::ledger::Epoch;
@@ -63,9 +64,36 @@ pub(super) struct Outcome {
 }
 
 /// A call under way.
+#[derive(Default)]
 pub(super) struct Flight {
-    landed: watch::Receiver<Option<Outcome>>,
+    /// What came of it; nothing where it ended without a word.
+    told: OnceLock<Option<Outcome>>,
+    landed: Notify,
+    /// Set where it goes on without the one that caused it.
     task: OnceLock<AbortHandle>,
+}
+
+impl Flight {
+    fn tell(&self, outcome: Option<Outcome>) {
+        if self.told.set(outcome).is_ok() {
+            self.landed.notify_waiters();
+        }
+    }
+
+    fn told(&self) -> Option<Outcome> {
+        self.told.get().cloned().flatten()
+    }
+
+    /// Waits until it has landed.
+    async fn landed(&self) -> Option<Outcome> {
+        let landed = self.landed.notified();
+        tokio::pin!(landed);
+        landed.as_mut().enable();
+        if self.told.get().is_none() {
+            landed.await;
+        }
+        self.told()
+    }
 }
 
 impl Abandon for Flight {
@@ -78,8 +106,21 @@ impl Abandon for Flight {
 
 /// What a flight holds. However it ends, nobody can join it any more by the time that those aboard hear of it.
 struct Underway {
-    landing: Landing<AnswerKey, Flight>,
-    announce: watch::Sender<Option<Outcome>>,
+    landing: Option<Landing<AnswerKey, Flight>>,
+    flight: Arc<Flight>,
+}
+
+impl Underway {
+    fn end(&mut self, outcome: Option<Outcome>) {
+        drop(self.landing.take());
+        self.flight.tell(outcome);
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.end(None);
+    }
 }
 
 /// What waiting for a call came to.
@@ -104,16 +145,14 @@ impl Desk {
         let mut alone = false;
         let mut rounds = 0..ROUNDS;
         while rounds.next().is_some() {
-            if let Some(verdict) = self.remembered(&key, UnixTime::now()) {
-                return verdict;
-            }
             let mut waited = Waited::Private;
             if !alone {
                 waited = self.together(&inquiry).await;
             }
             if let Waited::Private = waited {
                 alone = true;
-                waited = self.alone(&inquiry).await;
+                // Rare, and as large as all else here.
+                waited = Box::pin(self.alone(&inquiry)).await;
             }
             match waited {
                 Waited::Remembered(verdict) => return verdict,
@@ -143,37 +182,29 @@ impl Desk {
     async fn together<L: Ask>(self: &Arc<Self>, inquiry: &Inquiry<'_, L>) -> Waited {
         let Inquiry { key, question, line, deadline } = *inquiry;
         let client = self.budgets.client(question.client);
-        let (mut start, mut remembered) = (None, None);
+        let mut remembered = None;
         let seat = Flights::join(&self.flights, key, || {
             // One may have landed since memory was looked at; it is remembered before it lets go of its place.
             remembered = self.remembered(&key, UnixTime::now());
-            (remembered.is_none() && client.can_pay()).then(|| {
-                let (announce, landed) = watch::channel(None);
-                start = Some(announce);
-                Flight { landed, task: OnceLock::new() }
-            })
+            (remembered.is_none() && client.can_pay()).then(Flight::default)
         });
         let Some(seat) = seat else {
             return remembered.map_or(Waited::Unpaid, Waited::Remembered);
         };
-        if let Some(announce) = start {
-            let underway = Underway { landing: seat.landing(), announce };
-            let headers = call::headers(question);
-            let flight =
-                Arc::clone(self).fly(key, line.clone(), headers, client, deadline, underway);
-            let task = tokio::spawn(flight);
-            // Nobody can have left yet: this seat is taken, and nothing was awaited.
-            let _ = seat.flight.task.set(task.abort_handle());
-        }
-        let mut landed = seat.flight.landed.clone();
-        // The call ends in time for whoever caused it. To leave in the same moment would call it off, and nobody would
-        // hear that the service does not answer.
-        let landing = landed.wait_for(Option::is_some);
-        let landed = if seat.led { Ok(landing.await) } else { timeout_at(deadline, landing).await };
-        let outcome = match landed {
-            Ok(Ok(outcome)) => outcome.clone(),
-            Ok(Err(_)) => None,
-            Err(_) => Some(self.unanswered(self.principals.begin())),
+        let outcome = if seat.led {
+            let (landing, flight) = (Some(seat.landing()), Arc::clone(&seat.flight));
+            let (underway, told) = (Underway { landing, flight }, Told::of(question));
+            let desk = Arc::clone(self);
+            let call = desk.fly(key, line.clone(), told, client, deadline, underway);
+            // The call ends in time for whoever caused it. To leave in the same moment would call it off, and nobody
+            // would hear that the service does not answer.
+            Pilot::new(&seat, call).await;
+            seat.flight.told()
+        } else {
+            match timeout_at(deadline, seat.flight.landed()).await {
+                Ok(outcome) => outcome,
+                Err(_) => Some(self.unanswered(self.principals.begin())),
+            }
         };
         match outcome {
             Some(outcome) if outcome.shared || seat.led => Waited::Landed(outcome),
@@ -186,25 +217,26 @@ impl Desk {
         self: Arc<Self>,
         key: AnswerKey,
         line: impl Ask,
-        headers: Result<HeaderMap, Failure>,
+        told: Result<Told, Failure>,
         client: Arc<Client>,
         deadline: Instant,
-        underway: Underway,
+        mut underway: Underway,
     ) {
-        let outcome = self.call(key, &line, headers, &client, deadline).await;
-        let Underway { landing, announce } = underway;
-        drop(landing);
-        announce.send_replace(Some(outcome));
+        let outcome = self.call(key, &line, told, &client, deadline).await;
+        underway.end(Some(outcome));
     }
 
     /// Makes a call that is nobody else's.
     async fn alone<L: Ask>(&self, inquiry: &Inquiry<'_, L>) -> Waited {
         let Inquiry { key, question, line, deadline } = *inquiry;
+        if let Some(verdict) = self.remembered(&key, UnixTime::now()) {
+            return Waited::Remembered(verdict);
+        }
         let client = self.budgets.client(question.client);
         if !client.can_pay() {
             return Waited::Unpaid;
         }
-        Waited::Landed(self.call(key, line, call::headers(question), &client, deadline).await)
+        Waited::Landed(self.call(key, line, Told::of(question), &client, deadline).await)
     }
 
     /// Whether an outcome still counts by the time that somebody has it.

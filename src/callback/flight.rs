@@ -5,6 +5,7 @@
 //! future. Locks come from [`super::sync`] alone, nothing here waits, and `tests/interleaving.rs` tries its schedules.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,16 +50,21 @@ impl<K: Copy + Eq + Hash, F: Abandon> Flights<K, F> {
         lead: impl FnOnce() -> Option<F>,
     ) -> Option<Seat<K, F>> {
         let mut board = flights.lock();
-        let led = !board.open.contains_key(&key);
-        if led {
-            let flight = Arc::new(lead()?);
-            let number = board.next;
-            board.next += 1;
-            board.open.insert(key, Open { number, aboard: 0, flight });
-        }
-        let open = board.open.get_mut(&key)?;
-        open.aboard += 1;
-        let (number, flight) = (open.number, Arc::clone(&open.flight));
+        let Board { next, open } = &mut *board;
+        let (led, number, flight) = match open.entry(key) {
+            Entry::Occupied(open) => {
+                let open = open.into_mut();
+                open.aboard += 1;
+                (false, open.number, Arc::clone(&open.flight))
+            }
+            Entry::Vacant(place) => {
+                let flight = Arc::new(lead()?);
+                let number = *next;
+                *next += 1;
+                place.insert(Open { number, aboard: 1, flight: Arc::clone(&flight) });
+                (true, number, flight)
+            }
+        };
         drop(board);
         let ticket = Ticket { flights: Arc::clone(flights), key, number };
         Some(Seat { ticket, led, flight })
@@ -90,6 +96,23 @@ impl<K: Copy + Eq + Hash, F: Abandon> Seat<K, F> {
         let Ticket { flights, key, number } = &self.ticket;
         Landing(Ticket { flights: Arc::clone(flights), key: *key, number: *number })
     }
+
+    /// Leaves a flight that nobody else is aboard of, so that nobody comes aboard any more. Whether that was so, or it had
+    /// landed.
+    pub(super) fn leave_last(&self) -> bool {
+        let Ticket { flights, key, number } = &self.ticket;
+        let mut board = flights.lock();
+        let Some(open) = board.open.get(key).filter(|open| open.number == *number) else {
+            return true;
+        };
+        let is_last = open.aboard == 1;
+        if is_last {
+            let left = board.open.remove(key);
+            drop(board);
+            drop(left);
+        }
+        is_last
+    }
 }
 
 impl<K: Copy + Eq + Hash, F: Abandon> Drop for Seat<K, F> {
@@ -115,8 +138,10 @@ impl<K: Copy + Eq + Hash, F: Abandon> Drop for Landing<K, F> {
     fn drop(&mut self) {
         let Ticket { flights, key, number } = &self.0;
         let mut board = flights.lock();
-        if board.open.get(key).is_some_and(|open| open.number == *number) {
-            let landed = board.open.remove(key);
+        if let Entry::Occupied(open) = board.open.entry(*key)
+            && open.get().number == *number
+        {
+            let landed = open.remove();
             drop(board);
             drop(landed);
         }

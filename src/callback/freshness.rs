@@ -68,7 +68,7 @@ impl Freshness {
             Self::For(said) => said,
             Self::Never | Self::NotShared => Duration::ZERO,
         };
-        let whole = said.min(ceiling);
+        let whole = Some(said.min(ceiling)).filter(|whole| !whole.is_zero())?;
         let thousandths = getrandom::u32().unwrap_or_default() % 101;
         Some(whole - whole * thousandths / 1000).filter(|lifetime| !lifetime.is_zero())
     }

@@ -4,6 +4,7 @@
 //! process's own: what a memory dump holds can be neither looked up nor compared with another's.
 
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io;
 use std::net::IpAddr;
 
@@ -11,11 +12,41 @@ use sha2::{Digest, Sha256};
 
 use super::question::Question;
 use super::settings::CacheBy;
-use crate::credential::Credential;
+use crate::credential::{Credential, Kind};
 
 /// What one answer is remembered under.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct AnswerKey([u8; 32]);
+
+/// Some of it, for tables: nobody who does not know the salt can choose it.
+impl Hash for AnswerKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.first_chunk().copied().map_or(0, u64::from_ne_bytes));
+    }
+}
+
+/// For tables of [`AnswerKey`]s, which have been hashed well enough.
+pub(super) type AsItIs = BuildHasherDefault<Unhashed>;
+
+/// Takes a number as it is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Unhashed(u64);
+
+impl Hasher for Unhashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
 
 impl fmt::Debug for AnswerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +73,10 @@ impl Keys {
     pub(super) fn answer(&self, question: &Question<'_>) -> AnswerKey {
         let Question { credential, method, path, host, request_id: _, client } = question;
         let mut key = Fields(self.salted.clone());
-        key.add(credential.kind.name().as_bytes());
+        key.mark(match credential.kind {
+            Kind::Bearer => BEARER,
+            Kind::ApiKey => API_KEY,
+        });
         key.add(credential.expose().as_bytes());
         if self.by == CacheBy::Request {
             key.add(method.as_str().as_bytes());
@@ -60,22 +94,39 @@ impl Keys {
     /// What stands for a credential's text, however it came.
     pub(super) fn text(&self, credential: &Credential<'_>) -> AnswerKey {
         let mut key = Fields(self.salted.clone());
-        key.add(b"text");
+        key.mark(TEXT);
         key.add(credential.expose().as_bytes());
         key.end()
     }
 }
 
+/// What a key begins with, so that one kind is never another.
+const BEARER: u8 = 0;
+const API_KEY: u8 = 1;
+const TEXT: u8 = 2;
+
 struct Fields(Sha256);
 
 impl Fields {
+    fn mark(&mut self, mark: u8) {
+        self.0.update([mark]);
+    }
+
+    /// A field of less than 255 bytes, as nearly all are, has its length in one byte before it: as it is, that is two blocks
+    /// of the hash for most questions and one for most credentials.
     fn add(&mut self, field: &[u8]) {
-        self.0.update((field.len() as u64).to_be_bytes());
+        match u8::try_from(field.len()) {
+            Ok(length) if length < u8::MAX => self.mark(length),
+            _ => {
+                self.mark(u8::MAX);
+                self.0.update((field.len() as u64).to_be_bytes());
+            }
+        }
         self.0.update(field);
     }
 
     fn add_optional(&mut self, field: Option<&[u8]>) {
-        self.0.update([u8::from(field.is_some())]);
+        self.mark(u8::from(field.is_some()));
         self.add(field.unwrap_or_default());
     }
 
@@ -92,7 +143,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::credential::Kind;
 
     type Told = (bool, String, String, String, Option<String>, Option<u8>);
 

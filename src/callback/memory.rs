@@ -12,7 +12,7 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::freshness::Freshness;
-use super::key::AnswerKey;
+use super::key::{AnswerKey, AsItIs};
 use super::ledger::Epoch;
 use super::{Refusal, Verdict};
 use crate::clock::UnixTime;
@@ -26,15 +26,18 @@ const DENIED: u64 = 10_000;
 const ALLOWED_CEILING: Duration = Duration::from_secs(60);
 /// Longest that a refusal is believed.
 const DENIED_CEILING: Duration = Duration::from_secs(5);
-/// How long a credential that was once good is kept away from sandboxes.
+/// How long a credential that was once good is kept away from sandboxes, at least.
 const ADMITTED_FOR: Duration = Duration::from_secs(3600);
+/// How much longer it may be, so that what is good all the time is not noted all the time.
+const NOTED_FOR: Duration = Duration::from_secs(60);
 
 /// Everything remembered.
 #[derive(Debug)]
 pub(super) struct Memory {
-    allowed: Cache<AnswerKey, Entry<Arc<Principal>>>,
-    denied: Cache<AnswerKey, Entry<Refusal>>,
-    admitted: Cache<AnswerKey, ()>,
+    allowed: Cache<AnswerKey, Entry<Arc<Principal>>, AsItIs>,
+    denied: Cache<AnswerKey, Entry<Refusal>, AsItIs>,
+    /// When each was noted.
+    admitted: Cache<AnswerKey, Instant, AsItIs>,
     default: Duration,
     /// How much longer an identity is kept for when the service cannot be asked.
     stale: Duration,
@@ -80,19 +83,20 @@ impl Memory {
         // The least used goes first: a policy that rather turns newcomers away would have them asked at every request,
         // and let their credentials pass into sandboxes.
         let lru = EvictionPolicy::lru;
-        let admitted = Cache::builder().max_capacity(ALLOWED).time_to_live(ADMITTED_FOR);
+        let admitted = Cache::builder().max_capacity(ALLOWED);
+        let admitted = admitted.time_to_live(ADMITTED_FOR + NOTED_FOR);
         Self {
             allowed: Cache::builder()
                 .max_capacity(ALLOWED)
                 .eviction_policy(lru())
                 .expire_after(Lifetimes)
-                .build(),
+                .build_with_hasher(AsItIs::default()),
             denied: Cache::builder()
                 .max_capacity(DENIED)
                 .eviction_policy(lru())
                 .expire_after(Lifetimes)
-                .build(),
-            admitted: admitted.eviction_policy(lru()).build(),
+                .build_with_hasher(AsItIs::default()),
+            admitted: admitted.eviction_policy(lru()).build_with_hasher(AsItIs::default()),
             default,
             stale,
         }
@@ -170,7 +174,11 @@ impl Memory {
 
     /// Notes that a credential with this text is good.
     pub(super) fn note_admitted(&self, text: AnswerKey) {
-        self.admitted.insert(text, ());
+        let now = Instant::now();
+        let is_noted = |noted| now.saturating_duration_since(noted) < NOTED_FOR;
+        if !self.admitted.get(&text).is_some_and(is_noted) {
+            self.admitted.insert(text, now);
+        }
     }
 
     /// Whether one was, within the last hour.

@@ -140,8 +140,12 @@ fn generations(tenant: &TenantId, name: &str) -> impl Iterator<Item = KeyId> {
     }
     (0_u64..).map(move |generation| {
         let hash = named.clone().chain_update(generation.to_be_bytes()).finalize();
-        let digits = hash.iter().take(SHOWN).map(|byte| format!("{byte:02x}"));
-        KeyId::new(&std::iter::once(PREFIX.to_owned()).chain(digits).collect::<String>())
+        let nibbles = hash.iter().take(SHOWN).flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let digits = nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16));
+        let mut id = String::with_capacity(PREFIX.len() + 2 * SHOWN);
+        id.push_str(PREFIX);
+        id.extend(digits);
+        KeyId::new(&id)
     })
 }
 

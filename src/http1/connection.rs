@@ -67,6 +67,19 @@ impl Connection {
         self.writer.as_ref().is_none_or(Writer::has_begun)
     }
 
+    /// Whether `fault` is the end of the connection, after the request was begun and before its answer was.
+    pub(super) fn has_crossed(&self, fault: &Fault) -> bool {
+        let has_ended = match fault {
+            Fault::Ended => true,
+            Fault::Io(cause) => matches!(
+                cause.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+            ),
+            Fault::Malformed(_) | Fault::HeadTooLarge | Fault::Body(_) | Fault::Length => false,
+        };
+        has_ended && self.has_begun() && self.buffer.is_empty()
+    }
+
     /// Takes the writer away if it has something left to write. The connection can then carry no other request.
     pub(super) fn take_busy_writer<B>(&mut self, upload: &Upload<B>) -> Option<Writer>
     where

@@ -69,7 +69,7 @@ fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Faul
         return Ok(None);
     }
     let Some(Found { length, status, version, reason, fields }) = find(buffer)? else {
-        return if buffer.len() > MAX_HEAD { Err(TOO_LARGE) } else { Ok(None) };
+        return if buffer.len() > MAX_HEAD { Err(Fault::HeadTooLarge) } else { Ok(None) };
     };
     let raw = buffer.split_to(length).freeze();
     let mut headers = HeaderMap::with_capacity(fields.as_slice().len());
@@ -82,8 +82,6 @@ fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Faul
     persistent &= keeps_alive(&headers, is_http10);
     Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
-
-const TOO_LARGE: Fault = Fault::Malformed("its head is too large");
 
 /// What a head says, and where, so that the buffer can be cut before its parts are used.
 struct Found {
@@ -142,7 +140,7 @@ fn found(
     let outcome = outcome.map_err(|_| Fault::Malformed("its head cannot be read"))?;
     let httparse::Status::Complete(length) = outcome else { return Ok(None) };
     if length > MAX_HEAD {
-        return Err(TOO_LARGE);
+        return Err(Fault::HeadTooLarge);
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Fault::Malformed("its status is none"))?;

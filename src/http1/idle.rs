@@ -1,13 +1,12 @@
 //! Connections that wait for their next request.
 //!
 //! The one that was used last goes first, so that those which are not needed grow old and are closed. Nobody reads on them: whether the
-//! upstream has closed one is seen when it is taken, and by a sweep, which runs only while there are any.
+//! upstream has closed one is seen when it is taken, and by a sweep, a task that there is only while any wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::uri::Authority;
-use tokio::sync::Notify;
 
 use super::connection::Connection;
 
@@ -22,8 +21,10 @@ const FEWEST: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Idle {
     kept: Mutex<Kept>,
-    /// There is something to sweep, or never will be.
-    wanted: Arc<Notify>,
+    /// Between two sweeps.
+    period: Duration,
+    /// Sweeps that none outlives.
+    lives: u32,
 }
 
 #[derive(Debug, Default)]
@@ -41,15 +42,12 @@ struct Waiting {
 }
 
 impl Idle {
-    /// No connections. Each is closed after `timeout`. Call it inside the worker's runtime.
-    pub(super) fn new(timeout: Duration) -> Arc<Self> {
-        let wanted = Arc::new(Notify::new());
-        let idle = Arc::new(Self { kept: Mutex::default(), wanted: Arc::clone(&wanted) });
+    /// No connections. Each is closed after `timeout`.
+    pub(super) fn new(timeout: Duration) -> Self {
         let period = PERIOD.min(timeout / FEWEST).max(Duration::from_millis(1));
         let lives = timeout.as_nanos().div_euclid(period.as_nanos());
         let lives = u32::try_from(lives).unwrap_or(u32::MAX);
-        tokio::spawn(sweep(Arc::downgrade(&idle), wanted, period, lives));
-        idle
+        Self { kept: Mutex::default(), period, lives }
     }
 
     /// A connection to `address` on which a request can be sent.
@@ -62,7 +60,7 @@ impl Idle {
     }
 
     /// Keeps a connection that has carried an answer to its end.
-    pub(super) fn put(&self, address: &Authority, mut connection: Box<Connection>) {
+    pub(super) fn put(self: &Arc<Self>, address: &Authority, mut connection: Box<Connection>) {
         if !connection.is_quiet() {
             return;
         }
@@ -75,18 +73,18 @@ impl Idle {
             None => kept.stacks.push((address.clone(), vec![waiting])),
         }
         if !std::mem::replace(&mut kept.is_swept, true) {
-            self.wanted.notify_one();
+            tokio::spawn(keep_sweeping(Arc::downgrade(self), self.period));
         }
     }
 
     /// Closes what is too old or was closed by its upstream. Whether anything is left.
-    fn sweep(&self, lives: u32) -> bool {
+    fn sweep(&self) -> bool {
         let mut kept = self.locked();
         let mut is_any_left = false;
         for (_, stack) in &mut kept.stacks {
             stack.retain_mut(|waiting| {
                 waiting.age += 1;
-                waiting.age < lives && waiting.connection.is_quiet()
+                waiting.age < self.lives && waiting.connection.is_quiet()
             });
             is_any_left |= !stack.is_empty();
         }
@@ -113,18 +111,11 @@ impl Kept {
     }
 }
 
-impl Drop for Idle {
-    fn drop(&mut self) {
-        self.wanted.notify_one();
-    }
-}
-
-async fn sweep(idle: Weak<Idle>, wanted: Arc<Notify>, period: Duration, lives: u32) {
+async fn keep_sweeping(idle: Weak<Idle>, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
-        let Some(is_any_left) = idle.upgrade().map(|idle| idle.sweep(lives)) else { return };
-        if !is_any_left {
-            wanted.notified().await;
+        if !idle.upgrade().is_some_and(|idle| idle.sweep()) {
+            return;
         }
     }
 }

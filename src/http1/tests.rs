@@ -182,8 +182,30 @@ async fn what_may_have_been_acted_on_is_not_sent_again() {
     head(&mut upstream).await;
     drop(upstream);
     let failed = asked.await.unwrap().unwrap_err();
-    assert!(matches!(&failed, SendError::Unanswered(_)));
+    assert!(matches!(&failed, SendError::Crossed(_)), "{failed:?}");
     assert!(!failed.is_unsent());
+}
+
+#[tokio::test]
+async fn only_a_kept_connection_that_says_nothing_has_crossed() {
+    // What it said before, and what it says before it ends.
+    for (before, last_words) in [(&b""[..], &b""[..]), (OK, b"HTTP/1.1 200 OK\r\n"), (OK, b"?")] {
+        let stage = Stage::new().await;
+        let mut asked = stage.get();
+        let mut upstream = stage.accept().await;
+        head(&mut upstream).await;
+        if !before.is_empty() {
+            upstream.write_all(before).await.unwrap();
+            read(asked.await.unwrap().unwrap()).await;
+            asked = stage.get();
+            head(&mut upstream).await;
+        }
+        upstream.write_all(last_words).await.unwrap();
+        drop(upstream);
+        let failed = asked.await.unwrap().unwrap_err();
+        assert!(matches!(&failed, SendError::Unanswered(_)), "{failed:?}");
+        assert!(!failed.is_unsent());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 //!
 //! Nothing of a body is kept beyond the piece that is being written, and no piece is asked for before the last one is gone.
 
+use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,6 +12,8 @@ use http::header::TRAILER;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
+use http_body_util::combinators::MapErr;
+use http_body_util::{BodyExt as _, Empty};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -28,6 +31,16 @@ pub(super) struct Upload<B> {
     /// What the head announced for behind the body.
     trailers: Vec<HeaderValue>,
     is_done: bool,
+}
+
+/// The body of a request that has none.
+pub(super) type Nothing = MapErr<Empty<Bytes>, fn(Infallible) -> hyper::Error>;
+
+impl Upload<Nothing> {
+    pub(super) fn nothing() -> Self {
+        let body = Empty::new().map_err((|never| match never {}) as fn(Infallible) -> hyper::Error);
+        Self { body, left: Length::None, trailers: Vec::new(), is_done: true }
+    }
 }
 
 impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
@@ -91,6 +104,13 @@ impl Writer {
         self.has_begun = false;
         self.clear();
         request::write(&mut self.text, head, fields, length);
+    }
+
+    /// The same with a head that was written elsewhere, in pieces.
+    pub(super) fn begin_as(&mut self, head: &[&[u8]]) {
+        self.has_begun = false;
+        self.clear();
+        head.iter().for_each(|piece| self.text.extend_from_slice(piece));
     }
 
     /// Whether any of the request was written.

@@ -227,6 +227,31 @@ fn a_leader_that_leaves_takes_nobody_along() {
 }
 
 #[test]
+fn whoever_is_aboard_has_somebody_who_flies() {
+    try_schedules(|| {
+        let flights = Arc::new(Table::new());
+        let leader = join(&flights);
+        let first = Arc::clone(&leader.flight);
+        let follows = {
+            let flights = Arc::clone(&flights);
+            thread::spawn(move || join(&flights))
+        };
+        let leaves = thread::spawn(move || {
+            let hands_on = !leader.leave_last();
+            assert_eq!(leader.flight.abandoned.load(Ordering::SeqCst), 0);
+            hands_on
+        });
+        let (follower, hands_on) = (follows.join().unwrap(), leaves.join().unwrap());
+        assert_eq!(Arc::ptr_eq(&follower.flight, &first), hands_on);
+        assert_eq!(follower.led, !hands_on);
+        drop(follower);
+        // What was handed on is called off by the last one, and only that.
+        assert_eq!(first.abandoned.load(Ordering::SeqCst), usize::from(hands_on));
+        assert!(join(&flights).led);
+    });
+}
+
+#[test]
 fn a_flight_lands_or_is_called_off_and_never_takes_the_next_one_down() {
     try_schedules(|| {
         let flights = Arc::new(Table::new());

@@ -1,12 +1,11 @@
 //! One call within its bounds, and what is learnt from it.
 
-use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Desk, Outcome};
 use crate::callback::answer::Answer;
 use crate::callback::budget::{Client, Paid};
-use crate::callback::call::{Ask, Failure, Head, REQUEST_ID};
+use crate::callback::call::{Ask, Failure, Head, Told};
 use crate::callback::freshness::Freshness;
 use crate::callback::key::AnswerKey;
 use crate::callback::ledger::Epoch;
@@ -31,11 +30,11 @@ impl Desk {
         &self,
         key: AnswerKey,
         line: &impl Ask,
-        headers: Result<HeaderMap, Failure>,
+        told: Result<Told, Failure>,
         client: &Client,
         deadline: Instant,
     ) -> Outcome {
-        let (began, exchanged) = self.exchange(line, headers, client, deadline).await;
+        let (began, exchanged) = self.exchange(line, told, client, deadline).await;
         let (shared, excused) = (true, false);
         let refused = |refusal| Some(Verdict::Refused(refusal));
         let (answer, paid) = match exchanged {
@@ -84,20 +83,19 @@ impl Desk {
     async fn exchange<'c>(
         &self,
         line: &impl Ask,
-        headers: Result<HeaderMap, Failure>,
+        told: Result<Told, Failure>,
         client: &'c Client,
         deadline: Instant,
     ) -> (Epoch, Exchanged<'c>) {
         let url = &self.settings.url;
-        let id = headers.as_ref().ok().and_then(|headers| headers.get(REQUEST_ID)).cloned();
-        let request_id = id.as_ref().and_then(|id| id.to_str().ok());
+        let request_id = told.as_ref().ok().and_then(|told| told.request_id().to_str().ok());
         let unasked = |cause: &str| {
             self.tally.called(Called::Unasked);
             tracing::debug!(%url, request_id, cause, "the auth callback was not asked");
             (self.principals.begin(), Exchanged::Nothing)
         };
-        let headers = match headers {
-            Ok(headers) => headers,
+        let told = match &told {
+            Ok(told) => told,
             Err(failure) => return unasked(&failure.to_string()),
         };
         if self.breaker.is_open() {
@@ -121,7 +119,7 @@ impl Desk {
         let began = self.principals.begin();
         let asked = Instant::now();
         let had = deadline.saturating_duration_since(asked);
-        let called = timeout_at(deadline, line.call(headers)).await;
+        let called = timeout_at(deadline, line.call(told)).await;
         self.tally.call_took(asked.elapsed());
         let failure = match called {
             Ok(Ok(Head { status, headers })) => {

@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::Method;
+use http::{HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::callback::asking::tests::stage::settings;
-use crate::callback::{Callback, CallbackUrl};
-use crate::credential::Credential;
+use crate::callback::{Callback, CallbackUrl, Question};
+use crate::credential::{Credential, Kind};
 
 /// A server that answers every request with `answer`, and hands out the heads that it read, each with the number of its
 /// connection.
@@ -64,13 +64,13 @@ fn asked<T>(kind: Kind, client: Option<IpAddr>, then: impl FnOnce(&Question<'_>)
     })
 }
 
-fn told(kind: Kind, client: Option<IpAddr>) -> HeaderMap {
-    asked(kind, client, |question| headers(question).unwrap())
+fn told(kind: Kind, client: Option<IpAddr>) -> Told {
+    asked(kind, client, |question| Told::of(question).unwrap())
 }
 
 async fn call(answer: impl Into<Vec<u8>>) -> Result<Head, Failure> {
     let (address, _heads) = serve(answer).await;
-    line(&format!("http://{address}/verify")).call(told(Kind::Bearer, None)).await
+    line(&format!("http://{address}/verify")).call(&told(Kind::Bearer, None)).await
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn the_service_is_told_exactly_this() {
         ),
         (Kind::ApiKey, None, "x-api-key: canary-1", vec![]),
     ] {
-        line.call(told(kind, client)).await.unwrap();
+        line.call(&told(kind, client)).await.unwrap();
         let (connection, head) = heads.recv().await.unwrap();
         let mut lines: Vec<&str> = head.trim_end().split("\r\n").collect();
         let host = format!("host: {address}");
@@ -105,6 +105,35 @@ async fn the_service_is_told_exactly_this() {
         lines.sort_unstable();
         expected.sort_unstable();
         assert_eq!((connection, lines), (1, expected));
+    }
+}
+
+#[test]
+fn whoever_writes_heads_itself_is_told_the_same() {
+    let told = told(Kind::Bearer, "2001:db8::7".parse().ok());
+    let headers = told.headers();
+    assert!(headers.values().all(HeaderValue::is_sensitive));
+    let lines =
+        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+    assert_eq!(lines.collect::<String>().as_bytes(), told.lines());
+    assert_eq!(headers.len(), 6);
+    assert_eq!(headers["x-request-ip"], "2001:db8::7");
+}
+
+#[test]
+fn nothing_that_would_end_a_line_is_sent() {
+    let id = HeaderValue::from_static("r");
+    let ask = |credential, path, host| {
+        let credential = Credential::new(Kind::ApiKey, credential);
+        let (method, request_id, client) = (&Method::GET, &id, None);
+        let question = Question { credential, method, path, host: Some(host), request_id, client };
+        Told::of(&question).map(|_| ())
+    };
+    assert_eq!(ask("k", "/", "h"), Ok(()));
+    for bad in ["\r\nx-request-ip: 127.0.0.1", "\n", "a\rb", "\0", "\x7f"] {
+        for asked in [ask(bad, "/", "h"), ask("k", bad, "h"), ask("k", "/", bad)] {
+            assert_eq!(asked, Err(Failure::Unsendable), "{bad:?}");
+        }
     }
 }
 
@@ -142,8 +171,10 @@ async fn what_is_no_answer_is_a_failure_without_the_address() {
         format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(65_536));
     let larger = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(600_000));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(1000));
-    assert_eq!(call(large).await, Err(Failure::HeadTooLarge));
-    for answer in ["", "SSH-2.0-x\r\n", "HTTP/1.1 2000 OK\r\n\r\n", &larger, &many] {
+    for answer in [large, larger] {
+        assert_eq!(call(answer).await, Err(Failure::HeadTooLarge));
+    }
+    for answer in ["", "SSH-2.0-x\r\n", "HTTP/1.1 2000 OK\r\n\r\n", &many] {
         let failure = call(answer).await.unwrap_err();
         assert!(matches!(failure, Failure::Transport(_)), "{answer:.20} {failure:?}");
     }
@@ -153,7 +184,7 @@ async fn what_is_no_answer_is_a_failure_without_the_address() {
         "http://canary.invalid/canary?canary".to_owned(),
         format!("https://{}/canary", serve("HTTP/1.1 200 OK\r\n\r\n").await.0),
     ] {
-        let failure = line(&url).call(told(Kind::Bearer, None)).await.unwrap_err();
+        let failure = line(&url).call(&told(Kind::Bearer, None)).await.unwrap_err();
         let shown = format!("{failure} {failure:?}");
         assert!(!shown.contains("canary") && !shown.contains("127.0.0.1"), "{shown}");
         assert!(matches!(failure, Failure::Transport(_)), "{shown}");
@@ -191,14 +222,14 @@ async fn a_question_that_crosses_with_the_end_of_its_connection_is_put_again() {
         let (address, mut numbers) = forgetful(3, resets).await;
         let line = line(&format!("http://{address}/"));
         for _ in 0..3 {
-            let answer = line.call(told(Kind::Bearer, None)).await.unwrap();
+            let answer = line.call(&told(Kind::Bearer, None)).await.unwrap();
             assert_eq!(answer.status, StatusCode::OK);
             // The pool takes the connection back in a task of its own.
             tokio::task::yield_now().await;
         }
         // Old and new connection both failed; from then on once is enough.
         for _ in 0..3 {
-            let failed = line.call(told(Kind::Bearer, None)).await;
+            let failed = line.call(&told(Kind::Bearer, None)).await;
             assert!(matches!(failed, Err(Failure::Transport(_))), "{failed:?}");
         }
         numbers.close();
@@ -221,7 +252,7 @@ async fn small_bodies_are_drained_and_their_connections_used_again() {
     let line = callback.line().unwrap();
     let every = u32::try_from(DRAINS).unwrap();
     for _ in 0..3 {
-        line.call(told(Kind::ApiKey, None)).await.unwrap();
+        line.call(&told(Kind::ApiKey, None)).await.unwrap();
         // All places are free again once it is drained.
         drop(callback.drains.acquire_many(every).await.unwrap());
         // The pool takes the connection back in a task of its own.
@@ -245,7 +276,7 @@ async fn an_endless_body_costs_its_connection_and_nobody_waits() {
         }
         sent
     });
-    let answer = line(&format!("http://{address}/")).call(told(Kind::Bearer, None)).await.unwrap();
+    let answer = line(&format!("http://{address}/")).call(&told(Kind::Bearer, None)).await.unwrap();
     assert_eq!(answer.status, StatusCode::OK);
     // It ends at all, after what fits into the buffers in between.
     assert!(served.await.unwrap() < 64 << 20);

@@ -47,7 +47,7 @@ type Reply = oneshot::Sender<Result<Head, Failure>>;
 struct Played(mpsc::UnboundedSender<Reply>);
 
 impl Ask for Played {
-    async fn call(&self, _: HeaderMap) -> Result<Head, Failure> {
+    async fn call(&self, _: &Told) -> Result<Head, Failure> {
         let (reply, replied) = oneshot::channel();
         self.0.send(reply).unwrap();
         replied.await.unwrap_or_else(|_| Err(Failure::Transport("hung up".to_owned())))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::blocks::Blocks;
 use super::index::Index;
-use super::rows::{NONE, Row, Said, Shared};
+use super::rows::{NONE, Row, Said, Shared, number};
 use super::set::id_tag;
 use super::{KeyDigest, KeyFault, KeyProblem, KeySet, Place};
 use crate::principal::{Scope, TenantId};
@@ -19,10 +19,12 @@ static EDITION: AtomicU32 = AtomicU32::new(1);
 #[derive(Default)]
 pub struct KeyDraft {
     rows: Blocks<Row>,
-    spots: Blocks<Spot>,
+    /// For rows that stand elsewhere than at the beginning of a line, in which column.
+    columns: Vec<(u32, u32)>,
     pub(super) shared: Shared,
     plain: Index,
-    sources: Vec<Arc<str>>,
+    /// Where lists are from, and the first row of each.
+    sources: Vec<(Arc<str>, u32)>,
     problems: Vec<KeyProblem>,
 }
 
@@ -46,15 +48,18 @@ impl std::fmt::Debug for KeyDraft {
 impl KeyDraft {
     /// Begins a list. Returns its number.
     pub(super) fn begin(&mut self, source: &str) -> u32 {
-        self.sources.push(source.into());
-        super::rows::number(self.sources.len() - 1)
+        self.sources.push((source.into(), self.rows.len()));
+        number(self.sources.len() - 1)
     }
 
     /// Adds an entry.
     pub(super) fn add(&mut self, spot: Spot, tenant: u32, digest: KeyDigest, said: Said<'_>) {
         let facts = self.shared.note(tenant, said, &mut self.plain);
-        self.rows.push(Row { digest, facts, since: 0, next: NONE });
-        self.spots.push(spot);
+        let (line, column) = spot.position;
+        if line > 0 && column != 1 {
+            self.columns.push((self.rows.len(), column));
+        }
+        self.rows.push(Row { digest, facts, since: line });
     }
 
     /// Adds a problem.
@@ -65,10 +70,24 @@ impl KeyDraft {
     fn place(&self, spot: Spot) -> Place {
         let (line, column) = spot.position;
         Place {
-            source: self.sources.get(spot.list as usize).cloned().unwrap_or_default(),
+            source: self
+                .sources
+                .get(spot.list as usize)
+                .map(|(source, _)| source.clone())
+                .unwrap_or_default(),
             position: (line > 0).then_some((line as usize, column as usize)),
             entry: (spot.entry > 0).then_some(spot.entry as usize),
         }
+    }
+
+    /// Where a row stands, as long as all entries have rows.
+    fn spot(&self, row: u32) -> Spot {
+        let list = self.sources.partition_point(|(_, first)| *first <= row).saturating_sub(1);
+        let first = self.sources.get(list).map_or(0, |(_, first)| *first);
+        let aside = self.columns.binary_search_by_key(&row, |(row, _)| *row).ok();
+        let column = aside.and_then(|at| self.columns.get(at)).map_or(1, |(_, column)| *column);
+        let line = self.rows.get(row).map_or(0, |row| row.since);
+        Spot { list: number(list), position: (line, column), entry: row.saturating_sub(first) + 1 }
     }
 
     /// The set of all entries. Those that say the same of the same key are one; those that `previous` holds as well are
@@ -81,36 +100,42 @@ impl KeyDraft {
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        let mut by_digest = self.by_digest();
-        if !by_digest.1.is_empty() {
-            for (first, second) in &by_digest.1 {
+        // One list for what is needed of each row, one thing after the other: there may be a million of them.
+        let mut numbers = Vec::new();
+        let (mut by_digest, repeated) = self.by_digest(&mut numbers);
+        if !repeated.is_empty() {
+            for (first, second) in &repeated {
                 self.compare(*first, *second);
             }
             if !self.problems.is_empty() {
                 return Err(self.problems);
             }
-            self.leave_out(&by_digest.1);
-            by_digest = self.by_digest();
+            self.leave_out(&repeated);
+            (by_digest, _) = self.by_digest(&mut numbers);
         }
-        self.spots = Blocks::default();
         self.rows.shrink();
         self.shared.shrink();
         let mut set = KeySet {
-            by_digest: by_digest.0,
+            by_digest,
             edition: EDITION.fetch_add(1, Ordering::Relaxed),
             previous: previous.map_or(0, KeySet::edition),
             ..KeySet::default()
         };
-        let ids: Vec<_> =
-            (0..self.rows.len()).map(|row| id_tag(self.settle(&mut set, previous, row))).collect();
-        let (by_id, _) = Index::of(&ids, |_, _| false);
-        Ok(KeySet { rows: self.rows, shared: self.shared, by_id, ..set })
+        for (number, row) in numbers.iter_mut().zip(0..) {
+            *number = id_tag(self.settle(&mut set, previous, row));
+        }
+        (set.by_id, _) = Index::of(&numbers, |_, _| false);
+        self.chain(&mut numbers);
+        Ok(KeySet { rows: self.rows, shared: self.shared, next: numbers, ..set })
     }
 
-    fn by_digest(&self) -> (Index, Vec<(u32, u32)>) {
+    /// The rows by digest, and those that are of the same key as an earlier one. `tags` is where to put their tags.
+    fn by_digest(&self, tags: &mut Vec<u32>) -> (Index, Vec<(u32, u32)>) {
         let digest = |row| self.rows.get(row).map(|row| row.digest);
-        let tags = (0..self.rows.len()).filter_map(digest).map(|digest| digest.tag());
-        Index::of(&tags.collect::<Vec<_>>(), |one, other| digest(one) == digest(other))
+        tags.clear();
+        tags.reserve_exact(self.rows.len() as usize);
+        tags.extend((0..self.rows.len()).filter_map(digest).map(|digest| digest.tag()));
+        Index::of(tags, |one, other| digest(one) == digest(other))
     }
 
     /// Removes rows, the second of each of these pairs, which are in order.
@@ -126,13 +151,12 @@ impl KeyDraft {
         self.rows.truncate(len);
     }
 
-    /// Gives a row its place among the keys of its tenant, and in time. Returns its public id.
+    /// Finds out since when a row has been as it is, and what is said of it besides. Returns its public id.
     fn settle(&mut self, set: &mut KeySet, previous: Option<&KeySet>, at: u32) -> u64 {
-        let Some(mut row) = self.rows.get(at).copied() else { return 0 };
+        let Some(row) = self.rows.get_mut(at) else { return 0 };
         let Some(facts) = self.shared.facts(row.facts) else { return 0 };
-        let (owner, said) = (facts.tenant, self.shared.said(facts));
-        let Some(tenant) = self.shared.id(owner) else { return 0 };
-        let id = row.digest.id_number(tenant);
+        let said = self.shared.said(facts);
+        let Some(tenant) = self.shared.id(facts.tenant) else { return 0 };
         if said.scopes.allows(Scope::Admin) {
             set.admins.push(at);
         }
@@ -142,14 +166,21 @@ impl KeyDraft {
             row.since = old.since();
             set.kept += 1;
         }
-        if let Some(to) = self.rows.get_mut(at) {
-            *to = row;
+        row.digest.id_number(tenant)
+    }
+
+    /// Puts in `next`, for each row, the next one of the same tenant.
+    fn chain(&mut self, next: &mut Vec<u32>) {
+        next.fill(NONE);
+        for at in 0..self.rows.len() {
+            let facts = self.rows.get(at).and_then(|row| self.shared.facts(row.facts));
+            let before =
+                facts.map(|facts| facts.tenant).and_then(|tenant| self.shared.append(tenant, at));
+            if let Some(link) = before.and_then(|before| next.get_mut(before as usize)) {
+                *link = at;
+            }
         }
-        let before = self.shared.append(owner, at);
-        if let Some(before) = before.and_then(|before| self.rows.get_mut(before)) {
-            before.next = at;
-        }
-        id
+        next.shrink_to_fit();
     }
 
     /// Notes a problem if the second entry says something else of the same key than the first.
@@ -171,11 +202,7 @@ impl KeyDraft {
             return;
         };
         let tenant = self.shared.id(other).cloned();
-        let Some((first, second)) =
-            self.spots.get(first).copied().zip(self.spots.get(second).copied())
-        else {
-            return;
-        };
-        self.fault(second, tenant, KeyFault::Conflict { first: self.place(first), what });
+        let first = self.place(self.spot(first));
+        self.fault(self.spot(second), tenant, KeyFault::Conflict { first, what });
     }
 }

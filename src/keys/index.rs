@@ -6,6 +6,9 @@
 /// Slots for each five rows.
 const SPARSE: usize = 6;
 
+/// Rounds in which a table is filled, as a power of two: a million rows take a megabyte in each.
+const ROUNDS: u32 = 3;
+
 /// Numbers of rows, by 32 bits of whatever they are found by.
 #[derive(Default)]
 pub(super) struct Index {
@@ -22,16 +25,19 @@ impl Index {
 
     /// A table of the rows with these tags, by their places, and for each row that `is_same` as an earlier one both.
     ///
-    /// They are put in by the upper bits of their tags: one after the other they would go all over a table that no
-    /// cache holds.
+    /// It is filled from one end to the other, in a few rounds: rows in their own order would go all over a table that
+    /// no cache holds.
     pub(super) fn of(
         tags: &[u32],
         mut is_same: impl FnMut(u32, u32) -> bool,
     ) -> (Self, Vec<(u32, u32)>) {
         let (mut index, mut repeated) = (Self::with_room_for(tags.len()), Vec::new());
-        for (tag, row) in grouped(tags).into_iter().filter_map(read) {
-            let first = index.find_or_insert(tag, row, |other| is_same(other, row));
-            repeated.extend(first.map(|first| (first, row)));
+        for round in 0..1 << ROUNDS {
+            let of_round = tags.iter().zip(0..).filter(|(tag, _)| **tag >> (32 - ROUNDS) == round);
+            for (tag, row) in of_round {
+                let first = index.find_or_insert(*tag, row, |other| is_same(other, row));
+                repeated.extend(first.map(|first| (first, row)));
+            }
         }
         repeated.sort_unstable_by_key(|(_, row)| *row);
         (index, repeated)
@@ -101,32 +107,6 @@ impl Index {
 /// Never all of them: a search ends at an empty slot.
 const fn slots_for(rows: usize) -> usize {
     if rows == 0 { 0 } else { rows + rows.div_ceil(SPARSE - 1) }
-}
-
-/// Slots for rows with these tags, by the upper bits of the tags; rows of one group are in order.
-fn grouped(tags: &[u32]) -> Vec<u64> {
-    const GROUPS: usize = 1 << 10;
-    let group = |tag: u32| (tag >> 22) as usize;
-    let mut ends = vec![0_usize; GROUPS + 1];
-    for tag in tags {
-        if let Some(next) = ends.get_mut(group(*tag) + 1) {
-            *next += 1;
-        }
-    }
-    let mut sum = 0;
-    for end in &mut ends {
-        sum += *end;
-        *end = sum;
-    }
-    let mut slots = vec![0; tags.len()];
-    for (tag, row) in tags.iter().zip(0..) {
-        let end = ends.get_mut(group(*tag));
-        if let Some((slot, end)) = end.and_then(|end| Some((slots.get_mut(*end)?, end))) {
-            *slot = filled(*tag, row);
-            *end += 1;
-        }
-    }
-    slots
 }
 
 fn filled(tag: u32, row: u32) -> u64 {

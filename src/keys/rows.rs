@@ -1,4 +1,4 @@
-//! How the keys of a set lie in memory: a row of 44 bytes each, and beside them what many of them share.
+//! How the keys of a set lie in memory: a row of 40 bytes each, and beside them what many of them share.
 //!
 //! Texts are kept once: tenants by name, and what entries say of keys that have neither name nor dates by tenant and
 //! scopes, so that a million keys of a hundred tenants are a million rows and next to nothing else.
@@ -20,10 +20,8 @@ pub(super) struct Row {
     pub(super) digest: KeyDigest,
     /// The number of its facts.
     pub(super) facts: u32,
-    /// The edition of the set that first held it as it is.
+    /// The edition of the set that first held it as it is; the line that it stands in before there is a set.
     pub(super) since: u32,
-    /// The next row of the same tenant.
-    pub(super) next: u32,
 }
 
 /// What an entry says of a key.

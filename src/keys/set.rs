@@ -21,6 +21,8 @@ pub struct KeySet {
     pub(super) shared: Shared,
     pub(super) by_digest: Index,
     pub(super) by_id: Index,
+    /// For each row the next one of the same tenant.
+    pub(super) next: Vec<u32>,
     pub(super) admins: Vec<u32>,
     pub(super) edition: u32,
     /// The edition that this one was made after, and how many of its keys are here as they were.
@@ -64,7 +66,7 @@ impl KeySet {
     pub fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = Key<'_>> {
         let tenant = self.shared.tenant(tenant.as_str()).unwrap_or(NONE);
         let first = self.shared.tenants.get(tenant as usize).map_or(NONE, |tenant| tenant.first);
-        std::iter::successors(self.key(first), |key| self.key(key.row.next))
+        std::iter::successors(self.key(first), |key| self.key(*self.next.get(key.number as usize)?))
     }
 
     /// The keys with the admin scope, of whatever tenant.

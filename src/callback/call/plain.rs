@@ -38,9 +38,11 @@ impl Plain {
         if let Err(SendError::Crossed(_)) = sent {
             sent = Box::pin(self.client.ask(&self.uri, &Method::POST, &head)).await;
         }
-        sent.map_err(|error| match error {
-            SendError::Unanswered(Fault::HeadTooLarge) => Failure::HeadTooLarge,
-            error => Failure::Transport(cause(&error)),
+        sent.map_err(|error| {
+            if let SendError::Unanswered(Fault::HeadTooLarge) = error {
+                return Failure::HeadTooLarge;
+            }
+            Failure::Transport(cause(&error))
         })
     }
 }

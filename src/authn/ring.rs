@@ -1,6 +1,6 @@
 //! The static keys in force, replaced as a whole while requests go on.
 //!
-//! A key is some bytes of a table until somebody comes with it: principals are made then. A few thousand are kept, so
+//! A key is some bytes of a table until somebody comes with it: principals are made then. Some thousands are kept, so
 //! that keys in use are not made anew for each request; how many keys were ever used takes no memory.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::keys::{Key, KeyDigest, KeySet};
 use crate::principal::{KeyId, Principal, Revocation, Roll, Scope, TenantId};
 
 /// Principals that are kept at most.
-const SEATS: usize = 4096;
+const SEATS: usize = 16_384;
 
 /// Those who wait for a change are spread over so many lists, as a lock is taken for each who comes or goes.
 const BELLS: usize = 32;

@@ -123,9 +123,9 @@ fn a_key_takes_a_row_and_little_else() {
     });
     assert_eq!(set.len(), KEYS as usize);
     let kept = counted.bytes_current / i64::from(KEYS);
-    assert!((44..=70).contains(&kept), "{kept} bytes for each key");
+    assert!((40..=60).contains(&kept), "{kept} bytes for each key");
     let most = counted.bytes_max / u64::from(KEYS);
-    assert!(most <= 80, "{most} bytes for each key while they are read");
+    assert!(most <= 70, "{most} bytes for each key while they are read");
     assert!(counted.count_total < u64::from(KEYS) / 50, "{counted:?}");
 
     // None for those who came, beyond what is kept of some thousand of them.

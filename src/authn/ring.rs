@@ -18,6 +18,10 @@ use crate::principal::{KeyId, Principal, Revocation, Roll, Scope, TenantId};
 /// Principals that are kept at most.
 const SEATS: usize = 16_384;
 
+/// How often in a row somebody else comes for a seat before it changes hands. Where keys are far more than seats,
+/// changing them each time would cost more than it saves.
+const PATIENCE: u8 = 8;
+
 /// Those who wait for a change are spread over so many lists, as a lock is taken for each who comes or goes.
 const BELLS: usize = 32;
 
@@ -29,7 +33,16 @@ pub struct KeyRing {
     seats: OnceLock<Box<[Seat]>>,
 }
 
-type Seat = Mutex<Option<Arc<Principal>>>;
+type Seat = Mutex<Option<Seated>>;
+
+/// The principal of the key that has this number in the set of that edition.
+struct Seated {
+    number: u32,
+    edition: u32,
+    /// How often others came since it was last here.
+    missed: u8,
+    principal: Arc<Principal>,
+}
 
 /// Which keys are in force, for those who came in by one.
 #[derive(Default)]
@@ -115,12 +128,20 @@ impl KeyRing {
             Some(Err(TryLockError::Poisoned(poisoned))) => poisoned.into_inner(),
             Some(Err(TryLockError::WouldBlock)) | None => return self.principal(keys, key),
         };
-        let (digest, since) = (key.digest().bytes(), key.since());
-        if let Some(principal) = seat.as_ref().filter(|one| one.revocation.is_for(&digest, since)) {
-            return Arc::clone(principal);
+        let (number, edition) = (key.number(), keys.edition());
+        match seat.as_mut().filter(|seated| seated.edition == edition) {
+            Some(seated) if seated.number == number => {
+                seated.missed = 0;
+                return Arc::clone(&seated.principal);
+            }
+            Some(seated) if seated.missed < PATIENCE => {
+                seated.missed += 1;
+                return self.principal(keys, key);
+            }
+            Some(_) | None => {}
         }
         let principal = self.principal(keys, key);
-        *seat = Some(Arc::clone(&principal));
+        *seat = Some(Seated { number, edition, missed: 0, principal: Arc::clone(&principal) });
         principal
     }
 

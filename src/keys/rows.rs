@@ -73,8 +73,10 @@ impl Shared {
         }
         let number = number(self.tenants.len());
         let tenant = Tenant { id: TenantId::parse(name)?, first: NONE, last: NONE };
+        let tag = self.tag(name);
         self.tenants.push(tenant);
-        self.by_name.find_or_insert(self.tag(name), number, |_| false);
+        let name = |row| self.tenants.get(row as usize).map_or("", |tenant| tenant.id.as_str());
+        self.by_name.insert(tag, number, |row| tag_of(&self.hasher, name(row)));
         Ok(number)
     }
 
@@ -84,9 +86,8 @@ impl Shared {
         self.by_name.find(self.tag(name), is_it)
     }
 
-    /// The upper half of a hash that nobody who writes a list can foresee.
     fn tag(&self, name: &str) -> u32 {
-        u32::try_from(self.hasher.hash_one(name) >> 32).unwrap_or_default()
+        tag_of(&self.hasher, name)
     }
 
     /// A tenant by its number.
@@ -122,15 +123,12 @@ impl Shared {
         };
         let number = number(self.facts.len());
         if facts.is_plain() {
-            // Spread over the table by a multiplier with bits all over, 2^32 over the golden ratio.
-            let tag = (tenant << 4 | u32::from(said.scopes.bits())).wrapping_mul(0x9e37_79b9);
-            let alike = |other| {
-                self.facts(other)
-                    .is_some_and(|other| (other.tenant, other.scopes) == (tenant, facts.scopes))
-            };
-            if let Some(known) = plain.find_or_insert(tag, number, alike) {
+            let alike = |other: &Facts| (other.tenant, other.scopes) == (tenant, facts.scopes);
+            let tag = facts.tag();
+            if let Some(known) = plain.find(tag, |row| self.facts(row).is_some_and(alike)) {
                 return known;
             }
+            plain.insert(tag, number, |row| self.facts(row).map_or(0, Facts::tag));
         }
         self.names.push_str(said.name.unwrap_or_default());
         self.facts.push(facts);
@@ -158,9 +156,19 @@ impl Shared {
 }
 
 impl Facts {
+    /// Tenant and scopes, spread over all bits by a multiplier that is 2^32 over the golden ratio.
+    fn tag(&self) -> u32 {
+        (self.tenant << 4 | u32::from(self.scopes.bits())).wrapping_mul(0x9e37_79b9)
+    }
+
     const fn is_plain(&self) -> bool {
         self.name_length == 0 && self.from == 0 && self.until == u64::MAX
     }
+}
+
+/// The upper half of a hash that nobody who writes a list can foresee.
+fn tag_of(hasher: &RandomState, name: &str) -> u32 {
+    u32::try_from(hasher.hash_one(name) >> 32).unwrap_or_default()
 }
 
 /// A position as rows hold it. Lists are bounded far below four thousand million of anything.

@@ -58,12 +58,6 @@ impl Revocation {
         }
     }
 
-    /// Whether it is for the key of this digest that has been on a roll, unchanged, since that edition.
-    #[must_use]
-    pub fn is_for(&self, digest: &[u8; 32], since: u32) -> bool {
-        matches!(&self.by, By::Roll(member) if member.since == since && member.digest == *digest)
-    }
-
     /// Revokes, once and for good, and wakes everyone who waits.
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);

@@ -105,6 +105,30 @@ fn keys_that_share_a_seat_are_told_apart() {
 }
 
 #[test]
+fn a_seat_goes_to_whom_it_serves() {
+    let text: String = (0..=SEATS).map(|key| format!("a:k{key}:read\n")).collect();
+    let ring = KeyRing::new(set(&text, None));
+    let first = find(&ring, "k0").unwrap();
+    let other = format!("k{SEATS}");
+    for _ in 0..2 {
+        (0..PATIENCE).for_each(|_| assert!(find(&ring, &other).is_some()));
+        assert!(Arc::ptr_eq(&first, &find(&ring, "k0").unwrap()), "it comes often enough");
+    }
+    (0..PATIENCE).for_each(|_| assert!(find(&ring, &other).is_some()));
+    let next = find(&ring, &other).unwrap();
+    assert!(Arc::ptr_eq(&next, &find(&ring, &other).unwrap()));
+}
+
+#[test]
+fn numbers_that_shift_with_a_reload_mislead_nobody() {
+    let ring = KeyRing::new(set("a:gone:read,b:kept:exec", None));
+    assert_eq!(find(&ring, "gone").unwrap().tenant.as_str(), "a");
+    reload(&ring, "b:kept:exec");
+    assert_eq!(find(&ring, "kept").unwrap().tenant.as_str(), "b");
+    assert!(!find(&ring, "kept").unwrap().revocation.is_revoked());
+}
+
+#[test]
 fn a_taken_seat_keeps_nobody_waiting() {
     let ring = KeyRing::new(set("a:k:read", None));
     let first = find(&ring, "k").unwrap();

@@ -73,7 +73,7 @@ def held(lane, connections):
 def idle(options):
     """Memory of a connection that has had its answer and waits for the next request."""
     row, raw = Row("idle", "Idle connection", "KiB", 10, 4, digits=1), []
-    row.note = f"over {options.idle:,} of them, each after one request"
+    row.note = f"over {options.idle:,} of them, each after one request and six quiet seconds"
     for peer in options.peers:
         with Stage() as stage:
             lane = keyed_lane(stage, peer, Keys(stage, options.keys))
@@ -81,7 +81,7 @@ def idle(options):
             lane.send(requests=1_000, connections=1)
             before = lane.proxy.memory()
             with held(lane, options.idle):
-                time.sleep(2)
+                time.sleep(6)
                 after = lane.proxy.memory()
             row.put(peer, (after - before) / options.idle)
             raw.append({"peer": peer, "KiB before": before, "KiB after": after})

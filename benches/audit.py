@@ -16,8 +16,8 @@ import peers
 from flow import ahead_of_others
 from load import HOST, Keys, request, write_deck
 from measure import Lane, interleave
-from side_by_side import build
-from stage import GATEWAY, Missing, Stage, find
+from side_by_side import prepare
+from stage import GATEWAY, Stage
 
 BODY = b'{"files":[]}'
 
@@ -110,12 +110,7 @@ def show(journal, without):
 
 def main():
     options = read_options()
-    try:
-        find("nginx", "apt install nginx-light")
-    except Missing as why:
-        sys.exit(str(why))
-    if not options.no_build:
-        build()
+    prepare(options.no_build)
     with ahead_of_others(options.realtime), Stage() as stage:
         keys = Keys(stage, options.keys)
         if options.events:

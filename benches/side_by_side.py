@@ -75,6 +75,16 @@ def build():
         subprocess.run(command, check=True)
 
 
+def prepare(no_build):
+    """What every bench needs, or a word about what is missing."""
+    try:
+        find("nginx", "apt install nginx-light")
+    except Missing as why:
+        sys.exit(str(why))
+    if not no_build:
+        build()
+
+
 def main():
     options = read_options()
     if len(CORES) < 2:

@@ -16,8 +16,8 @@ from pathlib import Path
 import peers
 import traffic
 from load import Keys
-from side_by_side import build
-from stage import Missing, Stage, find, free_port
+from side_by_side import prepare
+from stage import Stage, free_port
 
 # Of the resident memory, from the second third of the time to the last; and of descriptors, in number.
 MEMORY, DESCRIPTORS = 1.05, 32
@@ -105,12 +105,7 @@ def judge(samples):
 
 def main():
     options = read_options()
-    try:
-        find("nginx", "apt install nginx-light")
-    except Missing as why:
-        sys.exit(str(why))
-    if not options.no_build:
-        build()
+    prepare(options.no_build)
     with Stage() as stage:
         try:
             proxy, samples, p99, tally, breaches = soak(options, stage)

@@ -5,8 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, HOST};
-use http::uri::Authority;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::subject::{Subject, bad_presentation};
@@ -19,7 +18,7 @@ use crate::credential::{
 };
 use crate::error::GatewayError;
 use crate::permit::{Passing, Upgrade};
-use crate::request::{Conn, Origin};
+use crate::request::Conn;
 use crate::route::{Class, Notes, Surface};
 use crate::secret::Secret;
 use crate::token::{Claims, signature};
@@ -71,17 +70,20 @@ pub struct Circumstances<'r> {
 }
 
 impl<'r> Circumstances<'r> {
-    /// Reads them off a request.
+    /// Those of a request that was read as `subject`.
     #[must_use]
-    pub fn of<B>(request: &'r Request<B>, conn: &Conn, origin: &'r Origin) -> Self {
-        let headers = request.headers();
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    pub fn of<B>(
+        request: &'r Request<B>,
+        subject: &Subject<'r>,
+        conn: &Conn,
+        request_id: &'r HeaderValue,
+    ) -> Self {
         Self {
             method: request.method(),
             path: request.uri().path(),
-            host: host.or_else(|| request.uri().authority().map(Authority::as_str)),
-            request_id: &origin.request_id,
-            client: conn.client(headers),
+            host: subject.host,
+            request_id,
+            client: conn.client(request.headers()),
         }
     }
 

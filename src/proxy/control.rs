@@ -34,7 +34,7 @@ use crate::http1::Fields;
 use crate::permit::{Control, Permit};
 use crate::principal::TenantId;
 use crate::request::{
-    Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    Conn, Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
 };
 use crate::route::Effect;
@@ -50,21 +50,23 @@ impl Ask<'_> {
         self,
         head: &mut Parts,
         body: Inbound,
-        origin: &Origin,
+        request_id: &HeaderValue,
+        conn: &Conn,
         switch: Option<Switch>,
     ) -> Result<Response<Reply>, GatewayError> {
         let (ask, permit, inner) = (self, self.permit, &self.forwarder.inner);
         let coded = head.headers.contains_key(CONTENT_ENCODING);
-        let mut bounds = ask.bounds(&head.method, origin.request_id.clone());
+        let mut bounds = ask.bounds(&head.method, request_id.clone());
         let clients_key = matches!(permit.caller(), Caller::Open)
             .then(|| head.headers.get(X_API_KEY).cloned())
             .flatten();
+        let origin = Origin::of(conn, head);
         ask.strip(&mut head.headers);
         let started = match head.headers.contains_key(TRACEPARENT) {
             true => None,
-            false => traceparent(&origin.request_id),
+            false => traceparent(request_id),
         };
-        let fields = ask.fields(origin, started.as_ref(), clients_key.as_ref());
+        let fields = ask.fields(request_id, &origin, started.as_ref(), clients_key.as_ref());
         head.version = Version::HTTP_11;
         let mut path =
             head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -159,6 +161,7 @@ impl Ask<'_> {
     /// Says what only the gateway may say.
     fn fields<'f>(
         &'f self,
+        request_id: &'f HeaderValue,
         origin: &'f Origin,
         started: Option<&'f HeaderValue>,
         clients_key: Option<&'f HeaderValue>,
@@ -172,7 +175,7 @@ impl Ask<'_> {
             }
         };
         let others = [
-            Some((X_REQUEST_ID, &origin.request_id)),
+            Some((X_REQUEST_ID, request_id)),
             Some((X_FORWARDED_FOR, &origin.forwarded_for)),
             Some((X_FORWARDED_PROTO, &origin.proto)),
             origin.host.as_ref().map(|host| (X_FORWARDED_HOST, host)),

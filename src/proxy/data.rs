@@ -32,16 +32,16 @@ impl Forwarder {
     pub fn data(
         &self,
         permit: Permit,
-        mut request: Request<Inbound>,
-        request_id: HeaderValue,
+        mut request: Box<Request<Inbound>>,
         pending: Pending,
     ) -> Returning {
         let forwarder = self.clone();
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
-        let (mut head, body) = request.into_parts();
         Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let request_id = pending.request_id().clone();
             let result = forwarder.enter(&permit, &mut head, body, request_id, switch).await;
-            Ok(Returned { result, pending })
+            Returned { result, pending }
         })
     }
 

@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::subject::{Subject, bad_presentation};
@@ -13,9 +12,7 @@ use crate::authn::{Authentication, Authenticator, Reason};
 use crate::callback::{Question, Refusal, WhenUnavailable};
 use crate::caller::Caller;
 use crate::clock::UnixTime;
-use crate::credential::{
-    Credential, Kind, Presented, TRAFFIC_TOKEN, X_ACCESS_TOKEN, is_bearer, registry_key,
-};
+use crate::credential::{Credential, Kind, Presented, TRAFFIC_TOKEN, X_ACCESS_TOKEN, registry_key};
 use crate::error::GatewayError;
 use crate::permit::{Passing, Upgrade};
 use crate::request::Conn;
@@ -151,7 +148,7 @@ impl Judge<'_> {
         // Where a Bearer belongs to somebody else it passes, but never one that opens this gateway.
         let foreign = foreign_bearer
             && !presented.bearer().is_some_and(|bearer| self.authenticator.is_ours(&bearer));
-        let authorization = from_registry_client.is_none() && (foreign || !holds_bearer(headers));
+        let authorization = from_registry_client.is_none() && (foreign || !presented.is_bearer);
         self.key(credential, Passing { authorization, access_token: false })
     }
 
@@ -164,7 +161,7 @@ impl Judge<'_> {
     ) -> Result<Reading, GatewayError> {
         let presented = Presented::from_headers(headers).map_err(bad_presentation)?;
         let judged = presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
-        let passing = Passing { authorization: !holds_bearer(headers), access_token: false };
+        let passing = Passing { authorization: !presented.is_bearer, access_token: false };
         match (judged, &subject.claims) {
             (Some(credential), _) => self.key(credential, passing),
             (None, Some(claims)) => self.token(claims, passing),
@@ -195,7 +192,7 @@ impl Judge<'_> {
         let Some(claims) = &subject.claims else {
             let judged =
                 presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
-            let authorization = !holds_bearer(headers);
+            let authorization = !presented.is_bearer;
             let credential = judged.ok_or(GatewayError::NoCredential)?;
             return self.key(credential, Passing { authorization, access_token });
         };
@@ -259,8 +256,4 @@ fn declined(refusal: Refusal) -> GatewayError {
 fn refuse(reason: Reason, told: GatewayError) -> GatewayError {
     tracing::debug!(?reason, "a credential was refused");
     told
-}
-
-fn holds_bearer(headers: &HeaderMap) -> bool {
-    headers.get(AUTHORIZATION).is_some_and(|value| is_bearer(value.as_bytes()))
 }

@@ -101,9 +101,11 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data) {
         (false, true) => &[X_REQUEST_ID, X_ACCESS_TOKEN],
         (false, false) => &[X_REQUEST_ID],
     };
-    headers::strip_request(head, kept);
-    headers::join_cookies(head);
-    if !data.passing.authorization {
+    let seen = headers::strip_request(head, kept);
+    if seen.cookies {
+        headers::join_cookies(head);
+    }
+    if seen.authorization && !data.passing.authorization {
         head.remove(AUTHORIZATION);
     }
     // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.

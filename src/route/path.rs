@@ -122,6 +122,14 @@ impl<'a> CanonicalPath<'a> {
         self.encoded_slash
     }
 
+    /// The first of the [segments](Self::segments).
+    #[must_use]
+    pub fn first_segment(&self) -> &'a str {
+        let rest = self.raw.get(1..).unwrap_or_default();
+        let end = memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    }
+
     /// The raw segments; the last one is empty if the path ends in a slash.
     pub fn segments(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.raw.split('/').skip(1)

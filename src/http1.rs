@@ -16,7 +16,7 @@ mod request;
 mod tests;
 mod upload;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,19 +127,20 @@ impl Http1 {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn request<B>(
-        &self,
-        head: &Parts,
-        fields: &Fields<'_>,
+    pub fn request<'a, B>(
+        &'a self,
+        head: &'a Parts,
+        fields: &'a Fields<'_>,
         body: B,
-    ) -> Result<Response<Answer>, SendError>
+    ) -> impl Future<Output = Result<Response<Answer>, SendError>> + Send + 'a
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
         let upload = Upload::new(head, body);
         let length = upload.length();
-        self.exchange(&head.uri, &head.method, upload, |writer| writer.begin(head, fields, length))
-            .await
+        self.exchange(&head.uri, &head.method, upload, move |writer| {
+            writer.begin(head, fields, length);
+        })
     }
 
     /// Sends a request without a body to the address in `to`. `head`, in pieces, is all of its head, from the first line to

@@ -71,7 +71,8 @@ fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Faul
     if buffer.is_empty() {
         return Ok(None);
     }
-    let Some(Found { length, status, version, reason, fields }) = find(buffer)? else {
+    let mut fields = Places::new();
+    let Some(Found { length, status, version, reason }) = find(buffer, &mut fields)? else {
         return if buffer.len() > MAX_HEAD { Err(Fault::HeadTooLarge) } else { Ok(None) };
     };
     let raw = buffer.split_to(length).freeze();
@@ -97,59 +98,78 @@ fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Faul
     Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
 
-/// What a head says, and where, so that the buffer can be cut before its parts are used.
+/// What a head says, but for its fields.
 struct Found {
     length: usize,
     status: StatusCode,
     version: Version,
     reason: Option<ReasonPhrase>,
-    fields: Places,
 }
 
-/// Where the texts of a field are, as offset and length.
-#[derive(Clone, Copy, Default)]
+/// Where the texts of a field are, as offset and length, so that the buffer can be cut before they are used.
+#[derive(Clone, Copy)]
 struct Place {
     name: (u32, u32),
     value: (u32, u32),
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack, for as long as a head is read"
-)]
-enum Places {
-    Few([Place; USUAL_HEADERS], usize),
-    Many(Vec<Place>),
+/// The places of a head's fields, of which most heads have few.
+struct Places {
+    few: [Place; USUAL_HEADERS],
+    count: usize,
+    /// All of them, where they are more.
+    many: Vec<Place>,
 }
 
 impl Places {
-    fn as_slice(&self) -> &[Place] {
-        match self {
-            Self::Few(places, count) => places.get(..*count).unwrap_or_default(),
-            Self::Many(places) => places,
+    const fn new() -> Self {
+        let nowhere = Place { name: (0, 0), value: (0, 0) };
+        Self { few: [nowhere; USUAL_HEADERS], count: 0, many: Vec::new() }
+    }
+
+    fn fill(&mut self, head: &[u8], fields: &[httparse::Header<'_>]) {
+        let start = head.as_ptr().addr();
+        let at = |text: &[u8]| {
+            let from = u32::try_from(text.as_ptr().addr() - start).unwrap_or_default();
+            (from, u32::try_from(text.len()).unwrap_or_default())
+        };
+        let place = |field: &httparse::Header<'_>| Place {
+            name: at(field.name.as_bytes()),
+            value: at(field.value),
+        };
+        self.count = fields.len();
+        if fields.len() > USUAL_HEADERS {
+            self.many = fields.iter().map(place).collect();
+        } else {
+            self.few.iter_mut().zip(fields).for_each(|(kept, field)| *kept = place(field));
         }
+    }
+
+    fn as_slice(&self) -> &[Place] {
+        self.few.get(..self.count).unwrap_or(&self.many)
     }
 }
 
-fn find(head: &[u8]) -> Result<Option<Found>, Fault> {
+fn find(head: &[u8], fields: &mut Places) -> Result<Option<Found>, Fault> {
     // Not one that is set to nothing first, which takes longer than all of the reading.
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let outcome = config.parse_response_with_uninit_headers(&mut parsed, head, &mut usual);
     if !matches!(outcome, Err(httparse::Error::TooManyHeaders)) {
-        return found(head, &parsed, outcome);
+        return found(head, &parsed, outcome, fields);
     }
     let mut many = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut many);
     let outcome = parsed.parse(head);
-    found(head, &parsed, outcome)
+    found(head, &parsed, outcome, fields)
 }
 
 fn found(
     head: &[u8],
     parsed: &httparse::Response<'_, '_>,
     outcome: httparse::Result<usize>,
+    fields: &mut Places,
 ) -> Result<Option<Found>, Fault> {
     let outcome = outcome.map_err(|_| Fault::Malformed("its head cannot be read"))?;
     let httparse::Status::Complete(length) = outcome else { return Ok(None) };
@@ -162,26 +182,8 @@ fn found(
     let unusual = |reason: &&str| !reason.is_empty() && status.canonical_reason() != Some(reason);
     let reason = parsed.reason.filter(unusual);
     let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
-    let start = head.as_ptr().addr();
-    let at = |text: &[u8]| {
-        let from = u32::try_from(text.as_ptr().addr() - start).unwrap_or_default();
-        (from, u32::try_from(text.len()).unwrap_or_default())
-    };
-    let place = |field: &httparse::Header<'_>| Place {
-        name: at(field.name.as_bytes()),
-        value: at(field.value),
-    };
-    let count = parsed.headers.len();
-    let fields = if count <= USUAL_HEADERS {
-        let mut places = [Place::default(); USUAL_HEADERS];
-        for (kept, field) in places.iter_mut().zip(parsed.headers.iter()) {
-            *kept = place(field);
-        }
-        Places::Few(places, count)
-    } else {
-        Places::Many(parsed.headers.iter().map(place).collect())
-    };
-    Ok(Some(Found { length, status, version, reason, fields }))
+    fields.fill(head, parsed.headers);
+    Ok(Some(Found { length, status, version, reason }))
 }
 
 fn text(raw: &Bytes, (from, length): (u32, u32)) -> &[u8] {

@@ -68,7 +68,8 @@ impl Idle {
 
     /// Keeps a connection that has carried an answer to its end.
     pub(super) fn put(self: &Arc<Self>, place: Place, mut connection: Box<Connection>) {
-        if !connection.is_quiet() {
+        // What else happened to it is seen when it is taken, or swept.
+        if !connection.buffer().is_empty() {
             return;
         }
         connection.rest();

@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 
 pub use self::body::Observed;
 pub use self::line::Line;
@@ -90,6 +90,19 @@ impl<S> Observe<S> {
         response
     }
 
+    /// Opens the account of a request. Where traces are made, its head tells of this one from here on.
+    fn open<B>(&self, id: HeaderValue, conn: &Conn, request: &mut Request<B>) -> Pending {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let client = conn.client(request.headers());
+        let mut record = Record::begin(id, client, method, uri).on(conn.listener);
+        record.trace = self.watch.sampler.map(|sampler| {
+            let trace = Trace::begin(request.headers(), &record.request_id, &sampler);
+            trace.put_into(request.headers_mut());
+            Box::new(trace)
+        });
+        Pending::new(record, self.watch.observers.clone())
+    }
+
     /// Answers a request that came on `conn`.
     pub async fn answer<B>(
         &self,
@@ -99,22 +112,14 @@ impl<S> Observe<S> {
     where
         S: Behind<Arrival<B>, Answer = Answered>,
     {
-        let Self { watch: Watch { cors, observers, sampler }, behind } = self;
+        let Self { watch: Watch { cors, .. }, behind } = self;
         let id = request_id(request.headers());
         let allowed_origin = cors.allowed(request.headers());
         let mut response =
             if let Some(preflight) = cors.preflight(&request, allowed_origin.as_ref()) {
                 preflight.map(|body| Observed::new(Reply::whole(body), None))
             } else {
-                let (method, uri) = (request.method().clone(), request.uri().clone());
-                let client = conn.client(request.headers());
-                let mut record = Record::begin(id.clone(), client, method, uri).on(conn.listener);
-                record.trace = sampler.map(|sampler| {
-                    let trace = Trace::begin(request.headers(), &id, &sampler);
-                    trace.put_into(request.headers_mut());
-                    Box::new(trace)
-                });
-                let pending = Pending::new(record, observers.clone());
+                let pending = self.open(id.clone(), &conn, &mut request);
                 let answering = behind.call(Arrival { request, conn, pending });
                 match AssertUnwindSafe(answering).catch_unwind().await {
                     Ok(answered) => watched(answered),

@@ -107,9 +107,9 @@ impl<'r> Subject<'r> {
             || CanonicalPath::parse(raw_path).ok().and_then(|path| router.listed_port(&path));
         let upgrade = tunnel::upgrade_of(request);
         let query = request.uri().query().unwrap_or_default();
-        let subject =
-            |matched, aim| Self { host: named, matched, aim, upgrade, claims: claims.clone() };
-        match aim.resolve(listed_port) {
+        let resolved = aim.resolve(listed_port);
+        let subject = |matched, aim| Self { host: named, matched, aim, upgrade, claims };
+        match resolved {
             Ok(Plane::Control) if is_lost_signed_url(conn, &host, raw_path, query) => {
                 Err(NO_SANDBOX_IN_SIGNED_URL)
             }

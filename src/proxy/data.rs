@@ -29,6 +29,7 @@ use crate::route::target::{SANDBOX_ID, SANDBOX_PORT};
 
 impl Forwarder {
     /// Forwards one request to a port of a sandbox. It fails where there is no upstream for the port, or that does.
+    #[must_use]
     pub fn data(
         &self,
         permit: Permit,

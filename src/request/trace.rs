@@ -204,7 +204,7 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 }
 
 /// Writes two lower-case digits for each byte.
-fn put_hex(text: &mut [u8], bytes: &[u8]) {
+pub fn put_hex(text: &mut [u8], bytes: &[u8]) {
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(HEX.get(usize::from(*byte)).unwrap_or(b"00"));
     }

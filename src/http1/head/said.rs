@@ -116,9 +116,12 @@ impl<'h> Said<'h> {
 
     /// The length that the head tells, if it is one: repeated, it must be the same.
     fn number(&self, digits: &[u8]) -> Result<u64, Fault> {
-        let is_number = digits.iter().all(u8::is_ascii_digit) && !self.lengths_differ;
-        let text = std::str::from_utf8(digits).ok().filter(|_| is_number);
-        text.and_then(|text| text.parse().ok()).ok_or(Fault::Malformed("its length cannot be read"))
+        let number = digits.iter().try_fold(0_u64, |number, digit| {
+            let digit = Some(digit).filter(|digit| digit.is_ascii_digit())?;
+            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        });
+        let is_said = !digits.is_empty() && !self.lengths_differ;
+        number.filter(|_| is_said).ok_or(Fault::Malformed("its length cannot be read"))
     }
 
     /// Whether the upstream goes on with the connection (RFC 9112 9.3).

@@ -353,8 +353,11 @@ async fn signed(
         true => None,
         false => Some(ask_place()?),
     };
+    let asked = gate.directory.now();
     let sandbox = find(gate, asker, request_id, id).await?.ok_or(GatewayError::BadSignature)?;
-    let Some(principal) = gate.authenticator.signer(&sandbox, &query, operation, now) else {
+    let last = gate.directory.last_holder(&sandbox.id);
+    let signer = gate.authenticator.signer(&sandbox, last, &query, operation, now);
+    let Some(principal) = signer else {
         let was_asked = place.is_some();
         let _place = match place {
             None if !gate.directory.was_denied(id) => Some(ask_place()?),
@@ -367,6 +370,7 @@ async fn signed(
         denied.await.map_err(unknown)?;
         return Err(GatewayError::BadSignature);
     };
+    gate.directory.note_holder(&sandbox.id, &principal, asked);
     Ok((Caller::Signature(principal, sandbox.id.clone()), sandbox))
 }
 

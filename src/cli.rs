@@ -14,6 +14,7 @@ mod explain;
 mod hash_key;
 mod login;
 mod logout;
+mod man;
 mod output;
 mod routes;
 mod serve;
@@ -86,7 +87,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Login(options) => login::run(&options, &sources),
         Verb::Logout => logout::run(&sources),
         Verb::Completions(shell) => Ok(completions::run(shell)),
-        Verb::Man => completions::man(),
+        Verb::Man { out } => man::run(out.as_deref()),
     };
     let exit = result.unwrap_or_else(|failure| {
         output::complain(&format!("error: {}", failure.message));

@@ -111,6 +111,8 @@ pub enum Arrival {
     Http2,
     /// The end: the client's, or that of the time it had.
     End,
+    /// Nothing, and the connection may leave: see [`GuardHandle::leave`].
+    Nothing,
 }
 
 impl<IO> HeadGuard<IO> {
@@ -134,6 +136,21 @@ impl<IO> HeadGuard<IO> {
             linger: Timer::default(),
         };
         (guard, handle)
+    }
+
+    /// Guards a connection that another guard gave up between two requests, and on which nobody reads yet.
+    ///
+    /// Must be called as [`new`](Self::new).
+    pub fn after_another(io: IO, limits: Limits) -> (Self, GuardHandle) {
+        let (mut guard, handle) = Self::new(io, limits);
+        guard.framer = Framer::after_some(limits.max_head, limits.max_headers);
+        guard.patience = Patience::parked(&limits);
+        (guard, handle)
+    }
+
+    /// The connection itself, and whether a request ever came on it. Of a guard that [`Arrival::Nothing`] was told of.
+    pub fn into_inner(self) -> (IO, bool) {
+        (self.io, self.framer.heads() > 0)
     }
 
     /// Whether the end that its reader has seen is only the reader's.
@@ -192,6 +209,10 @@ impl<IO> HeadGuard<IO> {
         }
         let part_of_head = !self.held.is_empty();
         let heads = self.framer.heads();
+        if !part_of_head && self.handle.is_leaving() && self.handle.is_quiet() && !self.stuffed {
+            self.ending = Some(Ending::Parked);
+            return Poll::Ready(());
+        }
         let overdue = if part_of_head || heads == 0 {
             self.patience.poll_head(cx, part_of_head, heads)
         } else {
@@ -228,6 +249,9 @@ impl<IO: AsyncRead + Unpin> HeadGuard<IO> {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(Arrival::End)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if self.handle.is_leaving() && self.held.is_empty() => {
+                    return Poll::Ready(Ok(Arrival::Nothing));
+                }
                 Poll::Pending => ready!(self.poll_overdue(cx)),
             }
         }

@@ -40,6 +40,8 @@ pub(super) struct Running<'a> {
     upgrade: Option<Upgrade>,
     stage: Stage,
     has_begun: bool,
+    /// Whether somebody asked for an upgrade before it had begun.
+    wants_upgrade: bool,
     /// Whether somebody asked it to end.
     is_ending: bool,
 }
@@ -77,6 +79,7 @@ impl<'a> Running<'a> {
             upgrade: None,
             stage: Stage::Serving,
             has_begun: false,
+            wants_upgrade: false,
             is_ending: false,
         }
     }
@@ -173,7 +176,11 @@ impl<'a> Running<'a> {
             tracing::warn!("not upgraded: only a daemon is");
             return;
         };
-        if self.upgrade.is_some() || self.stage != Stage::Serving || !self.has_begun {
+        if !self.has_begun {
+            self.wants_upgrade = true;
+            return;
+        }
+        if self.upgrade.is_some() || self.stage != Stage::Serving {
             tracing::warn!("not upgraded: one process is coming or going already");
             return;
         }
@@ -264,6 +271,9 @@ impl<'a> Running<'a> {
             self.service.ready();
             if let Some(predecessor) = &mut self.predecessor {
                 predecessor.ready();
+            }
+            if std::mem::take(&mut self.wants_upgrade) {
+                self.begin_upgrade();
             }
         }
         match self.stage {

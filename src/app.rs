@@ -3,6 +3,7 @@
 //! The one module that knows both settings and the parts they set up. Nothing here sees a request.
 
 mod beginning;
+mod quotas;
 mod renewal;
 mod secret;
 mod sockets;
@@ -43,12 +44,11 @@ use crate::metrics::{Reloads, Requests};
 use crate::ops::{self, Ops};
 use crate::ownership::Ownership;
 use crate::permit::Isolation;
-use crate::proxy::admission::{Admissions, Elsewhere, Rules};
-use crate::proxy::census::Census;
+use crate::proxy::admission::Admissions;
 use crate::proxy::edit::Reserved;
 use crate::proxy::lookup::Asker;
 use crate::proxy::{Marking, Shown, Timeouts, Upstream, Upstreams, pool, v1};
-use crate::quota::{self, Cadence, Ledger, MemoryLedger, OpenSlot, Policy};
+use crate::quota::MemoryLedger;
 use crate::route::{Listener, Router};
 use crate::secret::Secret;
 use crate::server::connection;
@@ -114,7 +114,7 @@ impl App {
         let watching = watching.map_err(StartError::Traces)?;
         let (sealer, secret) =
             secret::sealer(&settings, estate.secret).map_err(StartError::State)?;
-        let ledger = ledger(&settings, estate.slots).map_err(StartError::State)?;
+        let ledger = quotas::ledger(&settings, estate.slots).map_err(StartError::State)?;
         let own = Own { keys: Arc::clone(&keys), sealer, ledger: ledger.clone(), watched };
         let shared = Arc::new(share(&settings, own, phases.clone(), &watching)?);
         for (id, tenant, marked) in estate.owners {
@@ -289,7 +289,7 @@ fn share(
     let ownership = Ownership::open(settings.state_dir.as_deref()).map_err(StartError::State)?;
     let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
     let directory = Directory::new(ownership);
-    let admissions = admissions(settings, ledger, &directory);
+    let admissions = quotas::admissions(settings, ledger, &directory);
     let server = &settings.server;
     Ok(Shared {
         gate: Arc::new(Gate {
@@ -342,33 +342,6 @@ fn journal(audit: &AuditSettings) -> Result<Option<Journal>, StartError> {
     opened.map(Some).map_err(failed)
 }
 
-/// Where active sandboxes are counted. What was being started when an earlier process was killed is known where there is a
-/// state directory; one that is still there hands its `slots` over.
-fn ledger(settings: &Settings, slots: Option<Vec<OpenSlot>>) -> io::Result<MemoryLedger> {
-    let policy = Policy { grace: quota::GRACE, honours_keys: true };
-    let file = settings.state_dir.as_ref().map(|state| state.join("quota"));
-    match (slots, file) {
-        (Some(slots), file) => MemoryLedger::inherit(policy, file.as_deref(), slots),
-        (None, Some(file)) => MemoryLedger::open(policy, &file),
-        (None, None) => Ok(MemoryLedger::new(policy)),
-    }
-}
-
-/// What admits sandboxes.
-fn admissions(settings: &Settings, ledger: MemoryLedger, directory: &Directory) -> Admissions {
-    for (tenant, limit) in settings.tenants.limits.lines() {
-        tracing::info!(tenant, limit, "active sandboxes are limited");
-    }
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-    Admissions {
-        census: Census::new(Arc::clone(&ledger), directory.clone()),
-        ledger,
-        rules: ArcSwap::from_pointee(rules(&settings.tenants)),
-        cadence: Cadence::default(),
-        elsewhere: Elsewhere::default(),
-    }
-}
-
 fn origins(server: &ServerSettings) -> Vec<HeaderValue> {
     let origins = server.cors_origins.iter();
     origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()).collect()
@@ -381,10 +354,6 @@ fn connection_limits(server: &ServerSettings) -> Limits {
         park_after: Some(connection::PARK_AFTER),
         ..Limits::default()
     }
-}
-
-fn rules(tenants: &TenantSettings) -> Rules {
-    Rules { limits: tenants.limits.clone(), over_quota: tenants.quota_status.into() }
 }
 
 fn marking(tenants: &TenantSettings) -> Marking {

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{App, connection_limits, lock, origins, rules};
+use super::quotas::rules;
+use super::{App, connection_limits, lock, origins};
 use crate::config::{Loaded, LogFilter, Settings};
 use crate::keys::KeySet;
 

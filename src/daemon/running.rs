@@ -213,7 +213,9 @@ impl<'a> Running<'a> {
                 if let Stage::Draining(deadline) = self.stage {
                     self.stage = Stage::Draining(deadline.min(limit));
                 }
-                self.upgrade = None;
+                if let Some(upgrade) = self.upgrade.take() {
+                    upgrade.give_up();
+                }
             }
             Heard::Reload => self.reload(),
             Heard::Drain if !self.is_ending => return self.ask_to_end(),

@@ -77,6 +77,8 @@ pub struct OpenSlot {
     pub tenant: TenantId,
     /// Whether its request is under way, in the process that hands it over; else it is in doubt.
     pub is_under_way: bool,
+    /// Whether its tenant is limited. Of others only what is under way is held.
+    pub is_limited: bool,
 }
 
 type Tell = Box<dyn Fn(Told) + Send + Sync>;
@@ -117,18 +119,21 @@ impl MemoryLedger {
     /// # Errors
     /// When the file can't be written.
     pub fn inherit(policy: Policy, file: Option<&Path>, slots: Vec<OpenSlot>) -> io::Result<Self> {
-        let all = slots.iter().map(|open| (open.slot, open.tenant.clone())).collect();
+        let limited = slots.iter().filter(|open| open.is_limited);
+        let all = limited.map(|open| (open.slot, open.tenant.clone())).collect();
         let journal = file.map(|file| FileJournal::begin(file, all)).transpose()?;
         let (under_way, in_doubt): (Vec<_>, Vec<_>) =
             slots.into_iter().partition(|open| open.is_under_way);
         let in_doubt = in_doubt.into_iter().map(|open| (open.slot, open.tenant)).collect();
         let ledger = Self::over(policy, journal.map(Arc::new), &in_doubt);
         let mut adopted = ledger.passing.adopted.lock().unwrap_or_else(PoisonError::into_inner);
-        for OpenSlot { slot, tenant, .. } in under_way {
+        for OpenSlot { slot, tenant, is_limited, .. } in under_way {
             ledger.book.tick.fetch_max(slot.saturating_add(1), Ordering::AcqRel);
             let mut shard = ledger.book.shard(&tenant);
             let account = shard.entry(tenant.clone()).or_default();
-            account.watched.get_or_insert(slot);
+            if is_limited {
+                account.watched.get_or_insert(slot);
+            }
             account.open(&[slot]);
             drop(shard);
             adopted.insert(slot, tenant);
@@ -153,6 +158,7 @@ impl MemoryLedger {
                     slot: *slot,
                     tenant: tenant.clone(),
                     is_under_way: matches!(state, Slot::Flight { .. }),
+                    is_limited: account.watched.is_some(),
                 }));
             }
         }

@@ -38,8 +38,13 @@ impl Line {
         thread.spawn(move || {
             while let Ok(Ok((message, descriptor))) = said.recv() {
                 let descriptor = descriptor.as_ref().map(OwnedFd::as_fd);
-                if let Err(cause) = speaking.send(&message, descriptor) {
-                    tracing::warn!(%cause, "the other process was not told something");
+                match speaking.send(&message, descriptor) {
+                    Ok(()) => {}
+                    Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => {
+                        tracing::error!(%cause, "the other process could not be told something");
+                    }
+                    // It has ended, which the listener finds out, too.
+                    Err(_) => return,
                 }
             }
         })?;

@@ -1,6 +1,6 @@
 //! What two processes of the gateway say to each other, as JSON: they may be of different versions.
 //!
-//! A message that one of them does not know ends the upgrade before it has begun, and is passed over afterwards.
+//! A message that one of them does not know is passed over, and the log says so.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ pub(super) enum Message {
     /// The secret that is in memory alone.
     Secret(String),
     /// An open slot.
-    Slot { slot: u64, tenant: String, under_way: bool },
+    Slot { slot: u64, tenant: String, under_way: bool, limited: bool },
     /// That was all.
     Yours,
 
@@ -111,8 +111,8 @@ impl Ended {
 
 impl From<OpenSlot> for Message {
     fn from(open: OpenSlot) -> Self {
-        let OpenSlot { slot, tenant, is_under_way } = open;
-        Self::Slot { slot, tenant: tenant.to_string(), under_way: is_under_way }
+        let OpenSlot { slot, tenant, is_under_way: under_way, is_limited: limited } = open;
+        Self::Slot { slot, tenant: tenant.to_string(), under_way, limited }
     }
 }
 

@@ -60,10 +60,11 @@ impl Heritage {
             let (message, _) = self.hearing.blocking_recv().ok_or(StartError::NothingLeft)?;
             match message {
                 Message::Secret(text) => estate.secret = Some(Secret::new(text)),
-                Message::Slot { slot, tenant, under_way } => {
+                Message::Slot { slot, tenant, under_way, limited } => {
                     let tenant = TenantId::parse(&tenant);
                     let tenant = tenant.map_err(|_| StartError::NothingLeft)?;
-                    slots.push(OpenSlot { slot, tenant, is_under_way: under_way });
+                    let (is_under_way, is_limited) = (under_way, limited);
+                    slots.push(OpenSlot { slot, tenant, is_under_way, is_limited });
                 }
                 Message::Owner { id, tenant, marked } => {
                     estate.owners.extend(owner(&id, tenant, marked));

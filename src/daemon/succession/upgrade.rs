@@ -99,7 +99,6 @@ impl Upgrade {
     /// Waits for the next thing it says, and does what follows from that.
     pub(in crate::daemon) async fn hear(&mut self, app: &App) -> Heard {
         let Some((message, _)) = self.hearing.recv().await else {
-            self.remote.end();
             return if self.is_over() { Heard::Lost } else { Heard::Failed };
         };
         match (message, self.stage) {
@@ -159,13 +158,20 @@ impl Upgrade {
     /// Ends an upgrade that did not come about, and takes everything back.
     pub(in crate::daemon) fn call_off(mut self, app: &App) {
         self.line.finish(Duration::ZERO);
-        self.remote.end();
-        // It may have ended by itself.
+        // It may have ended by itself. Files are free again only when it has.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if self.stage == Stage::TakingUp {
             app.take_back();
         }
+        // Whoever waits for an answer asks this process again.
+        self.remote.end();
+    }
+
+    /// Nothing will be heard of it any more.
+    pub(in crate::daemon) fn give_up(mut self) {
+        self.remote.end();
+        self.reap();
     }
 
     /// Says what is still to be said.

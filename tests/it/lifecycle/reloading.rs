@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use coppice_gateway::config::SETTINGS;
 use coppice_gateway::simulator::Options;
 use tempfile::TempDir;
 
@@ -134,4 +135,15 @@ fn what_waits_for_a_restart_is_named_and_what_is_wrong_changes_nothing() {
     assert_eq!(place.create(), 403);
     place.reload("");
     eventually("all is as it was", Duration::from_secs(5), || place.create() == 201);
+}
+
+#[test]
+fn the_page_for_operators_names_all_that_reloads() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate/lifecycle.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let part = page.split("\n## ").find(|part| part.starts_with("Reload")).unwrap();
+    for setting in SETTINGS {
+        let is_named = part.contains(&format!("`{}`", setting.key));
+        assert_eq!(is_named, setting.reload, "{}", setting.key);
+    }
 }

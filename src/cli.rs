@@ -28,6 +28,8 @@ pub use args::command;
 
 use args::{Invocation, Verb};
 
+use crate::daemon::Program;
+
 /// How a command ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
@@ -71,12 +73,16 @@ impl Failure {
 /// Runs the command that `args` (the program's name first) ask for.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (file, arguments) = args
+        .split_first()
+        .map_or_else(Default::default, |(file, rest)| (file.clone(), rest.to_vec()));
     let Invocation { verb, sources } = match Invocation::parse(args) {
         Ok(invocation) => invocation,
         Err(error) => return args::report(&error).into(),
     };
     let result = match verb {
-        Verb::Serve => serve::run(sources),
+        Verb::Serve => serve::run(&sources, Program { file, arguments }),
         Verb::Check { live } => Ok(check::run(&sources, live)),
         Verb::Demo(options) => demo::run(&options, &sources),
         Verb::Routes { json } => Ok(routes::run(json)),

@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod callback;
 mod document;
+mod given;
 mod listen;
 mod nearest;
 mod network;
@@ -23,6 +24,7 @@ mod value;
 
 pub use audit::{AuditPolicy, AuditSettings, AuditSync};
 pub use auth::AuthSettings;
+pub use given::Given;
 pub use listen::{DataListen, Listen};
 pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
@@ -46,6 +48,8 @@ pub struct Loaded {
     pub keys: KeySet,
     /// What is not wrong, but should be looked at; a line each.
     pub warnings: Vec<String>,
+    /// Which settings were given which values.
+    pub given: Given,
 }
 
 impl Settings {
@@ -64,8 +68,9 @@ impl Settings {
         if let Some(settings) = &settings {
             remarks(&mut reader, settings);
         }
+        let given = reader.given_values();
         let (settings, warnings) = reader.finish(settings)?;
-        Ok(Loaded { settings, keys, warnings })
+        Ok(Loaded { settings, keys, warnings, given })
     }
 }
 

@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod ops;
 pub mod ownership;
 pub mod permit;
+pub mod platform;
 pub mod policy;
 pub mod principal;
 pub mod proxy;

@@ -16,6 +16,7 @@ mod lease;
 pub mod list;
 pub mod lookup;
 pub mod pool;
+mod timeouts;
 pub mod tunnel;
 pub mod usage;
 pub mod v1;
@@ -23,7 +24,6 @@ pub mod v1;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Response, Uri};
@@ -37,6 +37,7 @@ use crate::record::Pending;
 use admission::Admissions;
 use edit::Reserved;
 use pool::Pool;
+pub use timeouts::Timeouts;
 use tunnel::Tunnels;
 use usage::Usages;
 use v1::Dialects;
@@ -92,12 +93,8 @@ pub struct Upstreams {
     pub any_port: Option<Upstream>,
     /// The domain in the `Host` that sandboxes are addressed by.
     pub domain: Box<str>,
-    /// To the head of an answer, on requests that only read.
-    pub response_timeout: Duration,
-    /// The same, on requests that may start something.
-    pub create_timeout: Duration,
-    /// For the gateway's own questions about a sandbox.
-    pub lookup_timeout: Duration,
+    /// How long they may take.
+    pub timeouts: Timeouts,
     /// What tenants may put into metadata, and see of it.
     pub marking: Marking,
     /// Which generation of the API the control plane speaks, once known.

@@ -2,17 +2,22 @@
 //!
 //! Workers share immutable snapshots and nothing that has to be locked on the way of a request.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
 use tokio_util::net::Listener as Accepts;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +25,7 @@ use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::Watch;
-use crate::lifecycle::Phases;
+use crate::lifecycle::{Phases, Pulse};
 use crate::listener::bind;
 use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
@@ -30,7 +35,7 @@ use crate::record::Observers;
 use crate::request::Conn;
 use crate::request::trace::Sampler;
 use crate::route::Listener;
-use crate::server::connection::{self, Connections};
+use crate::server::connection::{self, Coming, Connections, Left};
 use crate::server::stack;
 
 /// What all workers share.
@@ -56,12 +61,45 @@ pub struct Shared {
     pub pool: pool::Settings,
     /// What connections may take.
     pub connections: connection::Settings,
-    /// Whose forwarded headers are believed.
-    pub trusted_proxies: Arc<[IpNet]>,
+    /// Whose forwarded headers are believed; a reload changes it for connections that come later.
+    pub trusted_proxies: ArcSwap<Arc<[IpNet]>>,
     /// Places for open connections.
     pub places: Arc<Semaphore>,
     /// The steps of stopping.
     pub phases: Phases,
+    /// Who goes on with connections that are to leave this process; nobody until there is one.
+    pub heir: OnceLock<Heir>,
+    /// How often somebody wants to see that the workers turn; none: nobody does.
+    pub watched: Option<Duration>,
+}
+
+/// Goes on with connections that leave this process.
+pub struct Heir(pub Box<dyn Fn(Adopted) + Send + Sync>);
+
+impl fmt::Debug for Heir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Heir")
+    }
+}
+
+/// A client's connection that changes processes.
+#[derive(Debug)]
+pub struct Adopted {
+    /// What requests on it are for.
+    pub listener: Listener,
+    /// Whether a request ever came on it.
+    pub is_used: bool,
+    /// The connection.
+    pub stream: Stream,
+}
+
+/// A connection outside of any runtime.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// On a unix socket.
+    Unix(std::os::unix::net::UnixStream),
 }
 
 /// One socket of a worker and what it stands for.
@@ -71,6 +109,17 @@ pub struct Socket {
     pub listener: Listener,
     /// The socket.
     pub socket: bind::Socket,
+}
+
+/// What one worker has to itself.
+#[derive(Debug)]
+pub struct Part {
+    /// What it accepts connections on.
+    pub sockets: Vec<Socket>,
+    /// Connections that come from the process before this one, until that has ended.
+    pub adopted: UnboundedReceiver<Adopted>,
+    /// Whether it lists sandboxes for all of them.
+    pub keeps_census: bool,
 }
 
 /// How long a connection may be silent before the kernel asks whether its peer is still there.
@@ -83,11 +132,13 @@ const REST: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The runtime or a socket could not be set up.
-pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io::Result<()> {
+pub fn run(shared: Arc<Shared>, part: Part) -> io::Result<()> {
+    let Part { sockets, adopted, keeps_census } = part;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let tunnels = Tunnels {
             open: TaskTracker::new(),
+            close: shared.phases.close.clone(),
             stop: shared.phases.stop.clone(),
             count: Arc::clone(&shared.tunnels),
         };
@@ -100,9 +151,18 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
             tunnels.clone(),
         );
         let census = keeps_census.then(|| {
-            let (admissions, asker) = (Arc::clone(&shared.admissions), forwarder.asker());
-            tokio::spawn(async move { admissions.census.keep(&asker, admissions.cadence).await })
+            let (shared, asker) = (Arc::clone(&shared), forwarder.asker());
+            tokio::spawn(async move {
+                let admissions = &shared.admissions;
+                tokio::select! {
+                    () = admissions.census.keep(&asker, admissions.cadence) => {}
+                    () = shared.phases.replaced() => {}
+                }
+            })
         });
+        if let Some(interval) = shared.watched {
+            tokio::spawn(turn(shared.phases.pulse.clone(), interval));
+        }
         let callback = shared.gate.authenticator.callback();
         let line = callback.map(|callback| callback.line()).transpose()?;
         let watch = Watch {
@@ -112,18 +172,20 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
         };
         let stack = stack(Arc::clone(&shared.gate), line, watch, shared.audit.clone(), forwarder);
         let connections = Connections::new(&shared.connections, stack);
-        let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
+        let open = tunnels.open.clone();
+        let reception = Reception { shared: Arc::clone(&shared), connections, open: open.clone() };
         let accepting = TaskTracker::new();
         for socket in sockets {
-            worker.accept_on(socket, &accepting)?;
+            reception.accept_on(socket, &accepting)?;
         }
+        open.spawn(reception.adopt(adopted));
         let begun = shared.phases.accepting.begin();
         accepting.close();
         accepting.wait().await;
         drop(begun);
-        worker.open.close();
+        open.close();
         tokio::select! {
-            () = worker.open.wait() => {}
+            () = open.wait() => {}
             () = shared.phases.stop.cancelled() => {}
         }
         if let Some(census) = census {
@@ -133,54 +195,42 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
     })
 }
 
-struct Worker<'a> {
-    shared: &'a Arc<Shared>,
+/// What takes a worker's connections in.
+#[derive(Clone)]
+struct Reception {
+    shared: Arc<Shared>,
     connections: Connections,
     /// Every open connection and tunnel.
     open: TaskTracker,
 }
 
-impl Worker<'_> {
+impl Reception {
     fn accept_on(&self, socket: Socket, accepting: &TaskTracker) -> io::Result<()> {
-        let accept = Accept {
-            shared: Arc::clone(self.shared),
-            connections: self.connections.clone(),
-            open: self.open.clone(),
-            listener: socket.listener,
-        };
+        let (reception, listener) = (self.clone(), socket.listener);
         match socket.socket {
             bind::Socket::Tcp(socket) => {
                 let socket = TcpListener::from_std(socket)?;
-                accepting.spawn(accept.from(socket, |stream, peer| {
+                accepting.spawn(reception.accept(listener, socket, |stream, peer| {
                     prepare(stream)?;
                     Ok(Some(peer.ip()))
                 }));
             }
             bind::Socket::Unix(socket) => {
                 let socket = UnixListener::from_std(socket)?;
-                accepting.spawn(accept.from(socket, |_, _| Ok(None)));
+                accepting.spawn(reception.accept(listener, socket, |_, _| Ok(None)));
             }
         }
         Ok(())
     }
-}
 
-/// The accept loop of one socket.
-struct Accept {
-    shared: Arc<Shared>,
-    connections: Connections,
-    open: TaskTracker,
-    listener: Listener,
-}
-
-impl Accept {
     /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer.
-    async fn from<L>(
+    async fn accept<L>(
         self,
+        listener: Listener,
         mut socket: L,
         greet: impl Fn(&L::Io, L::Addr) -> io::Result<Option<IpAddr>>,
     ) where
-        L: Accepts<Io: Unpin + Send + 'static>,
+        L: Accepts<Io: Carrier>,
     {
         loop {
             let accepted = tokio::select! {
@@ -197,16 +247,35 @@ impl Accept {
             };
             match greet(&stream, address) {
                 Ok(peer) => {
-                    let Some(place) = self.place().await else { return };
-                    self.serve(stream, peer, place);
+                    let place = self.place().await;
+                    self.serve(stream, false, listener, peer, place);
                 }
                 Err(cause) => tracing::debug!(%cause, "a connection went away at once"),
             }
         }
     }
 
-    /// A place for one more connection; `None` once the gateway drains. While there is none, further connections wait in the
-    /// kernel's queue.
+    /// Goes on with connections of the process before this one, until that has ended. They had a place there.
+    async fn adopt(self, mut adopted: UnboundedReceiver<Adopted>) {
+        while let Some(Adopted { listener, is_used, stream }) = adopted.recv().await {
+            let place = self.place().await;
+            let served = match stream {
+                Stream::Tcp(stream) => TcpStream::from_std(stream).and_then(|stream| {
+                    let peer = Some(stream.peer_addr()?.ip());
+                    self.serve(stream, is_used, listener, peer, place);
+                    Ok(())
+                }),
+                Stream::Unix(stream) => UnixStream::from_std(stream)
+                    .map(|stream| self.serve(stream, is_used, listener, None, place)),
+            };
+            if let Err(cause) = served {
+                tracing::debug!(%cause, "a connection went away while it changed processes");
+            }
+        }
+    }
+
+    /// A place for one more connection; none once the gateway drains, when nobody counts any more. While there is none,
+    /// further connections wait in the kernel's queue.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             place = Arc::clone(&self.shared.places).acquire_owned() => place.ok(),
@@ -214,14 +283,62 @@ impl Accept {
         }
     }
 
-    fn serve<IO>(&self, stream: IO, peer: Option<IpAddr>, place: OwnedSemaphorePermit)
-    where
-        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let conn = Conn::new(self.listener, peer, Arc::clone(&self.shared.trusted_proxies));
-        let serving = self.connections.serve(stream, Arc::new(conn), &self.shared.phases);
+    fn serve<IO: Carrier>(
+        &self,
+        io: IO,
+        is_used: bool,
+        listener: Listener,
+        peer: Option<IpAddr>,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        let conn = Conn::new(listener, peer, Arc::clone(&self.shared.trusted_proxies.load()));
+        let coming = Coming { io, is_used, can_leave: IO::CAN_LEAVE };
+        let serving = self.connections.serve(coming, Arc::new(conn), &self.shared.phases);
+        let shared = Arc::clone(&self.shared);
         // An async block would take the room of this future twice, for as long as the connection lasts.
-        self.open.spawn(serving.map(|()| drop(place)));
+        self.open.spawn(serving.map(move |left| {
+            drop(place);
+            if let (Some(Left { io, is_used }), Some(Heir(heir))) = (left, shared.heir.get())
+                && let Some(stream) = io.leave()
+            {
+                heir(Adopted { listener, is_used, stream });
+            }
+        }));
+    }
+}
+
+/// What a client's bytes come on.
+trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether it is nothing but a socket, with which another process can go on.
+    const CAN_LEAVE: bool;
+
+    /// The socket alone, if it is one.
+    fn leave(self) -> Option<Stream>;
+}
+
+impl Carrier for TcpStream {
+    const CAN_LEAVE: bool = true;
+
+    fn leave(self) -> Option<Stream> {
+        self.into_std().ok().map(Stream::Tcp)
+    }
+}
+
+impl Carrier for UnixStream {
+    const CAN_LEAVE: bool = true;
+
+    fn leave(self) -> Option<Stream> {
+        self.into_std().ok().map(Stream::Unix)
+    }
+}
+
+/// Answers whenever somebody wants to see that this worker turns.
+async fn turn(pulse: Pulse, interval: Duration) {
+    let (mut ticks, mut seen) = (tokio::time::interval(interval), 0);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        pulse.answer(&mut seen);
     }
 }
 

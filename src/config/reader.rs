@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::document::Document;
+use super::given::Given;
 use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
 use super::sources::{FileText, LongFile, Sources, read_file};
@@ -21,6 +22,7 @@ pub(super) struct Reader<'a> {
     sources: &'a Sources,
     document: Document,
     origins: BTreeMap<&'static str, Spelling>,
+    given: Given,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -32,6 +34,7 @@ impl<'a> Reader<'a> {
             sources,
             document: Document::default(),
             origins: BTreeMap::new(),
+            given: Given::default(),
             problems: Vec::new(),
             warnings: Vec::new(),
         };
@@ -78,7 +81,11 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let mut chosen = None;
         for (rank, (spelling, raw)) in self.spellings(setting).into_iter().enumerate() {
-            match raw.and_then(checked).and_then(|raw| parse(&raw)) {
+            let raw = raw.and_then(checked);
+            if let (0, Ok(raw)) = (rank, &raw) {
+                self.given.note(setting, raw);
+            }
+            match raw.and_then(|raw| parse(&raw)) {
                 Ok(value) if rank == 0 => {
                     self.origins.insert(setting.key, spelling);
                     chosen = Some(value);
@@ -268,6 +275,11 @@ impl<'a> Reader<'a> {
                 self.warnings.push(format!("{name}: no such setting, ignored{hint}"));
             }
         }
+    }
+
+    /// Which settings were given which values, as far as they were read.
+    pub(super) fn given_values(&self) -> Given {
+        self.given.clone()
     }
 
     /// Adds a problem.

@@ -76,6 +76,10 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// From SIGTERM to the end of the last stream.
     pub drain_timeout: Duration,
+    /// From SIGTERM to the first refused connection.
+    pub drain_delay: Duration,
+    /// From an upgrade to the end of the last stream in the process that was replaced.
+    pub upgrade_timeout: Duration,
 }
 
 /// Where requests go.
@@ -173,6 +177,9 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
         idle_timeout: time(reader, table::IDLE_TIMEOUT),
         drain_timeout: reader
             .value(table::DRAIN_TIMEOUT, |raw| duration(raw, Duration::ZERO..=DAY)),
+        drain_delay: reader.value(table::DRAIN_DELAY, |raw| duration(raw, Duration::ZERO..=DAY)),
+        upgrade_timeout: reader
+            .value(table::UPGRADE_TIMEOUT, |raw| duration(raw, Duration::ZERO..=7 * DAY)),
     }
 }
 

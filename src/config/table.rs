@@ -108,9 +108,9 @@ settings! {
     ALLOW_OPEN: Switch "server.allow_open", Some("allow-open"), "COPPICE_ALLOW_OPEN", "on|off" = Some("off");
         "Lets a gateway with neither keys nor an auth callback listen beyond loopback.";
     TRUSTED_PROXIES: List "server.trusted_proxies", Some("trusted-proxies"), "COPPICE_TRUSTED_PROXIES", "CIDR,…" = None;
-        "Proxies in front of the gateway whose forwarded headers are believed.";
+        "Proxies in front of the gateway whose forwarded headers are believed.", reload;
     CORS_ORIGINS: List "server.cors_origins", Some("cors-origins"), "COPPICE_CORS_ORIGINS", "ORIGIN,…" = None;
-        "Web origins whose pages may call the gateway, written exactly as browsers send them.";
+        "Web origins whose pages may call the gateway, written exactly as browsers send them.", reload;
     WORKERS: Text "server.workers", Some("workers"), "COPPICE_WORKERS", "N" = None;
         "Threads that serve requests. Without it there is one for each core.";
     MAX_CONNECTIONS: Text "server.max_connections", Some("max-connections"), "COPPICE_MAX_CONNECTIONS", "N" = Some("10000");
@@ -118,11 +118,15 @@ settings! {
     MAX_STREAMS: Text "server.max_streams", Some("max-streams"), "COPPICE_MAX_STREAMS", "N" = Some("200");
         "Concurrent HTTP/2 streams of one connection.";
     HEAD_TIMEOUT: Text "server.head_timeout", Some("head-timeout"), "COPPICE_HEAD_TIMEOUT", "TIME" = Some("10s");
-        "How long a client may take to send a complete request head.";
+        "How long a client may take to send a complete request head.", reload;
     IDLE_TIMEOUT: Text "server.idle_timeout", Some("idle-timeout"), "COPPICE_IDLE_TIMEOUT", "TIME" = Some("650s");
-        "How long a connection may stay quiet between requests. A stream may be silent for as long as it likes.";
+        "How long a connection may stay quiet between requests. A stream may be silent for as long as it likes.", reload;
     DRAIN_TIMEOUT: Text "server.drain_timeout", Some("drain-timeout"), "COPPICE_DRAIN_TIMEOUT", "TIME" = Some("30s");
-        "How long open streams may go on after SIGTERM.";
+        "How long open streams may go on after SIGTERM.", reload;
+    DRAIN_DELAY: Text "server.drain_delay", Some("drain-delay"), "COPPICE_DRAIN_DELAY", "TIME" = Some("0s");
+        "How long /readyz says so before connections are refused after SIGTERM, for balancers that look at it.", reload;
+    UPGRADE_TIMEOUT: Text "server.upgrade_timeout", Some("upgrade-timeout"), "COPPICE_UPGRADE_TIMEOUT", "TIME" = Some("12h");
+        "How long streams may go on in a process that was replaced by an upgrade.", reload;
 
     UPSTREAM: Text "upstream.url", Some("upstream"), "COPPICE_UPSTREAM", "URL" = None;
         "Base URL of the sandbox API. Required.";
@@ -137,11 +141,11 @@ settings! {
     POOL_IDLE_TIMEOUT: Text "upstream.idle_timeout", Some("upstream-idle-timeout"), "COPPICE_UPSTREAM_IDLE_TIMEOUT", "TIME" = Some("60s");
         "How long an unused upstream connection is kept. It must be shorter than the upstream's own keep-alive time.";
     CREATE_TIMEOUT: Text "upstream.create_timeout", Some("upstream-create-timeout"), "COPPICE_UPSTREAM_CREATE_TIMEOUT", "TIME" = Some("180s");
-        "How long the sandbox API may take to answer a create. At least 80s, since a create may wait for its sandbox.";
+        "How long the sandbox API may take to answer a create. At least 80s, since a create may wait for its sandbox.", reload;
     RESPONSE_TIMEOUT: Text "upstream.response_timeout", Some("upstream-response-timeout"), "COPPICE_UPSTREAM_RESPONSE_TIMEOUT", "TIME" = Some("90s");
-        "How long the sandbox API may take to begin any other answer.";
+        "How long the sandbox API may take to begin any other answer.", reload;
     LOOKUP_TIMEOUT: Text "upstream.lookup_timeout", Some("upstream-lookup-timeout"), "COPPICE_UPSTREAM_LOOKUP_TIMEOUT", "TIME" = Some("5s");
-        "How long the gateway's own questions to the sandbox API may take.";
+        "How long the gateway's own questions to the sandbox API may take.", reload;
 
     API_KEYS: SecretList "auth.api_keys", None, "COPPICE_API_KEYS", "TENANT:KEY:SCOPE|SCOPE,…" = None;
         "Keys that clients may present. KEY may be sha256:<hex>, as hash-key prints it.", reload;
@@ -196,12 +200,12 @@ settings! {
     METADATA_RESERVED: List "tenants.metadata_reserved", Some("metadata-reserved"), "COPPICE_METADATA_RESERVED", "NAME|PREFIX*,…" = None;
         "Further metadata keys that callers may not set; a * at the end stands for anything.";
     MAX_SANDBOXES: Text "tenants.max_sandboxes", Some("tenant-max-sandboxes"), "COPPICE_TENANT_MAX_SANDBOXES", "N" = None;
-        "Sandboxes that a tenant may have running or paused at once, where tenants.sandbox_limits says nothing of it. 0 means none.";
+        "Sandboxes that a tenant may have running or paused at once, where tenants.sandbox_limits says nothing of it. 0 means none.", reload;
     SANDBOX_LIMITS: List "tenants.sandbox_limits", Some("tenant-sandbox-limits"), "COPPICE_TENANT_SANDBOX_LIMITS", "TENANT=N,…" = None;
-        "The same for single tenants; * stands for all that are not named.";
+        "The same for single tenants; * stands for all that are not named.", reload;
 
     QUOTA_STATUS: Text "quota.status", Some("quota-status"), "COPPICE_QUOTA_STATUS", "403|429" = Some("403");
-        "The status of the answer to a create above the limit.";
+        "The status of the answer to a create above the limit.", reload;
 
     AUDIT_LOG_CAP: Text "audit.log_cap", Some("audit-log-cap"), "COPPICE_AUDIT_LOG_CAP", "N" = Some("2048");
         "Audit events that are kept in memory, for /audit/events and /audit/stream; the newest ones.";
@@ -223,8 +227,10 @@ settings! {
         "How it is logged; auto is text on a terminal, JSON otherwise.";
 }
 
-/// Variables of the client-side commands and of settings loading itself: known, but no settings.
-pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN", "COPPICE_URL"];
+/// Variables of the client-side commands, of settings loading itself, and of one process that starts the next: known, but
+/// no settings.
+pub(super) const OTHER_VARIABLES: [&str; 4] =
+    ["COPPICE_CONFIG", "COPPICE_HANDOVER", "COPPICE_TOKEN", "COPPICE_URL"];
 
 /// Variables that would change who gets in or what is enforced, and that this version does not know. Starting without
 /// what they ask for could leave a gateway open, so their mere presence stops the start.

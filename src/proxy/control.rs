@@ -206,7 +206,11 @@ impl Ask<'_> {
         let upstreams = &self.forwarder.inner.upstreams;
         let reads = matches!(*method, Method::GET | Method::HEAD);
         Bounds {
-            head: Some(if reads { upstreams.response_timeout } else { upstreams.create_timeout }),
+            head: Some(if reads {
+                upstreams.timeouts.response()
+            } else {
+                upstreams.timeouts.create()
+            }),
             sent: None,
             principal: self.permit.caller().principal().cloned(),
             creates: self.creates(),

@@ -28,6 +28,7 @@ mod explain;
 mod http2;
 mod hygiene;
 mod isolation;
+mod lifecycle;
 mod lists;
 mod logs;
 mod marker;

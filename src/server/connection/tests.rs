@@ -81,7 +81,7 @@ struct Talk {
     client: DuplexStream,
     alive: Arc<()>,
     phases: Phases,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Option<Left<DuplexStream>>>,
 }
 
 impl Talk {
@@ -145,7 +145,8 @@ impl Talk {
 fn serve(server: DuplexStream, alive: Arc<()>, phases: &Phases) -> Serving<DuplexStream, App> {
     let limits = Limits { park_after: Some(PARK_AFTER), ..Limits::default() };
     let (guard, handle) = HeadGuard::new(server, limits);
-    Serving::new(guard, App { guard: handle, _alive: alive }, Arc::new(Protocols::new(100)), phases)
+    let app = App { guard: handle.clone(), _alive: alive };
+    Serving::new((guard, handle), app, Arc::new(Protocols::new(100)), phases, true)
 }
 
 fn get(path: &str) -> String {

@@ -26,6 +26,7 @@ use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
 use crate::listener::head_guard::Limits;
+use crate::listener::tls;
 use crate::metrics::Reloads;
 use crate::ops::{self, Ops};
 use crate::ownership::Ownership;
@@ -49,6 +50,8 @@ pub struct App {
     pub keys: Arc<KeyRing>,
     /// Who is who, for reloads.
     pub authenticator: Arc<Authenticator>,
+    /// What TLS offers, where it is spoken, for reloads.
+    pub tls: Option<Arc<tls::Store>>,
     /// The steps of stopping.
     pub phases: Phases,
     /// Where it listens, and what for; free ports are known by now.
@@ -129,6 +132,7 @@ impl App {
             workers.push(begin(format!("worker-{number}"), "a worker", serve)?);
         }
         let authenticator = Arc::clone(&shared.gate.authenticator);
+        let tls = shared.tls.clone();
         if !ops_sockets.is_empty() {
             let unready = watch::unready(Arc::clone(&authenticator), Arc::clone(&keys));
             let ops = Ops { registry, phases: phases.clone(), workers: count, unready };
@@ -136,7 +140,7 @@ impl App {
             begin("ops".to_owned(), "metrics and health", serve)?;
         }
         let sending = watching.sending;
-        Ok(Self { keys, authenticator, phases, listening, reloads, journal, workers, sending })
+        Ok(Self { keys, authenticator, tls, phases, listening, reloads, journal, workers, sending })
     }
 
     /// Sends what still waits to be sent. To be called when all is over.
@@ -210,6 +214,7 @@ fn share(
         sampler: settings.traces.as_ref().map(|traces| traces.sampler),
         tunnels: Arc::default(),
         pool: pool_settings(&settings.upstream),
+        tls: server.tls.clone().map(|offer| Arc::new(tls::Store::new(offer))),
         connections: connection::Settings {
             limits: Limits {
                 head_timeout: server.head_timeout,

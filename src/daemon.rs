@@ -1,7 +1,7 @@
 //! The daemon: starts a gateway and runs it to its end, reloading on the way.
 //!
 //! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what
-//! is left. SIGHUP, or a changed keys file, reloads without touching a connection; a reload that fails keeps what is in
+//! is left. SIGHUP, or a changed file of keys or TLS, reloads without touching a connection; a reload that fails keeps what is in
 //! force and says so.
 
 use std::error::Error;
@@ -14,7 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::App;
-use crate::config::{Loaded, Settings, Sources, load_keys};
+use crate::config::{Loaded, Settings, Sources, load_keys, load_tls};
+use crate::listener::tls::Store;
+use crate::pem;
 use crate::telemetry;
 
 /// How often the keys file is looked at: a change takes effect within two seconds.
@@ -63,6 +65,7 @@ pub struct Daemon {
     signals: Signals,
     hang_up: Signal,
     watch: Option<Watch>,
+    tls: Files,
     drain: Duration,
 }
 
@@ -76,13 +79,14 @@ impl Daemon {
         let inside = runtime.enter();
         let (signals, hang_up) = (Signals::new()?, signal(SignalKind::hangup())?);
         drop(inside);
-        Ok(Self { runtime, signals, hang_up, watch: keys_file.map(Watch::new), drain })
+        let (watch, tls) = (keys_file.map(Watch::new), Files::default());
+        Ok(Self { runtime, signals, hang_up, watch, tls, drain })
     }
 
     /// Runs until a signal ends it.
     #[must_use]
     pub fn run(self, app: &App, sources: &Sources) -> Ended {
-        let Self { runtime, mut signals, mut hang_up, mut watch, drain } = self;
+        let Self { runtime, mut signals, mut hang_up, mut watch, tls: mut tls_files, drain } = self;
         runtime.block_on(async {
             let mut tick = tokio::time::interval(LOOK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,6 +103,11 @@ impl Daemon {
                         telemetry::tell_left_out();
                         if watch.as_mut().is_some_and(Watch::has_changed) {
                             reload_keys(app, sources);
+                        }
+                        if let Some(tls) = &app.tls
+                            && tls_files.have_changed(tls.offer().sources())
+                        {
+                            reload_tls(app, tls, sources);
                         }
                         if app.has_failed() {
                             tracing::error!("a worker ended on its own");
@@ -191,7 +200,28 @@ fn reload_keys(app: &App, sources: &Sources) {
     }
 }
 
-/// Keys and the log's filter take effect at once and what the auth callback said is forgotten; other settings are
+fn reload_tls(app: &App, tls: &Store, sources: &Sources) {
+    match load_tls(sources) {
+        Ok((Some(offer), warnings)) => {
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!(certificates = offer.identities().len(), "TLS was reloaded");
+            tls.install(offer);
+            app.reloads.count(true);
+        }
+        Ok((None, _)) => {
+            app.reloads.count(false);
+            tracing::error!("TLS was not reloaded: it goes with a restart");
+        }
+        Err(problems) => {
+            app.reloads.count(false);
+            tracing::error!(%problems, "TLS was not reloaded; what was offered before still is");
+        }
+    }
+}
+
+/// Keys, TLS and the log's filter take effect at once and what the auth callback said is forgotten; other settings are
 /// checked, and take effect with a restart.
 fn reload_all(app: &App, sources: &Sources) {
     app.reloads.count(try_reload_all(app, sources));
@@ -213,7 +243,14 @@ fn try_reload_all(app: &App, sources: &Sources) -> bool {
             tracing::error!("not reloaded; an auth callback comes or goes with a restart");
             false
         }
+        Ok(loaded) if app.tls.is_some() != loaded.settings.server.tls.is_some() => {
+            tracing::error!("not reloaded; TLS comes or goes with a restart");
+            false
+        }
         Ok(loaded) => {
+            if let (Some(tls), Some(offer)) = (&app.tls, loaded.settings.server.tls) {
+                tls.install(offer);
+            }
             telemetry::refilter(&loaded.settings.log.filter);
             let count = loaded.keys.len();
             let revoked = app.keys.install(loaded.keys);
@@ -223,7 +260,7 @@ fn try_reload_all(app: &App, sources: &Sources) -> bool {
             tracing::info!(
                 keys = count,
                 revoked,
-                "reloaded; settings other than keys and the log's filter take effect with a restart"
+                "reloaded; settings other than keys, TLS and the log's filter take effect with a restart"
             );
             true
         }
@@ -239,6 +276,32 @@ fn try_reload_all(app: &App, sources: &Sources) -> bool {
 struct Watch {
     path: PathBuf,
     seen: Option<Stamp>,
+}
+
+/// Notices that files which belong together are not what they were when they were read.
+#[derive(Debug, Default)]
+struct Files {
+    /// As they were at the last look.
+    seen: Vec<Option<pem::Stamp>>,
+    /// As they were when they were found to have changed; so they are told of once, taken or not.
+    told: Vec<Option<pem::Stamp>>,
+}
+
+impl Files {
+    /// Whether they have changed and come to rest: a certificate and its key are replaced one after the other, and fit
+    /// each other again when both are there.
+    fn have_changed(&mut self, sources: &[pem::Source]) -> bool {
+        let now: Vec<_> = sources.iter().map(|source| pem::Stamp::of(&source.path)).collect();
+        let is_at_rest = now == self.seen;
+        let have_changed = is_at_rest
+            && now != self.told
+            && sources.iter().zip(&now).any(|(source, now)| source.stamp != *now);
+        if have_changed {
+            self.told.clone_from(&now);
+        }
+        self.seen = now;
+        have_changed
+    }
 }
 
 type Stamp = (SystemTime, u64, u64);

@@ -44,6 +44,7 @@ pub mod simulator;
 pub mod tally;
 pub mod target;
 pub mod telemetry;
+pub mod tls;
 pub mod token;
 pub mod traces;
 pub mod worker;

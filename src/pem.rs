@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -48,6 +49,36 @@ pub struct KeyInFile {
     pub key: PrivateKeyDer<'static>,
     /// Whether users beyond the file's owner and group may read it.
     pub is_public: bool,
+}
+
+/// A file that something was read from, to notice when it is another one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// Where it is.
+    pub path: PathBuf,
+    /// As it was when it was read, or a moment before.
+    pub stamp: Option<Stamp>,
+}
+
+impl Source {
+    /// The file at `path`, which is about to be read.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), stamp: Stamp::of(path) }
+    }
+}
+
+/// What differs between a file and what it was before: when it was changed, its length, and which one it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp(SystemTime, u64, u64);
+
+impl Stamp {
+    /// That of the file at `path` now; none where there is no file.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self(metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    }
 }
 
 /// The certificates of a file, in its order; at least one. Other sections are passed over.
@@ -102,7 +133,6 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, bool), PemError> {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
-    use std::path::PathBuf;
 
     use super::*;
 

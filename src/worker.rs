@@ -3,7 +3,7 @@
 //! Workers share immutable snapshots and nothing that has to be locked on the way of a request.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::ObserveLayer;
 use crate::lifecycle::Phases;
-use crate::listener::bind;
+use crate::listener::{bind, tls};
 use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
 use crate::proxy::tunnel::Tunnels;
@@ -54,6 +54,8 @@ pub struct Shared {
     pub audit: Audit,
     /// How upstreams are reached.
     pub pool: pool::Settings,
+    /// What TLS offers on TCP; none: clients are spoken to in clear text.
+    pub tls: Option<Arc<tls::Store>>,
     /// What connections may take.
     pub connections: connection::Settings,
     /// Whose forwarded headers are believed.
@@ -151,14 +153,23 @@ impl Worker<'_> {
         match socket.socket {
             bind::Socket::Tcp(socket) => {
                 let socket = TcpListener::from_std(socket)?;
-                accepting.spawn(accept.from(socket, |stream, peer| {
+                let greet = |stream: &TcpStream, peer: SocketAddr| {
                     prepare(stream)?;
                     Ok(Some(peer.ip()))
-                }));
+                };
+                match self.shared.tls.clone() {
+                    None => accepting.spawn(accept.from(socket, greet, Accept::serve)),
+                    Some(tls) => {
+                        let secure = move |accept: &Accept, stream, conn, place| {
+                            accept.secure(Arc::clone(&tls), stream, conn, place);
+                        };
+                        accepting.spawn(accept.from(socket, greet, secure))
+                    }
+                };
             }
             bind::Socket::Unix(socket) => {
                 let socket = UnixListener::from_std(socket)?;
-                accepting.spawn(accept.from(socket, |_, _| Ok(None)));
+                accepting.spawn(accept.from(socket, |_, _| Ok(None), Accept::serve));
             }
         }
         Ok(())
@@ -166,6 +177,7 @@ impl Worker<'_> {
 }
 
 /// The accept loop of one socket.
+#[derive(Clone)]
 struct Accept {
     shared: Arc<Shared>,
     connections: Connections,
@@ -174,11 +186,13 @@ struct Accept {
 }
 
 impl Accept {
-    /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer.
+    /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer; `serve` begins
+    /// to serve it.
     async fn from<L>(
         self,
         mut socket: L,
         greet: impl Fn(&L::Io, L::Addr) -> io::Result<Option<IpAddr>>,
+        serve: impl Fn(&Self, L::Io, Conn, OwnedSemaphorePermit),
     ) where
         L: Accepts<Io: Unpin + Send + 'static>,
     {
@@ -198,7 +212,8 @@ impl Accept {
             match greet(&stream, address) {
                 Ok(peer) => {
                     let Some(place) = self.place().await else { return };
-                    self.serve(stream, peer, place);
+                    let proxies = Arc::clone(&self.shared.trusted_proxies);
+                    serve(&self, stream, Conn::new(self.listener, peer, proxies), place);
                 }
                 Err(cause) => tracing::debug!(%cause, "a connection went away at once"),
             }
@@ -214,11 +229,32 @@ impl Accept {
         }
     }
 
-    fn serve<IO>(&self, stream: IO, peer: Option<IpAddr>, place: OwnedSemaphorePermit)
+    /// Shakes hands first. That ends with the gateway, but not before: a drain lets those through who have come already.
+    fn secure(
+        &self,
+        tls: Arc<tls::Store>,
+        stream: TcpStream,
+        conn: Conn,
+        place: OwnedSemaphorePermit,
+    ) {
+        let accept = self.clone();
+        self.open.spawn(async move {
+            let limit = accept.shared.connections.limits.head_timeout;
+            let accepted = tokio::select! {
+                accepted = tls.accept(stream, limit) => accepted,
+                () = accept.shared.phases.stop.cancelled() => None,
+            };
+            // In a task of its own, which has nothing of the handshake in it.
+            if let Some(tls::Accepted { stream, is_proxy }) = accepted {
+                accept.serve(stream, conn.secured(is_proxy), place);
+            }
+        });
+    }
+
+    fn serve<IO>(&self, stream: IO, conn: Conn, place: OwnedSemaphorePermit)
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let conn = Conn::new(self.listener, peer, Arc::clone(&self.shared.trusted_proxies));
         let serving = self.connections.serve(stream, Arc::new(conn), &self.shared.phases);
         // An async block would take the room of this future twice, for as long as the connection lasts.
         self.open.spawn(serving.map(|()| drop(place)));

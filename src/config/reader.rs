@@ -12,7 +12,7 @@ use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
 use super::sources::{FileText, LongFile, Sources, read_file};
 use super::table::{
-    OTHER_VARIABLES, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
+    OTHER_VARIABLES, Pairs, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
 };
 use super::value::{self, Raw};
 
@@ -149,6 +149,27 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Two paths of each table of a kind, with their spellings. None for a table in which one is not sound.
+    pub(super) fn pairs(&mut self, pairs: &'static Pairs) -> Vec<Option<[(Spelling, PathBuf); 2]>> {
+        let tables: Vec<_> = self.document.pairs(pairs).cloned().collect();
+        let read = |reader: &mut Self, (spelling, raw): (Spelling, Result<Raw, String>)| match raw
+            .and_then(checked)
+            .and_then(|raw| value::path(&raw))
+        {
+            Ok(path) => Some((spelling, path)),
+            Err(message) => {
+                reader.problem(spelling, message);
+                None
+            }
+        };
+        let tables = tables.into_iter().map(|[one, other]| {
+            // Both, so that both problems are told.
+            let (one, other) = (read(self, one), read(self, other));
+            Some([one?, other?])
+        });
+        tables.collect()
     }
 
     /// In which spelling a setting is present, sound or not; the one that counts.

@@ -176,8 +176,8 @@ fn origin<B>(conn: &Conn, request: &Request<B>) -> Origin {
     let request_id = request_id(headers);
     let host = headers.get(HOST).cloned().or_else(|| authority(request.uri()));
     if !conn.trusted_proxy {
-        let proto = HeaderValue::from_static("http");
-        return Origin { request_id, forwarded_for: conn.peer_value.clone(), proto, host };
+        let (forwarded_for, proto) = (conn.peer_value.clone(), conn.proto());
+        return Origin { request_id, forwarded_for, proto, host };
     }
     let only = |name: &HeaderName| {
         let mut lines = headers.get_all(name).iter();
@@ -186,7 +186,7 @@ fn origin<B>(conn: &Conn, request: &Request<B>) -> Origin {
     Origin {
         request_id,
         forwarded_for: chain(headers, &conn.peer_value),
-        proto: only(&X_FORWARDED_PROTO).unwrap_or_else(|| HeaderValue::from_static("http")),
+        proto: only(&X_FORWARDED_PROTO).unwrap_or_else(|| conn.proto()),
         host: only(&X_FORWARDED_HOST).or(host),
     }
 }

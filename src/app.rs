@@ -193,6 +193,13 @@ fn share(
     let directory = Directory::new(ownership);
     let admissions = admissions(settings, &directory).map_err(StartError::State)?;
     let server = &settings.server;
+    if let Some(offer) = &server.tls {
+        let clients = offer.clients().map_or("not asked for", |clients| {
+            if clients.are_required { "required" } else { "optional" }
+        });
+        let certificates = offer.identities().len();
+        tracing::info!(certificates, client_certificates = clients, "TLS is spoken on TCP");
+    }
     let origins = server.cors_origins.iter();
     let origins =
         origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()).collect();

@@ -81,6 +81,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long accepting rests after it failed, for want of file descriptors most likely.
 const REST: Duration = Duration::from_millis(50);
 
+/// How long handshakes may go on when the gateway drains.
+const LAST_HANDSHAKES: Duration = Duration::from_secs(1);
+
 /// Serves until the gateway drains and every connection has ended, or until it stops.
 ///
 /// # Errors
@@ -229,7 +232,8 @@ impl Accept {
         }
     }
 
-    /// Shakes hands first. That ends with the gateway, but not before: a drain lets those through who have come already.
+    /// Shakes hands first. Who is in the midst of that when the gateway begins to drain may finish, if that is soon: the
+    /// first request comes right behind.
     fn secure(
         &self,
         tls: Arc<tls::Store>,
@@ -242,7 +246,7 @@ impl Accept {
             let limit = accept.shared.connections.limits.head_timeout;
             let accepted = tokio::select! {
                 accepted = tls.accept(stream, limit) => accepted,
-                () = accept.shared.phases.stop.cancelled() => None,
+                () = accept.shared.phases.drain.cancelled().then(|()| tokio::time::sleep(LAST_HANDSHAKES)) => None,
             };
             // In a task of its own, which has nothing of the handshake in it.
             if let Some(tls::Accepted { stream, is_proxy }) = accepted {

@@ -151,22 +151,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Two paths of each table of a kind, with their spellings. None for a table in which one is not sound.
-    pub(super) fn pairs(&mut self, pairs: &'static Pairs) -> Vec<Option<[(Spelling, PathBuf); 2]>> {
+    /// The two values of each table of a kind, with their spellings. None for a table in which one is not sound.
+    pub(super) fn pairs<T>(
+        &mut self,
+        pairs: &'static Pairs,
+        parse: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Vec<Option<[(Spelling, T); 2]>> {
         let tables: Vec<_> = self.document.pairs(pairs).cloned().collect();
-        let read = |reader: &mut Self, (spelling, raw): (Spelling, Result<Raw, String>)| match raw
+        let mut read = |(spelling, raw): (Spelling, Result<Raw, String>)| match raw
             .and_then(checked)
-            .and_then(|raw| value::path(&raw))
+            .and_then(|raw| parse(&raw))
         {
-            Ok(path) => Some((spelling, path)),
+            Ok(value) => Some((spelling, value)),
             Err(message) => {
-                reader.problem(spelling, message);
+                self.problem(spelling, message);
                 None
             }
         };
         let tables = tables.into_iter().map(|[one, other]| {
             // Both, so that both problems are told.
-            let (one, other) = (read(self, one), read(self, other));
+            let (one, other) = (read(one), read(other));
             Some([one?, other?])
         });
         tables.collect()

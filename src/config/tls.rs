@@ -26,7 +26,7 @@ type Named = (Spelling, PathBuf);
 /// Reads all of it. None: clear text, or a problem.
 pub(super) fn read(reader: &mut Reader<'_>, proxies: &[Proxy]) -> Option<Arc<Offer>> {
     let first = first(reader);
-    let more = reader.pairs(TLS_PAIRS);
+    let more = reader.pairs(TLS_PAIRS, path_alone);
     let is_on = [TLS_CERT, TLS_KEY].iter().any(|setting| reader.given(setting).is_some())
         || !more.is_empty();
     let clients = asked(reader, is_on, proxies);

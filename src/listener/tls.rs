@@ -51,8 +51,6 @@ enum Failure {
     NotTls,
     #[error("{0}")]
     Handshake(#[source] io::Error),
-    #[error("{0}")]
-    Broken(#[source] io::Error),
 }
 
 impl Store {
@@ -88,13 +86,14 @@ impl Store {
 
     async fn shake_hands(&self, mut stream: TcpStream) -> Result<Accepted, Failure> {
         let mut first = [0];
-        if stream.peek(&mut first).await.map_err(Failure::Broken)? == 0 {
+        if !stream.peek(&mut first).await.is_ok_and(|count| count > 0) {
             return Err(Failure::Gone);
         }
         match first {
             [HANDSHAKE] => {}
             [b'A'..=b'Z'] => {
-                clear_text::answer(&mut stream).await.map_err(Failure::Broken)?;
+                // Who has gone meanwhile need not hear it.
+                let _ = clear_text::answer(&mut stream).await;
                 return Err(Failure::ClearText);
             }
             _ => return Err(Failure::NotTls),

@@ -7,7 +7,7 @@ mod reload;
 
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coppice_gateway::simulator::Options;
 use rustls::ClientConnection;
@@ -153,6 +153,21 @@ fn handshakes_are_connections_and_have_an_end() {
 }
 
 #[test]
+fn who_does_not_finish_a_handshake_does_not_keep_the_gateway_from_ending() {
+    let (authority, world) = world();
+    let mut slow = Wire::open(world.control());
+    slow.send(b"\x16\x03\x01");
+    // Accepted before this one.
+    assert_eq!(Secure::open(world.control(), &authority, &api()).ask(&templates()).status, 200);
+    let since = Instant::now();
+    world.gateway.signal("TERM");
+    assert_eq!(world.gateway.wait().code(), Some(0));
+    // Far less than it may take to shake hands at other times.
+    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    assert_eq!(slow.until_closed(PATIENCE), b"");
+}
+
+#[test]
 fn handshakes_are_counted_by_how_they_went() {
     let (authority, world) =
         world_with(|setup| setup.flag("--ops-listen=127.0.0.1:0").flag("--head-timeout=1s"));
@@ -165,6 +180,7 @@ fn handshakes_are_counted_by_how_they_went() {
     assert_eq!(late.until_closed(PATIENCE), b"");
     // Whether the port is open is no handshake.
     drop(Wire::open(world.control()));
+    Wire::open(world.control()).reset();
     let counted = || {
         let scrape = Scrape::of(&world.gateway, "");
         let count = |result| scrape.sum("tls_handshakes_total", &[("result", result)]);

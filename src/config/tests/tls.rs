@@ -151,6 +151,11 @@ fn a_key_in_place_of_its_path_is_not_repeated() {
     let (_, key) = pair(&["one.test"], 2020, 2100);
     let given = sound().flag("tls-key", &key);
     assert_eq!(given.problems(), ["--tls-key: takes the path of a PEM file, not its text"]);
+    let given = sound().toml(&format!("[[server.tls]]\ncert = 'x'\nkey = {key:?}\n"));
+    assert_eq!(
+        given.problems(),
+        ["gateway.toml:3:7: server.tls.key: takes the path of a PEM file, not its text"]
+    );
 }
 
 #[test]

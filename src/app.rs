@@ -40,6 +40,7 @@ use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
 use crate::listener::bind;
 use crate::listener::head_guard::Limits;
+use crate::listener::tls;
 use crate::metrics::{Reloads, Requests};
 use crate::ops::{self, Ops};
 use crate::ownership::Ownership;
@@ -64,6 +65,8 @@ pub struct App {
     pub keys: Arc<KeyRing>,
     /// Who is who, for reloads.
     pub authenticator: Arc<Authenticator>,
+    /// What TLS offers, where it is spoken, for reloads.
+    pub tls: Option<Arc<tls::Store>>,
     /// The steps of stopping.
     pub phases: Phases,
     /// Where it listens, and what for; free ports are known by now.
@@ -140,6 +143,7 @@ impl App {
             adopting.push(adopt);
         }
         let authenticator = Arc::clone(&shared.gate.authenticator);
+        let tls = shared.tls.clone();
         if !for_operators.is_empty() {
             let unready = watch::unready(Arc::clone(&authenticator), Arc::clone(&keys));
             let ops = Ops { registry, phases: phases.clone(), workers: count, unready };
@@ -158,6 +162,7 @@ impl App {
         Ok(Self {
             keys,
             authenticator,
+            tls,
             phases,
             listening,
             reloads,
@@ -291,6 +296,13 @@ fn share(
     let directory = Directory::new(ownership);
     let admissions = quotas::admissions(settings, ledger, &directory);
     let server = &settings.server;
+    if let Some(offer) = &server.tls {
+        let clients = offer.clients().map_or("not asked for", |clients| {
+            if clients.are_required { "required" } else { "optional" }
+        });
+        let certificates = offer.identities().len();
+        tracing::info!(certificates, client_certificates = clients, "TLS is spoken on TCP");
+    }
     Ok(Shared {
         gate: Arc::new(Gate {
             authenticator: Arc::new(authenticator),
@@ -309,6 +321,7 @@ fn share(
         sampler: settings.traces.as_ref().map(|traces| traces.sampler),
         tunnels: Arc::default(),
         pool: pool_settings(&settings.upstream),
+        tls: server.tls.clone().map(|offer| Arc::new(tls::Store::new(offer))),
         connections: connection::Settings {
             limits: Arc::new(ArcSwap::from_pointee(connection_limits(server))),
             max_streams: server.max_streams,

@@ -2,7 +2,7 @@
 //! once.
 //!
 //! A setting that is present but empty or malformed is a problem, never "off". Nothing below this module knows where a
-//! value came from. Only `sources` reads the environment and files.
+//! value came from. Only `sources` reads the environment, and it and `pem` the files.
 
 mod audit;
 mod auth;
@@ -18,6 +18,7 @@ mod settings;
 mod sources;
 mod table;
 mod tenants;
+mod tls;
 mod traces;
 mod upstream;
 mod value;
@@ -30,13 +31,16 @@ pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;
-pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
+pub use table::{FileForm, PAIRS, Pairs, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
 pub use traces::TraceSettings;
 pub use upstream::{DataUpstreams, UpstreamUrl};
 
+use std::sync::Arc;
+
 use crate::keys::KeySet;
 use crate::route::Domain;
+use crate::tls::Offer;
 use reader::Reader;
 
 /// What a successful load gives.
@@ -82,6 +86,17 @@ pub fn load_keys(sources: &Sources, previous: &KeySet) -> Result<KeySet, Problem
     let mut reader = Reader::new(sources);
     let (_, keys) = auth::read_keys(&mut reader, Some(previous));
     reader.finish(Some(keys)).map(|(keys, _)| keys)
+}
+
+/// Reads what TLS offers alone, after one of its files changed, with the warnings that come up.
+///
+/// # Errors
+/// Every problem with it, and with the syntax of the settings file.
+pub fn load_tls(sources: &Sources) -> Result<(Option<Arc<Offer>>, Vec<String>), Problems> {
+    let mut reader = Reader::new(sources);
+    let proxies = reader.list(table::TRUSTED_PROXIES, network::Proxy::parse);
+    let offer = tls::read(&mut reader, &proxies);
+    reader.finish(Some(offer))
 }
 
 /// The settings that decide about requests. Nothing has to be set.
@@ -150,6 +165,7 @@ fn remarks(reader: &mut Reader<'_>, settings: &Settings) {
                 .to_owned(),
         );
     }
+    tls::remarks(reader, &settings.server);
     if !settings.server.envd_listen.is_empty() && settings.upstream.envd.is_empty() {
         reader.warn("--envd-listen without --envd-upstream: the data plane answers 404".to_owned());
     }

@@ -1,7 +1,7 @@
 //! The daemon: starts a gateway and runs it to its end, reloading on the way.
 //!
 //! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what
-//! is left. SIGHUP, or a changed keys file, reloads without touching a connection; a reload that fails keeps what is in
+//! is left. SIGHUP, or a changed file of keys or TLS, reloads without touching a connection; a reload that fails keeps what is in
 //! force and says so. SIGUSR2 has a new process of the program take this one's place. One thread does all of this; it sees
 //! no request, and no request waits for it.
 

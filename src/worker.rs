@@ -2,40 +2,36 @@
 //!
 //! Workers share immutable snapshots and nothing that has to be locked on the way of a request.
 
+mod reception;
+
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt as _;
 use ipnet::IpNet;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::MissedTickBehavior;
-use tokio_util::net::Listener as Accepts;
 use tokio_util::task::TaskTracker;
 
+use self::reception::Reception;
 use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::Watch;
 use crate::lifecycle::{Phases, Pulse};
-use crate::listener::bind;
+use crate::listener::{bind, tls};
 use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
 use crate::proxy::tunnel::Tunnels;
 use crate::proxy::{Forwarder, Upstreams};
 use crate::record::Observers;
-use crate::request::Conn;
 use crate::request::trace::Sampler;
 use crate::route::Listener;
-use crate::server::connection::{self, Coming, Connections, Left};
+use crate::server::connection::{self, Connections};
 use crate::server::stack;
 
 /// What all workers share.
@@ -59,6 +55,8 @@ pub struct Shared {
     pub audit: Audit,
     /// How upstreams are reached.
     pub pool: pool::Settings,
+    /// What TLS offers on TCP; none: clients are spoken to in clear text.
+    pub tls: Option<Arc<tls::Store>>,
     /// What connections may take.
     pub connections: connection::Settings,
     /// Whose forwarded headers are believed; a reload changes it for connections that come later.
@@ -121,12 +119,6 @@ pub struct Part {
     /// Whether it lists sandboxes for all of them.
     pub keeps_census: bool,
 }
-
-/// How long a connection may be silent before the kernel asks whether its peer is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// How long accepting rests after it failed, for want of file descriptors most likely.
-const REST: Duration = Duration::from_millis(50);
 
 /// Serves until the gateway drains and every connection has ended, or until it stops.
 ///
@@ -195,143 +187,6 @@ pub fn run(shared: Arc<Shared>, part: Part) -> io::Result<()> {
     })
 }
 
-/// What takes a worker's connections in.
-#[derive(Clone)]
-struct Reception {
-    shared: Arc<Shared>,
-    connections: Connections,
-    /// Every open connection and tunnel.
-    open: TaskTracker,
-}
-
-impl Reception {
-    fn accept_on(&self, socket: Socket, accepting: &TaskTracker) -> io::Result<()> {
-        let (reception, listener) = (self.clone(), socket.listener);
-        match socket.socket {
-            bind::Socket::Tcp(socket) => {
-                let socket = TcpListener::from_std(socket)?;
-                accepting.spawn(reception.accept(listener, socket, |stream, peer| {
-                    prepare(stream)?;
-                    Ok(Some(peer.ip()))
-                }));
-            }
-            bind::Socket::Unix(socket) => {
-                let socket = UnixListener::from_std(socket)?;
-                accepting.spawn(reception.accept(listener, socket, |_, _| Ok(None)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer.
-    async fn accept<L>(
-        self,
-        listener: Listener,
-        mut socket: L,
-        greet: impl Fn(&L::Io, L::Addr) -> io::Result<Option<IpAddr>>,
-    ) where
-        L: Accepts<Io: Carrier>,
-    {
-        loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                () = self.shared.phases.drain.cancelled() => return,
-            };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(cause) => {
-                    tracing::warn!(%cause, "could not accept a connection");
-                    tokio::time::sleep(REST).await;
-                    continue;
-                }
-            };
-            match greet(&stream, address) {
-                Ok(peer) => {
-                    let place = self.place().await;
-                    self.serve(stream, false, listener, peer, place);
-                }
-                Err(cause) => tracing::debug!(%cause, "a connection went away at once"),
-            }
-        }
-    }
-
-    /// Goes on with connections of the process before this one, until that has ended. They had a place there.
-    async fn adopt(self, mut adopted: UnboundedReceiver<Adopted>) {
-        while let Some(Adopted { listener, is_used, stream }) = adopted.recv().await {
-            let place = self.place().await;
-            let served = match stream {
-                Stream::Tcp(stream) => TcpStream::from_std(stream).and_then(|stream| {
-                    let peer = Some(stream.peer_addr()?.ip());
-                    self.serve(stream, is_used, listener, peer, place);
-                    Ok(())
-                }),
-                Stream::Unix(stream) => UnixStream::from_std(stream)
-                    .map(|stream| self.serve(stream, is_used, listener, None, place)),
-            };
-            if let Err(cause) = served {
-                tracing::debug!(%cause, "a connection went away while it changed processes");
-            }
-        }
-    }
-
-    /// A place for one more connection; none once the gateway drains, when nobody counts any more. While there is none,
-    /// further connections wait in the kernel's queue.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            place = Arc::clone(&self.shared.places).acquire_owned() => place.ok(),
-            () = self.shared.phases.drain.cancelled() => None,
-        }
-    }
-
-    fn serve<IO: Carrier>(
-        &self,
-        io: IO,
-        is_used: bool,
-        listener: Listener,
-        peer: Option<IpAddr>,
-        place: Option<OwnedSemaphorePermit>,
-    ) {
-        let conn = Conn::new(listener, peer, Arc::clone(&self.shared.trusted_proxies.load()));
-        let coming = Coming { io, is_used, can_leave: IO::CAN_LEAVE };
-        let serving = self.connections.serve(coming, Arc::new(conn), &self.shared.phases);
-        let shared = Arc::clone(&self.shared);
-        // An async block would take the room of this future twice, for as long as the connection lasts.
-        self.open.spawn(serving.map(move |left| {
-            drop(place);
-            if let (Some(Left { io, is_used }), Some(Heir(heir))) = (left, shared.heir.get())
-                && let Some(stream) = io.leave()
-            {
-                heir(Adopted { listener, is_used, stream });
-            }
-        }));
-    }
-}
-
-/// What a client's bytes come on.
-trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Whether it is nothing but a socket, with which another process can go on.
-    const CAN_LEAVE: bool;
-
-    /// The socket alone, if it is one.
-    fn leave(self) -> Option<Stream>;
-}
-
-impl Carrier for TcpStream {
-    const CAN_LEAVE: bool = true;
-
-    fn leave(self) -> Option<Stream> {
-        self.into_std().ok().map(Stream::Tcp)
-    }
-}
-
-impl Carrier for UnixStream {
-    const CAN_LEAVE: bool = true;
-
-    fn leave(self) -> Option<Stream> {
-        self.into_std().ok().map(Stream::Unix)
-    }
-}
-
 /// Answers whenever somebody wants to see that this worker turns.
 async fn turn(pulse: Pulse, interval: Duration) {
     let (mut ticks, mut seen) = (tokio::time::interval(interval), 0);
@@ -340,10 +195,4 @@ async fn turn(pulse: Pulse, interval: Duration) {
         ticks.tick().await;
         pulse.answer(&mut seen);
     }
-}
-
-/// Small writes go out at once, and a peer that vanished without a word is noticed, however silent its stream may be.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))
 }

@@ -18,8 +18,16 @@ type Install<'a> = Box<dyn FnOnce(&mut Renewed) + 'a>;
 type Prepare = for<'a> fn(&'a App, &mut Fresh) -> Result<Install<'a>, &'static str>;
 
 /// All that reloads.
-const RENEWED: [Prepare; 7] =
-    [openness, callback, keys, quotas, origins_and_proxies, client_timeouts, upstream_timeouts];
+const RENEWED: [Prepare; 8] = [
+    openness,
+    callback,
+    keys,
+    tls,
+    quotas,
+    origins_and_proxies,
+    client_timeouts,
+    upstream_timeouts,
+];
 
 /// Settings that were just read.
 struct Fresh {
@@ -121,6 +129,15 @@ fn keys<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str
             renewed.revoked = app.keys.install(keys);
         }
     }))
+}
+
+/// Offered to whoever connects from now on.
+fn tls<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str> {
+    match (&app.tls, fresh.settings.server.tls.take()) {
+        (Some(tls), Some(offer)) => Ok(Box::new(move |_| tls.install(offer))),
+        (None, None) => Ok(Box::new(|_| {})),
+        _ => Err("TLS comes or goes with a restart"),
+    }
 }
 
 fn quotas<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str> {

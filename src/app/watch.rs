@@ -107,6 +107,9 @@ pub(super) fn registry(
         streams.sample(&[("kind", "http")], requests.under_way().saturating_sub(tunnels));
         streams.sample(&[("kind", "tunnel")], tunnels);
     });
+    if let Some(tls) = shared.tls.clone() {
+        registry.add(move |into| tls.write(into));
+    }
     if let Some(spans) = spans {
         registry.add(move |into| {
             let help = "Spans of kept traces, by whether the collector took them.";

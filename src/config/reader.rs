@@ -13,7 +13,7 @@ use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
 use super::sources::{FileText, LongFile, Sources, read_file};
 use super::table::{
-    OTHER_VARIABLES, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
+    OTHER_VARIABLES, Pairs, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
 };
 use super::value::{self, Raw};
 
@@ -156,6 +156,31 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// The two values of each table of a kind, with their spellings. None for a table in which one is not sound.
+    pub(super) fn pairs<T>(
+        &mut self,
+        pairs: &'static Pairs,
+        parse: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Vec<Option<[(Spelling, T); 2]>> {
+        let tables: Vec<_> = self.document.pairs(pairs).cloned().collect();
+        let mut read = |(spelling, raw): (Spelling, Result<Raw, String>)| match raw
+            .and_then(checked)
+            .and_then(|raw| parse(&raw))
+        {
+            Ok(value) => Some((spelling, value)),
+            Err(message) => {
+                self.problem(spelling, message);
+                None
+            }
+        };
+        let tables = tables.into_iter().map(|[one, other]| {
+            // Both, so that both problems are told.
+            let (one, other) = (read(one), read(other));
+            Some([one?, other?])
+        });
+        tables.collect()
     }
 
     /// In which spelling a setting is present, sound or not; the one that counts.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,15 +10,17 @@ use ipnet::IpNet;
 use super::audit::{self, AuditSettings};
 use super::auth::{AuthSettings, is_open};
 use super::listen::{DataListen, Listen};
-use super::network::{Origin, proxy};
+use super::network::{Origin, Proxy};
 use super::reader::Reader;
 use super::table::{self, Setting};
 use super::tenants::{self, TenantSettings};
+use super::tls;
 use super::traces::{self, TraceSettings};
 use super::upstream::{DataUpstreams, UpstreamUrl};
 use super::value::{Raw, count, duration, number, switch};
 use crate::route::Domain;
 use crate::secret::Secret;
+use crate::tls::Offer;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -60,6 +63,8 @@ pub struct ServerSettings {
     pub one_port: bool,
     /// Whether an open gateway may listen beyond loopback.
     pub allow_open: bool,
+    /// What TLS offers on TCP; none: clients are spoken to in clear text.
+    pub tls: Option<Arc<Offer>>,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Web origins that preflights are answered for.
@@ -161,6 +166,7 @@ fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {
 }
 
 fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
+    let proxies = reader.list(table::TRUSTED_PROXIES, Proxy::parse);
     ServerSettings {
         listen: reader.value(table::LISTEN, |raw| raw.list(Listen::parse)),
         envd_listen: reader.list(table::ENVD_LISTEN, DataListen::parse),
@@ -168,7 +174,8 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
         domain: reader.optional(table::DOMAIN, domain),
         one_port: reader.value(table::ONE_PORT, switch),
         allow_open: reader.value(table::ALLOW_OPEN, switch),
-        trusted_proxies: reader.list(table::TRUSTED_PROXIES, proxy),
+        tls: tls::read(reader, &proxies),
+        trusted_proxies: proxies.iter().filter_map(Proxy::network).collect(),
         cors_origins: reader.list(table::CORS_ORIGINS, Origin::parse),
         workers: reader.optional(table::WORKERS, |raw| count(raw, 1024)),
         max_connections: reader.value(table::MAX_CONNECTIONS, |raw| count(raw, 10_000_000)),

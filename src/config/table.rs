@@ -107,8 +107,16 @@ settings! {
         "Whether data-plane requests are recognised on the control-plane listeners too when Host is an IP address or localhost.";
     ALLOW_OPEN: Switch "server.allow_open", Some("allow-open"), "COPPICE_ALLOW_OPEN", "on|off" = Some("off");
         "Lets a gateway with neither keys nor an auth callback listen beyond loopback.";
-    TRUSTED_PROXIES: List "server.trusted_proxies", Some("trusted-proxies"), "COPPICE_TRUSTED_PROXIES", "CIDR,…" = None;
-        "Proxies in front of the gateway whose forwarded headers are believed.", reload;
+    TRUSTED_PROXIES: List "server.trusted_proxies", Some("trusted-proxies"), "COPPICE_TRUSTED_PROXIES", "CIDR|cert:NAME,…" = None;
+        "Proxies in front of the gateway whose forwarded headers are believed: networks, or cert:NAME for those whose client certificate has that DNS name.", reload;
+    TLS_CERT: Text "server.tls_cert", Some("tls-cert"), "COPPICE_TLS_CERT", "PATH" = None;
+        "A PEM file with the certificate that TLS clients are shown, then those that lead to its authority. With it, listen and envd_listen speak TLS on TCP.", reload;
+    TLS_KEY: Text "server.tls_key", Some("tls-key"), "COPPICE_TLS_KEY", "PATH" = None;
+        "A PEM file with the key of that certificate.", reload;
+    TLS_CLIENT_CA: Text "server.tls_client_ca", Some("tls-client-ca"), "COPPICE_TLS_CLIENT_CA", "PATH" = None;
+        "A PEM file with the authorities that vouch for clients, who are then asked for a certificate.", reload;
+    TLS_CLIENT_AUTH: Text "server.tls_client_auth", Some("tls-client-auth"), "COPPICE_TLS_CLIENT_AUTH", "required|optional" = Some("required");
+        "Whether a client without a certificate is turned away. Who shows one that nobody vouches for always is.", reload;
     CORS_ORIGINS: List "server.cors_origins", Some("cors-origins"), "COPPICE_CORS_ORIGINS", "ORIGIN,…" = None;
         "Web origins whose pages may call the gateway, written exactly as browsers send them.", reload;
     WORKERS: Text "server.workers", Some("workers"), "COPPICE_WORKERS", "N" = None;
@@ -226,6 +234,27 @@ settings! {
     LOG_FORMAT: Text "log.format", Some("log-format"), "COPPICE_LOG_FORMAT", "text|json|auto" = Some("auto");
         "How it is logged; auto is text on a terminal, JSON otherwise.";
 }
+
+/// Tables that may stand in the file any number of times, each with two values that belong together.
+#[derive(Debug)]
+pub struct Pairs {
+    /// The dotted name between the double brackets.
+    pub key: &'static str,
+    /// The names of the two values, both paths.
+    pub names: [&'static str; 2],
+    /// What they do, as one or two sentences.
+    pub help: &'static str,
+}
+
+/// Further certificates for TLS.
+pub(super) const TLS_PAIRS: &Pairs = &Pairs {
+    key: "server.tls",
+    names: ["cert", "key"],
+    help: "Further certificates, one such table for each. A client is shown the one for the name that it asks for, or the first: that of tls_cert.",
+};
+
+/// Every kind of such tables.
+pub const PAIRS: &[&Pairs] = &[TLS_PAIRS];
 
 /// Variables of the client-side commands, of settings loading itself, and of one process that starts the next: known, but
 /// no settings.

@@ -4,6 +4,7 @@ mod callback;
 mod credentials;
 mod example;
 mod tenants;
+mod tls;
 mod traces;
 
 use std::fs;
@@ -185,6 +186,16 @@ fn beside(setting: &Setting) -> &'static [(&'static str, &'static str)] {
         "auth.callback.client_key" => {
             &[("AUTH_CALLBACK_URL", "http://[::1]/"), ("AUTH_CALLBACK_CLIENT_CERT", "/dev/null")]
         }
+        "server.tls_cert" => &[("COPPICE_TLS_KEY", "/dev/null")],
+        "server.tls_key" => &[("COPPICE_TLS_CERT", "/dev/null")],
+        "server.tls_client_ca" => {
+            &[("COPPICE_TLS_CERT", "/dev/null"), ("COPPICE_TLS_KEY", "/dev/null")]
+        }
+        "server.tls_client_auth" => &[
+            ("COPPICE_TLS_CERT", "/dev/null"),
+            ("COPPICE_TLS_KEY", "/dev/null"),
+            ("COPPICE_TLS_CLIENT_CA", "/dev/null"),
+        ],
         key if key.starts_with("auth.callback.") => &[("AUTH_CALLBACK_URL", "http://[::1]/")],
         _ => &[],
     }
@@ -212,7 +223,7 @@ fn settings_of_other_versions_stop_the_start() {
         "COPPICE_TENANT_LIMITS",
         "COPPICE_QUOTA_STATE",
         "COPPICE_AUDIT_FILE",
-        "COPPICE_TLS_CERT",
+        "COPPICE_TLS_CERTS",
     ] {
         for value in ["", "x"] {
             let problems = given(&[(name, value)]).problems();
@@ -220,14 +231,14 @@ fn settings_of_other_versions_stop_the_start() {
         }
     }
     let file = given(&[]).toml(
-        "[server]\n\n[[server.tls]]\ncert = 'x'\n\
+        "[server]\n\ntls_ciphers = 'x'\n\
          [store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
-            "gateway.toml:3:10: server.tls: is not supported by this version",
-            "gateway.toml:5:2: store: is not supported by this version",
+            "gateway.toml:3:1: server.tls_ciphers: is not supported by this version",
+            "gateway.toml:4:2: store: is not supported by this version",
         ]
     );
 }

@@ -1,7 +1,8 @@
 //! Reloads: reads everything anew, and has the gateway put it in force as a whole or not at all.
 
 use crate::app::{App, Patience};
-use crate::config::{Settings, Sources, load_keys};
+use crate::config::{Settings, Sources, load_keys, load_tls};
+use crate::listener::tls::Store;
 use crate::telemetry;
 
 /// What a reload left behind, for the service manager.
@@ -26,6 +27,28 @@ pub(super) fn keys(app: &App, sources: &Sources) {
         Err(problems) => {
             app.reloads.count(false);
             tracing::error!(%problems, "the keys were not reloaded; the old ones stay in force");
+        }
+    }
+}
+
+/// Reloads TLS alone, after one of its files changed.
+pub(super) fn tls(app: &App, tls: &Store, sources: &Sources) {
+    match load_tls(sources) {
+        Ok((Some(offer), warnings)) => {
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!(certificates = offer.identities().len(), "TLS was reloaded");
+            tls.install(offer);
+            app.reloads.count(true);
+        }
+        Ok((None, _)) => {
+            app.reloads.count(false);
+            tracing::error!("TLS was not reloaded: it goes with a restart");
+        }
+        Err(problems) => {
+            app.reloads.count(false);
+            tracing::error!(%problems, "TLS was not reloaded; what was offered before still is");
         }
     }
 }

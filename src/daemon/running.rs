@@ -8,13 +8,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::service::Service;
 use super::succession::{Heard, Predecessor, Program, Upgrade};
-use super::watch::Watch;
+use super::watch::{Files, Watch};
 use super::{Asked, Ended, Signals, reload};
 use crate::app::{App, Patience};
 use crate::config::Sources;
 use crate::telemetry;
 
-/// How often the keys file is looked at: a change takes effect within two seconds.
+/// How often the files of keys and of TLS are looked at: a change takes effect within two seconds.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often is looked whether something that is waited for has come about.
 const SOON: Duration = Duration::from_millis(20);
@@ -34,6 +34,7 @@ pub(super) struct Running<'a> {
     sources: &'a Sources,
     patience: Patience,
     watch: Option<Watch>,
+    tls: Files,
     service: Service,
     program: Option<&'a Program>,
     predecessor: Option<Predecessor>,
@@ -59,7 +60,7 @@ enum Stage {
 }
 
 impl<'a> Running<'a> {
-    pub(super) const fn new(
+    pub(super) fn new(
         app: &'a App,
         sources: &'a Sources,
         patience: Patience,
@@ -73,6 +74,7 @@ impl<'a> Running<'a> {
             sources,
             patience,
             watch,
+            tls: Files::default(),
             service,
             program,
             predecessor,
@@ -247,6 +249,11 @@ impl<'a> Running<'a> {
         telemetry::tell_left_out();
         if self.watch.as_mut().is_some_and(Watch::has_changed) {
             reload::keys(self.app, self.sources);
+        }
+        if let Some(tls) = &self.app.tls
+            && self.tls.have_changed(tls.offer().sources())
+        {
+            reload::tls(self.app, tls, self.sources);
         }
         self.service.tick(self.app);
         if self.is_ending {

@@ -62,6 +62,8 @@ pub struct HeadGuard<IO> {
     shut: Option<Instant>,
     /// Whether the last write is still to be done.
     stuffed: bool,
+    /// Whether something that was written is still on its way through TLS.
+    unflushed: bool,
     patience: Patience,
     linger: Timer,
 }
@@ -106,6 +108,7 @@ impl<IO> HeadGuard<IO> {
             drained: 0,
             shut: None,
             stuffed: false,
+            unflushed: false,
             patience: Patience::new(&limits),
             linger: Timer::default(),
         };
@@ -190,8 +193,9 @@ impl<IO> HeadGuard<IO> {
         let overdue = if part_of_head || heads == 0 {
             self.patience.poll_head(cx, part_of_head, heads)
         } else {
-            let Self { handle, stuffed, .. } = self;
-            self.patience.poll_quiet(cx, heads, || handle.is_quiet() && !*stuffed)
+            let Self { handle, stuffed, unflushed, .. } = self;
+            let has_written = !*stuffed && !*unflushed;
+            self.patience.poll_quiet(cx, heads, || handle.is_quiet() && has_written)
         };
         match ready!(overdue) {
             Overdue::Head => self.refuse(Refusal::HeadTimeout),
@@ -354,7 +358,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadGuard<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.unflushed = flushed.is_pending();
+        flushed
     }
 
     /// Shuts down; after a refusal, also waits a little for the client to stop sending. A parked connection stays open.

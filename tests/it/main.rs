@@ -54,6 +54,7 @@ mod smuggling;
 mod streaming;
 mod support;
 mod targets;
+mod tls;
 mod tokens;
 mod traces;
 mod upgrade;

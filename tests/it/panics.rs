@@ -176,6 +176,7 @@ fn serve(upstream: &str) {
         sampler: None,
         tunnels: Arc::default(),
         audit: Audit::new(trail, phases.drain.clone()),
+        tls: None,
         pool: pool::Settings { connect_timeout: wait, idle_timeout: wait, http2: false },
         connections: connection::Settings { limits: Default::default(), max_streams: 100 },
         trusted_proxies: ArcSwap::from_pointee(Arc::new([])),

@@ -15,6 +15,7 @@ pub(crate) mod keys_file;
 pub(crate) mod load;
 pub(crate) mod program;
 pub(crate) mod telemetry;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod wire;

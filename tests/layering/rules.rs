@@ -6,8 +6,19 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["chunked", "clock", "form", "json", "lifecycle", "platform", "secret", "tally", "target"],
-    &["credential", "http1", "principal", "route"],
+    &[
+        "chunked",
+        "clock",
+        "form",
+        "json",
+        "lifecycle",
+        "pem",
+        "platform",
+        "secret",
+        "tally",
+        "target",
+    ],
+    &["credential", "http1", "principal", "route", "tls"],
     &[
         "callback",
         "caller",
@@ -72,6 +83,7 @@ const WALLS: &[(&str, Where, &str)] = &[
         Only(&["src/ops.rs", "src/server*"]),
         "one place serves requests, one its operators",
     ),
+    ("tokio_rustls::server", Only(&["src/listener/tls*"]), "one place shakes hands with clients"),
     ("hyper::client", Only(&["src/proxy/pool/*"]), "one place decides what is sent again"),
     (
         "axum",

@@ -40,7 +40,8 @@ fn queries(document: &Value, found: &mut Vec<(String, String)>) {
 /// What a gateway with everything turned on shows: each name, with every value of its labels.
 type Shown = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-fn shown() -> (BTreeMap<String, String>, Shown) {
+/// A scrape of a gateway with everything turned on.
+pub(crate) fn everything() -> Scrape {
     let (service, collector) = (Scripted::always(Reply::status(401)), Collector::start(0));
     let journal = tempfile::tempdir().unwrap();
     let world = World::with(Options::default(), |setup| {
@@ -52,7 +53,11 @@ fn shown() -> (BTreeMap<String, String>, Shown) {
             .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=5")
     });
     world.create("exec");
-    let (families, samples) = Scrape::of(&world.gateway, "").read();
+    Scrape::of(&world.gateway, "")
+}
+
+fn shown() -> (BTreeMap<String, String>, Shown) {
+    let (families, samples) = everything().read();
     let mut shown = Shown::new();
     for (name, labels) in samples.into_keys() {
         let known = shown.entry(name).or_default();

@@ -143,7 +143,6 @@ impl Page {
                 follows = false;
             } else if !bare.is_empty() {
                 assert!(run.is_none() && file.is_none(), "{place}: the comment above has no block");
-                assert!(indent.len() < 4, "{place}: commands belong in a fenced block");
                 if let Some(heading) = bare.trim_start_matches('#').strip_prefix(' ')
                     && bare.starts_with('#')
                 {
@@ -188,8 +187,18 @@ fn anchors_are_made_as_github_makes_them() {
 #[test]
 fn blocks_that_are_not_fenced_or_not_shell_do_not_hide_commands() {
     const KNOWN: [&str; 12] = [
-        "sh", "text", "toml", "json", "python", "nginx", "caddyfile", "yaml", "ini", "promql",
-        "javascript", "rust",
+        "sh",
+        "text",
+        "toml",
+        "json",
+        "python",
+        "nginx",
+        "caddyfile",
+        "yaml",
+        "ini",
+        "promql",
+        "javascript",
+        "rust",
     ];
     for page in pages() {
         for block in &page.blocks {
@@ -197,6 +206,10 @@ fn blocks_that_are_not_fenced_or_not_shell_do_not_hide_commands() {
             assert!(KNOWN.contains(&&*block.language), "{place}: ```{}", block.language);
             let is_transcript = block.text.lines().any(|line| line.starts_with("$ "));
             assert!(!is_transcript, "{place}: write commands without a prompt");
+        }
+        for (line, text) in &page.prose {
+            let place = format!("{}:{line}", page.path.display());
+            assert!(!text.starts_with("    "), "{place}: commands belong in a fenced block");
         }
     }
 }

@@ -14,8 +14,7 @@ fn sources(directory: &Path) -> String {
             all += &sources(&path);
         } else if path.extension().is_some_and(|end| end == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let mut lines = text.lines();
-            while let Some(line) = lines.next() {
+            for line in text.lines() {
                 let continued = line.strip_suffix('\\');
                 all += continued.unwrap_or(line).trim_start();
                 if continued.is_none() {

@@ -47,9 +47,9 @@ fn reply(query: &[u8]) -> Option<Vec<u8>> {
 #[test]
 fn only_names_of_the_domain_are_known() {
     let ask = |name: &str, kind: u8| {
-        let labels = name.split('.').flat_map(|label| {
-            [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat()
-        });
+        let labels = name
+            .split('.')
+            .flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat());
         let head = [7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0].into_iter();
         reply(&head.chain(labels).chain([0, 0, kind, 0, 1]).collect::<Vec<u8>>()).unwrap()
     };

@@ -21,9 +21,9 @@ fn lines_match(said: &[&str], printed: &[&str]) -> bool {
     if *first == "…" {
         return (0..=printed.len()).any(|passed| lines_match(rest, &printed[passed..]));
     }
-    printed.split_first().is_some_and(|(line, others)| {
-        line_matches(first, line) && lines_match(rest, others)
-    })
+    printed
+        .split_first()
+        .is_some_and(|(line, others)| line_matches(first, line) && lines_match(rest, others))
 }
 
 fn line_matches(said: &str, printed: &str) -> bool {

@@ -70,7 +70,8 @@ fn meaning(setting: &Setting) -> String {
             format!("{}. ", code(setting.value))
         }
     };
-    let file = if setting.file_form().is_some() { " Or from a file, by the other names." } else { "" };
+    let file =
+        if setting.file_form().is_some() { " Or from a file, by the other names." } else { "" };
     let reload = if setting.reload { " *Reload.*" } else { "" };
     // A placeholder in angle brackets would be taken for HTML.
     let help = setting.help.replace('<', "&lt;").replace('|', "\\|").replace('*', "\\*");

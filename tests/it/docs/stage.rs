@@ -18,7 +18,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use coppice_gateway::simulator::{Options, Simulator};
@@ -79,8 +79,9 @@ pub(super) fn play(page: &Page) {
     if wants("names") {
         serve_names();
     }
+    let mut service = None;
     if wants("gateway") || wants("ssh") {
-        start_gateway();
+        service = Some(start_gateway());
         for (name, role) in [
             ("KEY", "exec"),
             ("READ_KEY", "read"),
@@ -105,7 +106,8 @@ pub(super) fn play(page: &Page) {
     let mut shell = if wants("ssh") { elsewhere() } else { Command::new("sh") };
     shell.arg("/run/page/script").current_dir(home).env_clear().envs(environment);
     let errors = fs::File::create("/run/page/errors").unwrap();
-    let mut shell = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
+    let mut shell =
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
     let in_time = within(LIMIT, || shell.try_wait().unwrap().is_some());
     let _ = shell.kill();
     let mut problems = script.problems();
@@ -116,6 +118,10 @@ pub(super) fn play(page: &Page) {
         problems.push(fs::read_to_string("/run/page/errors").unwrap());
         let log = fs::read_to_string("/var/log/coppice-gateway.stderr").unwrap_or_default();
         problems.push(log);
+    }
+    if let Some(mut gateway) = service {
+        let _ = gateway.kill();
+        let _ = gateway.wait();
     }
     drop(simulator);
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -182,7 +188,7 @@ fn serve_names() {
 }
 
 /// Runs a gateway with the settings that `docs/install/README.md` prints, as a service manager would.
-fn start_gateway() {
+fn start_gateway() -> Child {
     let printed = Page::read(Path::new("docs/install/README.md"));
     let wanted = format!("{ETC}/gateway.toml");
     let settings =
@@ -220,6 +226,7 @@ fn start_gateway() {
         std::net::TcpStream::connect(("127.0.0.1", 9090)).is_ok()
             && std::net::TcpStream::connect(("127.0.0.1", 3000)).is_ok()
     });
+    gateway
 }
 
 /// A shell in another network, from which `ssh sandbox-host` leads here: over a pipe instead of a wire.

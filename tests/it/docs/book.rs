@@ -94,7 +94,11 @@ pub(super) fn pages() -> Vec<Page> {
 
 impl Page {
     pub(super) fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(root().join(path)).unwrap();
+        Self::parse(path, &fs::read_to_string(root().join(path)).unwrap())
+    }
+
+    /// The page with this text.
+    pub(super) fn parse(path: &Path, text: &str) -> Self {
         let mut page = Self {
             path: path.to_owned(),
             stage: Vec::new(),
@@ -103,7 +107,7 @@ impl Page {
             links: Vec::new(),
             prose: Vec::new(),
         };
-        page.fill(&text);
+        page.fill(text);
         page
     }
 

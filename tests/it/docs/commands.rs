@@ -29,14 +29,20 @@ const NOT_RUN: [(&str, &str); 6] = [
 ];
 
 #[test]
+#[expect(clippy::print_stdout, reason = "for whoever reads along with --nocapture")]
 fn every_command_works_as_printed() {
     if let Some(page) = std::env::var_os(PAGE) {
         return stage::play(&Page::read(Path::new(&page)));
     }
     assert_installed();
-    let has_commands = |page: &Page| page.blocks.iter().any(|block| block.language == "sh");
-    let waiting: Vec<PathBuf> =
-        pages().into_iter().filter(has_commands).map(|page| page.path).collect();
+    let mut pages = pages();
+    pages.retain(|page| page.blocks.iter().any(|block| block.language == "sh"));
+    if !stage::is_root() {
+        for page in pages.extract_if(.., |page| stage::needs_root(page)) {
+            println!("not run without root: {}", page.path.display());
+        }
+    }
+    let waiting: Vec<PathBuf> = pages.into_iter().map(|page| page.path).collect();
     assert!(!waiting.is_empty());
     let (waiting, failed) = (Mutex::new(waiting), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -74,7 +80,7 @@ fn played_elsewhere(page: &Path) -> Result<(), String> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the reasons are for whoever reads along with --nocapture")]
+#[expect(clippy::print_stdout, reason = "for whoever reads along with --nocapture")]
 fn what_is_not_run_is_listed() {
     let mut found = BTreeSet::new();
     for page in pages() {

@@ -17,8 +17,9 @@ const HEAD: &str = "\
 <!-- generated: UPDATE_GOLDEN=1 cargo test --test it docs::settings -->
 
 A flag overrules an environment variable, that overrules the TOML file (`--config`, `COPPICE_CONFIG`), and that
-overrules the default. A setting that is present but empty or malformed stops the start. Secrets that have no flag would
-show in a list of processes.
+overrules the default. A setting that is present but empty or malformed stops the start; it never means \"off\". So do
+settings of features that this version does not have. Secrets without a flag have none because it would show in a list
+of processes.
 
 Lists are written with commas, or as TOML arrays; a key of `COPPICE_API_KEYS` may stand on a line of its own. Switches
 take `on` and `off`, `true` and `false`, `1` and `0`. Times are whole numbers with `ms`, `s`, `m` or `h`; without a unit

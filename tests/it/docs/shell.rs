@@ -111,3 +111,36 @@ impl<'a> Script<'a> {
         problems
     }
 }
+
+#[test]
+fn what_does_not_do_as_it_says_is_found() {
+    const GOOD: &str = "```sh\nx=1\n```\n\n<!-- file: a/b -->\n```text\nhi\n```\n\n```sh\ncat a/b; echo $x\n```\n\n```text\nhi\n…\n```\n";
+    for (text, expected) in [
+        (GOOD, None),
+        ("```sh\ntrue\nfalse\ntrue\n```", Some("page.md:1: failed")),
+        ("```sh\nfalse | true\n```\n```sh\nexit 3\n```", Some("page.md:4: failed")),
+        (
+            "```sh\necho b\n```\n\n```text\na\n```",
+            Some("page.md:5: what was printed instead is\nb"),
+        ),
+        ("```sh\ntrue\n```\n\n```text\na\n```", Some("page.md:5: what was printed")),
+        ("<!-- run: exit 3 -->\n```sh\nexit 3\n```", None),
+        ("<!-- run: exit 3 -->\n```sh\nexit 4\n```", Some("page.md:2: failed")),
+        ("<!-- run: exit 3 -->\n```sh\ntrue\n```", Some("page.md:2: failed")),
+        ("<!-- run: not, because it would fail -->\n```sh\nfalse\n```\n\n```text\na\n```", None),
+    ] {
+        let page = Page::parse(Path::new("page.md"), text);
+        let directory = tempfile::tempdir().unwrap();
+        let script = Script::write(&page, &directory.path().join("page"));
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("page/script").current_dir(&directory).stderr(std::process::Stdio::null());
+        shell.status().unwrap();
+        let problems = script.problems();
+        let found = problems.first().map(String::as_str);
+        let is_expected = match expected {
+            Some(start) => found.is_some_and(|found| found.starts_with(start)),
+            None => found.is_none(),
+        };
+        assert!(is_expected && problems.len() < 2, "{text}\n{problems:#?}");
+    }
+}

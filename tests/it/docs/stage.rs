@@ -56,6 +56,14 @@ pub(super) fn is_root() -> bool {
     output.stdout == b"0\n"
 }
 
+/// Whether a page changes what is root's even in a world of its own: without root that world is the user's alone, and
+/// has files and accounts of nobody else.
+pub(super) fn needs_root(page: &Page) -> bool {
+    let uses = |place| page.blocks.iter().any(|block| block.text.contains(place));
+    let stages = ["gateway", "names", "ssh"];
+    page.stage.iter().any(|word| stages.contains(&&**word)) || uses("/etc/") || uses("/var/")
+}
+
 /// Runs the page's commands and fails if one does not do what the page says. Only for a process of its own, in
 /// namespaces of its own.
 pub(super) fn play(page: &Page) {

@@ -2,7 +2,8 @@
 //!
 //! What a comment of the form `<!-- WORD: VALUE -->` may say, on a line of its own:
 //!
-//! - below the title, `stage:` with what the page's commands run on, separated by commas; see [`super::stage`];
+//! - below the title, `stage:` with what the page's commands run on, separated by commas ([`super::stage`]), or
+//!   `stage: not, because REASON`: none of them is run;
 //! - above a block, `run: serve PORT…` (it stays in the foreground; the page goes on when all ports listen),
 //!   `run: exit CODE` (what it is expected to end with), `run: not, because REASON`;
 //! - above a block, `file: PATH`: it is put there before the next command runs.
@@ -19,6 +20,8 @@ pub(super) struct Page {
     pub(super) path: PathBuf,
     /// What its commands run on.
     pub(super) stage: Vec<String>,
+    /// How blocks run that say nothing of it.
+    usual: Run,
     pub(super) blocks: Vec<Block>,
     /// As anchors.
     pub(super) headings: Vec<String>,
@@ -93,6 +96,11 @@ pub(super) fn pages() -> Vec<Page> {
 }
 
 impl Page {
+    /// Whether nothing on it is run.
+    pub(super) fn is_left_out(&self) -> bool {
+        matches!(self.usual, Run::Not(_))
+    }
+
     pub(super) fn read(path: &Path) -> Self {
         Self::parse(path, &fs::read_to_string(root().join(path)).unwrap())
     }
@@ -102,6 +110,7 @@ impl Page {
         let mut page = Self {
             path: path.to_owned(),
             stage: Vec::new(),
+            usual: Run::ToItsEnd,
             blocks: Vec::new(),
             headings: Vec::new(),
             links: Vec::new(),
@@ -127,7 +136,7 @@ impl Page {
                     line: number,
                     language: language.to_owned(),
                     text: body.iter().map(|line| format!("{line}\n")).collect(),
-                    run: run.take().unwrap_or(Run::ToItsEnd),
+                    run: run.take().unwrap_or_else(|| self.usual.clone()),
                     file: file.take(),
                     follows,
                 });
@@ -136,6 +145,9 @@ impl Page {
                 bare.strip_prefix("<!-- ").and_then(|bare| bare.strip_suffix(" -->"))
             {
                 match comment.split_once(": ") {
+                    Some(("stage", words)) if words.starts_with("not, ") => {
+                        self.usual = Run::parse(words);
+                    }
                     Some(("stage", words)) => {
                         self.stage = words.split(", ").map(str::to_owned).collect();
                     }

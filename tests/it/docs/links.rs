@@ -5,13 +5,14 @@ use std::path::{Component, Path, PathBuf};
 use super::book::{Page, pages, root};
 
 /// Pages that other pages lead to already and that may not be written yet.
-const TO_COME: [&str; 8] = [
+const TO_COME: [&str; 9] = [
     "docs/install/container.md",
     "docs/install/debian.md",
     "docs/install/freebsd.md",
     "docs/install/release.md",
     "docs/install/systemd.md",
     "docs/install/upstreams.md",
+    "docs/migrate/e2b-compat.md",
     "docs/operate/lifecycle.md",
     "docs/secure/tls.md",
 ];

@@ -91,7 +91,7 @@ fn played_elsewhere(page: &Path) -> Result<(), String> {
 fn what_is_not_run_is_listed() {
     let mut found = BTreeSet::new();
     for page in pages() {
-        for block in page.blocks.iter().filter(|block| block.language == "sh") {
+        for block in page.blocks.iter().filter(|b| matches!(&*b.language, "sh" | "toml")) {
             if let Run::Not(reason) = &block.run {
                 println!("not run: {}:{}: {reason}", page.path.display(), block.line);
                 let first = block.text.lines().next().filter(|_| !page.is_left_out());

@@ -37,16 +37,32 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Where settings and keys are, as the pages have it.
 const ETC: &str = "/etc/coppice-gateway";
 
-/// What stands in for a service manager: the log and the signals of the one gateway there is.
-const SERVICE_MANAGER: [(&str, &str); 2] = [
+/// What stands in for programs of the system. A service manager: the log and the signals of the one gateway there is. And
+/// curl: itself, which comes back when what was asked is accounted for, so that what a page looks at next is there.
+const STAND_INS: [(&str, &str); 3] = [
     ("journalctl", "#!/bin/sh\nexec cat /var/log/coppice-gateway.stderr\n"),
     (
         "systemctl",
         "#!/bin/sh\n\
          case \"$1 $2\" in\n\
          'reload coppice-gateway') exec kill -HUP \"$(cat /run/coppice-gateway.pid)\" ;;\n\
+         'stop coppice-gateway') exec kill -TERM \"$(cat /run/coppice-gateway.pid)\" ;;\n\
          *) echo \"systemctl $*: the stage knows no such thing\" >&2; exit 1 ;;\n\
          esac\n",
+    ),
+    (
+        "curl",
+        "#!/bin/sh\n\
+         PATH=${PATH#*:}\n\
+         curl \"$@\"\n\
+         code=$?\n\
+         tries=0\n\
+         until curl -s http://127.0.0.1:9090/metrics | awk '/^coppice_gateway_streams/ { n += $2 } END { exit n > 0 }'; do\n\
+         tries=$((tries + 1))\n\
+         [ $tries -lt 200 ] || exit 99\n\
+         sleep 0.05\n\
+         done\n\
+         exit $code\n",
     ),
 ];
 
@@ -151,12 +167,12 @@ fn own_places() {
         done");
 }
 
-/// Puts the program, and what stands in for a service manager, into a directory.
+/// Puts the program, and the stand-ins, into a directory.
 fn install(directory: &Path) {
     fs::create_dir(directory).unwrap();
     let program = env!("CARGO_BIN_EXE_coppice-gateway");
     std::os::unix::fs::symlink(program, directory.join("coppice-gateway")).unwrap();
-    for (name, text) in SERVICE_MANAGER {
+    for (name, text) in STAND_INS {
         fs::write(directory.join(name), text).unwrap();
         fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -22,6 +22,7 @@ mod cors;
 mod credentials;
 mod demo;
 mod directory;
+mod docs;
 mod drain;
 mod errors;
 mod explain;

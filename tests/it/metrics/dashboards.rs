@@ -43,7 +43,8 @@ fn queries(document: &Value, found: &mut Vec<(String, String)>) {
 /// What a gateway with everything turned on shows: each name, with every value of its labels.
 type Shown = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-fn shown() -> (BTreeMap<String, String>, Shown) {
+/// A scrape of a gateway with everything turned on.
+pub(crate) fn everything() -> Scrape {
     let (service, collector) = (Scripted::always(Reply::status(401)), Collector::start(0));
     let (journal, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let (certificate, tls_key) = authority.issue("server", "DNS:gate.test");
@@ -58,7 +59,11 @@ fn shown() -> (BTreeMap<String, String>, Shown) {
     let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#).key(&key("exec"));
     let created = Secure::open(world.control(), &authority, "gate.test").ask(&create);
     assert_eq!(created.status, 201);
-    let (families, samples) = Scrape::of(&world.gateway, "").read();
+    Scrape::of(&world.gateway, "")
+}
+
+fn shown() -> (BTreeMap<String, String>, Shown) {
+    let (families, samples) = everything().read();
     let mut shown = Shown::new();
     for (name, labels) in samples.into_keys() {
         let known = shown.entry(name).or_default();

@@ -22,6 +22,7 @@ use crate::config::{
 };
 use crate::directory::Directory;
 use crate::endpoint::Audit;
+use crate::http1::Address;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
@@ -313,7 +314,7 @@ fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
 }
 
 fn address(url: &UpstreamUrl) -> Upstream {
-    Upstream::new(url.authority().clone(), url.path_prefix())
+    Upstream::new(Address::clear(url.authority().clone()), url.path_prefix())
 }
 
 fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {

@@ -6,14 +6,17 @@
 //! where it ends, nothing was said behind it, and nobody asked for the connection to be closed. Nothing is sent twice, unless its
 //! kept connection turned out dead before a byte of it was written.
 
+mod address;
 mod answer;
 mod connect;
 mod connection;
 mod head;
 mod idle;
 mod request;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upload;
 
 use std::future::poll_fn;
@@ -23,12 +26,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::Authority;
-use http::{Method, Response, Uri};
+use http::{Method, Response};
 use http_body::Body;
-use tokio::net::TcpStream;
-use tower::ServiceExt as _;
 
+pub use self::address::Address;
 pub use self::answer::Answer;
 use self::answer::Sending;
 pub use self::connect::{ConnectError, Connector};
@@ -36,6 +37,8 @@ use self::connection::Connection;
 use self::head::Head;
 use self::idle::Idle;
 pub use self::request::Fields;
+pub use self::stream::Stream;
+pub use self::tls::{Authorities, BadTls, Identity, Offer, Tls};
 use self::upload::{Upload, Writer};
 
 /// What went wrong on a connection.
@@ -64,9 +67,6 @@ pub enum Fault {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The request names no address.
-    #[error("the request names no address")]
-    Unaddressed,
     /// There is no connection.
     #[error("could not connect")]
     Connect(#[source] ConnectError),
@@ -105,7 +105,7 @@ impl Switched {
     ///
     /// # Errors
     /// The request was not sent to its end.
-    pub fn into_stream(self) -> io::Result<(TcpStream, Bytes)> {
+    pub fn into_stream(self) -> io::Result<(Stream, Bytes)> {
         self.0.into_stream()
     }
 }
@@ -124,12 +124,13 @@ impl Http1 {
         Self { connector, idle: Arc::new(Idle::new(idle_timeout)) }
     }
 
-    /// Sends a request to the address in its URI.
+    /// Sends a request. Of its URI, path and query count.
     ///
     /// # Errors
     /// There is no answer.
     pub async fn request<B>(
         &self,
+        to: &Address,
         head: &Parts,
         fields: &Fields<'_>,
         body: B,
@@ -139,18 +140,17 @@ impl Http1 {
     {
         let upload = Upload::new(head, body);
         let length = upload.length();
-        self.exchange(&head.uri, &head.method, upload, |writer| writer.begin(head, fields, length))
-            .await
+        self.exchange(to, &head.method, upload, |writer| writer.begin(head, fields, length)).await
     }
 
-    /// Sends a request without a body to the address in `to`. `head`, in pieces, is all of its head, from the first line to
+    /// Sends a request without a body. `head`, in pieces, is all of its head, from the first line to
     /// the empty one, and says `method`.
     ///
     /// # Errors
     /// There is no answer.
     pub async fn ask(
         &self,
-        to: &Uri,
+        to: &Address,
         method: &Method,
         head: &[&[u8]],
     ) -> Result<Response<Answer>, SendError> {
@@ -159,7 +159,7 @@ impl Http1 {
 
     async fn exchange<B>(
         &self,
-        to: &Uri,
+        to: &Address,
         method: &Method,
         mut upload: Upload<B>,
         begin: impl FnOnce(&mut Writer),
@@ -167,8 +167,7 @@ impl Http1 {
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
-        let address = to.authority().ok_or(SendError::Unaddressed)?;
-        let (mut connection, mut is_kept) = match self.idle.take(address) {
+        let (mut connection, mut is_kept) = match self.idle.take(to) {
             Some(connection) => (connection, true),
             // Rare, and larger than all else here.
             None => (Box::pin(self.connect(to)).await?, false),
@@ -177,7 +176,7 @@ impl Http1 {
         loop {
             let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, method));
             match answered.await {
-                Ok(head) => return Ok(self.answer(head, connection, upload, address)),
+                Ok(head) => return Ok(self.answer(head, connection, upload, to)),
                 Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
                     let mut next = Box::pin(self.connect(to)).await?;
                     if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
@@ -194,10 +193,9 @@ impl Http1 {
         }
     }
 
-    async fn connect(&self, to: &Uri) -> Result<Box<Connection>, SendError> {
-        let stream = self.connector.clone().oneshot(to.clone()).await;
-        let stream = stream.map_err(|cause| SendError::Connect(Arc::new(cause)))?;
-        Ok(Box::new(Connection::new(stream.into_inner())))
+    async fn connect(&self, to: &Address) -> Result<Box<Connection>, SendError> {
+        let stream = self.connector.connect(to, Offer::Http1).await.map_err(SendError::Connect)?;
+        Ok(Box::new(Connection::new(stream)))
     }
 
     fn answer<B>(
@@ -205,7 +203,7 @@ impl Http1 {
         head: Head,
         mut connection: Box<Connection>,
         mut upload: Upload<B>,
-        address: &Authority,
+        to: &Address,
     ) -> Response<Answer>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
@@ -222,7 +220,7 @@ impl Http1 {
             Sending(tokio::spawn(sending).abort_handle())
         });
         let is_kept = head.persistent && sending.is_none();
-        let home = is_kept.then(|| (Arc::clone(&self.idle), address.clone()));
+        let home = is_kept.then(|| (Arc::clone(&self.idle), to.clone()));
         let mut response = Response::new(Answer::new(connection, head.framing, home, sending));
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::uri::Authority;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
+use super::address::Address;
 use super::connection::Connection;
 use super::head::{self, Framing};
 use super::idle::Idle;
@@ -30,7 +30,7 @@ pub struct Answer {
 struct Source {
     connection: Box<Connection>,
     /// Where the connection goes when the body has ended; `None` where it can't be used again.
-    home: Option<(Arc<Idle>, Authority)>,
+    home: Option<(Arc<Idle>, Address)>,
     _upload: Option<Sending>,
     trailers: Vec<u8>,
 }
@@ -49,7 +49,7 @@ impl Answer {
     pub(super) fn new(
         connection: Box<Connection>,
         framing: Framing,
-        home: Option<(Arc<Idle>, Authority)>,
+        home: Option<(Arc<Idle>, Address)>,
         upload: Option<Sending>,
     ) -> Self {
         let source = Source { connection, home, _upload: upload, trailers: Vec::new() };

@@ -6,8 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use http::uri::Authority;
-
+use super::address::Address;
 use super::connection::Connection;
 
 /// Most connections that wait, for each address.
@@ -30,7 +29,7 @@ pub(super) struct Idle {
 #[derive(Debug, Default)]
 struct Kept {
     /// By address; as many as are configured, at most.
-    stacks: Vec<(Authority, Vec<Waiting>)>,
+    stacks: Vec<(Address, Vec<Waiting>)>,
     is_swept: bool,
 }
 
@@ -51,16 +50,16 @@ impl Idle {
     }
 
     /// A connection to `address` on which a request can be sent.
-    pub(super) fn take(&self, address: &Authority) -> Option<Box<Connection>> {
+    pub(super) fn take(&self, address: &Address) -> Option<Box<Connection>> {
         let mut kept = self.locked();
         let stack = kept.stack(address)?;
         std::iter::from_fn(|| stack.pop())
             .map(|waiting| waiting.connection)
-            .find(|connection| connection.is_quiet())
+            .find_map(|mut connection| connection.is_quiet().then_some(connection))
     }
 
     /// Keeps a connection that has carried an answer to its end.
-    pub(super) fn put(self: &Arc<Self>, address: &Authority, mut connection: Box<Connection>) {
+    pub(super) fn put(self: &Arc<Self>, address: &Address, mut connection: Box<Connection>) {
         if !connection.is_quiet() {
             return;
         }
@@ -94,7 +93,7 @@ impl Idle {
 
     /// How many connections to `address` wait.
     #[cfg(test)]
-    pub(super) fn count(&self, address: &Authority) -> usize {
+    pub(super) fn count(&self, address: &Address) -> usize {
         self.locked().stack(address).map_or(0, |stack| stack.len())
     }
 
@@ -105,7 +104,7 @@ impl Idle {
 }
 
 impl Kept {
-    fn stack(&mut self, address: &Authority) -> Option<&mut Vec<Waiting>> {
+    fn stack(&mut self, address: &Address) -> Option<&mut Vec<Waiting>> {
         let named = self.stacks.iter_mut().find(|(known, _)| known == address);
         named.map(|(_, stack)| stack)
     }

@@ -2,18 +2,18 @@
 
 use std::io;
 
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use http::{Method, Response, Uri};
 
 use super::told::Told;
 use super::{Failure, IDLE, cause};
 use crate::callback::settings::Settings;
-use crate::http1::{Answer, Connector, Fault, Http1, SendError};
+use crate::http1::{Address, Answer, Connector, Fault, Http1, SendError};
 
 /// Where the service is, and the connections to it.
 pub(super) struct Plain {
     client: Http1,
-    uri: Uri,
+    address: Address,
     /// What all heads begin with.
     beginning: String,
 }
@@ -22,21 +22,22 @@ impl Plain {
     pub(super) fn new(settings: &Settings) -> io::Result<Self> {
         let unsendable = || io::Error::other("the address of the auth callback cannot be sent");
         let uri: Uri = settings.url.expose().as_str().parse().map_err(|_| unsendable())?;
-        let host = uri.authority().map(Authority::as_str).ok_or_else(unsendable)?;
+        let address = uri.authority().cloned().map(Address::clear).ok_or_else(unsendable)?;
+        let host = address.authority();
         let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let beginning =
             format!("POST {path} HTTP/1.1\r\nhost: {host}\r\naccept: */*\r\ncontent-length: 0\r\n");
         let client = Http1::new(Connector::once(settings.connect_timeout), IDLE);
-        Ok(Self { client, uri, beginning })
+        Ok(Self { client, address, beginning })
     }
 
     /// Puts the question. Once more if it crossed with the end of a kept connection, which the service may close at any
     /// moment: it then has most likely not seen the question, and to see it twice changes nothing.
     pub(super) async fn post(&self, told: &Told) -> Result<Response<Answer>, Failure> {
         let head = [self.beginning.as_bytes(), told.lines(), b"\r\n"];
-        let mut sent = self.client.ask(&self.uri, &Method::POST, &head).await;
+        let mut sent = self.client.ask(&self.address, &Method::POST, &head).await;
         if let Err(SendError::Crossed(_)) = sent {
-            sent = Box::pin(self.client.ask(&self.uri, &Method::POST, &head)).await;
+            sent = Box::pin(self.client.ask(&self.address, &Method::POST, &head)).await;
         }
         sent.map_err(|error| {
             if let SendError::Unanswered(Fault::HeadTooLarge) = error {

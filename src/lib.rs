@@ -28,6 +28,7 @@ pub mod listener;
 pub mod metrics;
 pub mod ops;
 pub mod ownership;
+pub mod pem;
 pub mod permit;
 pub mod policy;
 pub mod principal;

@@ -6,7 +6,7 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["chunked", "clock", "form", "json", "lifecycle", "secret", "tally", "target"],
+    &["chunked", "clock", "form", "json", "lifecycle", "pem", "secret", "tally", "target"],
     &["credential", "http1", "principal", "route"],
     &[
         "callback",

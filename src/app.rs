@@ -22,7 +22,7 @@ use crate::config::{
 };
 use crate::directory::Directory;
 use crate::endpoint::Audit;
-use crate::http1::Address;
+use crate::http1::{ConnectError, Tls};
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
@@ -58,8 +58,23 @@ pub struct App {
     pub reloads: Arc<Reloads>,
     /// Where audit events are written, for reopening and for its end.
     pub journal: Option<Arc<Journal>>,
+    tls: Towards,
     workers: Vec<JoinHandle<io::Result<()>>>,
     sending: Option<Sending>,
+}
+
+/// What proves identities in TLS towards those whom the gateway asks.
+#[derive(Debug)]
+struct Towards {
+    upstreams: Tls,
+    callback: Option<Tls>,
+}
+
+impl Towards {
+    fn of(settings: &Settings) -> Self {
+        let callback = settings.auth.callback.as_ref().map(|callback| callback.tls.clone());
+        Self { upstreams: settings.upstream.tls.tls.clone(), callback }
+    }
 }
 
 /// Why a gateway did not start.
@@ -113,6 +128,7 @@ impl App {
         let journal = journal(&settings.audit)?.map(Arc::new);
         let watching = watch::begin(&settings, journal.clone(), &phases);
         let watching = watching.map_err(StartError::Traces)?;
+        let tls = Towards::of(&settings);
         let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone(), &watching)?);
         let reloads = Arc::new(Reloads::default());
         let registry = watch::registry(
@@ -137,7 +153,16 @@ impl App {
             begin("ops".to_owned(), "metrics and health", serve)?;
         }
         let sending = watching.sending;
-        Ok(Self { keys, authenticator, phases, listening, reloads, journal, workers, sending })
+        Ok(Self { keys, authenticator, phases, listening, reloads, journal, tls, workers, sending })
+    }
+
+    /// Brings into force, for new connections, the authorities and certificates in TLS towards upstreams and the auth callback.
+    pub fn renew_tls(&self, settings: &Settings) {
+        let newer = Towards::of(settings);
+        self.tls.upstreams.install(&newer.upstreams);
+        if let (Some(own), Some(newer)) = (&self.tls.callback, &newer.callback) {
+            own.install(newer);
+        }
     }
 
     /// Sends what still waits to be sent. To be called when all is over.
@@ -281,10 +306,10 @@ fn marking(tenants: &TenantSettings) -> Marking {
 fn upstreams(settings: &Settings) -> Upstreams {
     let upstream = &settings.upstream;
     Upstreams {
-        control: address(&upstream.url),
+        control: address(upstream, &upstream.url),
         key: key(upstream),
-        ports: upstream.envd.by_port().map(|(port, url)| (port, address(url))).collect(),
-        any_port: upstream.envd.rest().map(address),
+        ports: upstream.envd.by_port().map(|(port, url)| (port, address(upstream, url))).collect(),
+        any_port: upstream.envd.rest().map(|url| address(upstream, url)),
         domain: settings
             .server
             .domain
@@ -305,6 +330,15 @@ pub fn asker(settings: &Settings) -> Asker {
     Asker::new(pool::build(&pool_settings(&settings.upstream)), Arc::new(upstreams(settings)))
 }
 
+/// Sees whether connections to an upstream can be opened, without a gateway. Call it inside a runtime.
+///
+/// # Errors
+/// They cannot.
+pub async fn reach(settings: &Settings, url: &UpstreamUrl) -> Result<(), ConnectError> {
+    let pool = pool::build(&pool_settings(&settings.upstream));
+    pool.reach(&url.address(&settings.upstream.tls)).await
+}
+
 fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
     pool::Settings {
         connect_timeout: upstream.connect_timeout,
@@ -313,8 +347,8 @@ fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
     }
 }
 
-fn address(url: &UpstreamUrl) -> Upstream {
-    Upstream::new(Address::clear(url.authority().clone()), url.path_prefix())
+fn address(upstream: &UpstreamSettings, url: &UpstreamUrl) -> Upstream {
+    Upstream::new(url.address(&upstream.tls), url.path_prefix())
 }
 
 fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {

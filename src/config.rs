@@ -18,6 +18,7 @@ mod sources;
 mod table;
 mod tenants;
 mod traces;
+mod trust;
 mod upstream;
 mod value;
 
@@ -31,7 +32,7 @@ pub use sources::Sources;
 pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
 pub use traces::TraceSettings;
-pub use upstream::{DataUpstreams, UpstreamUrl};
+pub use upstream::{DataUpstreams, UpstreamTls, UpstreamUrl};
 
 use crate::keys::KeySet;
 use crate::route::Domain;

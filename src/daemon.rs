@@ -191,8 +191,8 @@ fn reload_keys(app: &App, sources: &Sources) {
     }
 }
 
-/// Keys and the log's filter take effect at once and what the auth callback said is forgotten; other settings are
-/// checked, and take effect with a restart.
+/// Keys and the log's filter take effect at once, certificates towards upstreams and the auth callback with the next connection, and
+/// what the callback said is forgotten; other settings are checked, and take effect with a restart.
 fn reload_all(app: &App, sources: &Sources) {
     app.reloads.count(try_reload_all(app, sources));
 }
@@ -215,6 +215,7 @@ fn try_reload_all(app: &App, sources: &Sources) -> bool {
         }
         Ok(loaded) => {
             telemetry::refilter(&loaded.settings.log.filter);
+            app.renew_tls(&loaded.settings);
             let count = loaded.keys.len();
             let revoked = app.keys.install(loaded.keys);
             if let Some(callback) = callback {
@@ -223,7 +224,7 @@ fn try_reload_all(app: &App, sources: &Sources) -> bool {
             tracing::info!(
                 keys = count,
                 revoked,
-                "reloaded; settings other than keys and the log's filter take effect with a restart"
+                "reloaded; settings other than keys, certificates and the log's filter take effect with a restart"
             );
             true
         }

@@ -38,7 +38,9 @@ use self::head::Head;
 use self::idle::Idle;
 pub use self::request::Fields;
 pub use self::stream::Stream;
-pub use self::tls::{Authorities, BadTls, Identity, Offer, Tls};
+pub use self::tls::{
+    Authorities, BadCertificate, BadIdentity, Identity, Offer, ServerName, Tls, server_name,
+};
 use self::upload::{Upload, Writer};
 
 /// What went wrong on a connection.
@@ -122,6 +124,14 @@ impl Http1 {
     #[must_use]
     pub fn new(connector: Connector, idle_timeout: Duration) -> Self {
         Self { connector, idle: Arc::new(Idle::new(idle_timeout)) }
+    }
+
+    /// Opens a connection and closes it again.
+    ///
+    /// # Errors
+    /// It could not be opened.
+    pub async fn reach(&self, to: &Address) -> Result<(), ConnectError> {
+        self.connector.connect(to, Offer::Http1).await.map(drop)
     }
 
     /// Sends a request. Of its URI, path and query count.

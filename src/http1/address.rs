@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
-use rustls::pki_types::ServerName;
 
-use super::tls::Tls;
+use super::tls::{ServerName, Tls};
 
 /// See the module. Cheap to clone and to compare.
 #[derive(Clone, Eq)]
@@ -27,7 +26,7 @@ pub(super) enum Way {
     /// In clear, port 80 unless the authority says otherwise.
     Tcp,
     /// Through TLS, port 443 unless the authority says otherwise, to a server that proves to have this name.
-    Tls(ServerName<'static>, Tls),
+    Tls(ServerName, Tls),
     /// In clear over the socket at this path.
     Unix(PathBuf),
 }
@@ -41,7 +40,7 @@ impl Address {
 
     /// Host and port, through TLS. The server there has to prove that its name is `name`.
     #[must_use]
-    pub fn tls(authority: Authority, name: ServerName<'static>, tls: Tls) -> Self {
+    pub fn tls(authority: Authority, name: ServerName, tls: Tls) -> Self {
         Self(Arc::new(Place { authority, way: Way::Tls(name, tls) }))
     }
 
@@ -100,7 +99,7 @@ mod tests {
     #[test]
     fn the_same_place_is_one_address_and_another_way_to_it_another() {
         let (one, other) = (Authority::from_static("a:1"), Authority::from_static("b:1"));
-        let (name, tls) = (ServerName::try_from("a").unwrap(), Tls::for_tests());
+        let (name, tls) = (ServerName::try_from("a").unwrap(), Tls::default());
         let through = Address::tls(one.clone(), name.clone(), tls.clone());
         let all = [
             Address::clear(one.clone()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::CertificateError;
+use rustls::CertificateError as Fault;
 use tokio::net::{TcpStream, UnixStream};
 use tower::{Service as _, ServiceExt as _};
 
@@ -54,16 +54,18 @@ impl ConnectError {
             return Self::Handshake(Arc::new(cause));
         };
         let error = Arc::new(rustls::Error::InvalidCertificate(fault.clone()));
-        match fault {
-            CertificateError::UnknownIssuer => Self::Untrusted(error),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Self::Misnamed(error)
-            }
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => Self::OutOfDate(error),
-            _ => Self::BadCertificate(error),
+        if let Fault::UnknownIssuer = fault {
+            Self::Untrusted(error)
+        } else if let Fault::NotValidForName | Fault::NotValidForNameContext { .. } = fault {
+            Self::Misnamed(error)
+        } else if let Fault::Expired
+        | Fault::ExpiredContext { .. }
+        | Fault::NotValidYet
+        | Fault::NotValidYetContext { .. } = fault
+        {
+            Self::OutOfDate(error)
+        } else {
+            Self::BadCertificate(error)
         }
     }
 }

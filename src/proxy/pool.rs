@@ -151,6 +151,14 @@ impl Pool {
         &self.alarms
     }
 
+    /// Opens a connection, to see whether that can be done, and closes it again.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn reach(&self, to: &Address) -> Result<(), ConnectError> {
+        self.http1.reach(to).await
+    }
+
     /// Sends a request: one that asks for an upgrade in HTTP/1.1, because no other connection can become a tunnel; any
     /// other as the upstream is spoken to. Of its URI, path and query count. `head` is left in an unknown state.
     ///

@@ -54,7 +54,8 @@ impl ConnectError {
             return Self::Handshake(Arc::new(cause));
         };
         let error = Arc::new(rustls::Error::InvalidCertificate(fault.clone()));
-        if let Fault::UnknownIssuer = fault {
+        // Another authority may bear the name of a trusted one, and then it is its signature that does not fit.
+        if let Fault::UnknownIssuer | Fault::BadSignature = fault {
             Self::Untrusted(error)
         } else if let Fault::NotValidForName | Fault::NotValidForNameContext { .. } = fault {
             Self::Misnamed(error)

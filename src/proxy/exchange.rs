@@ -107,7 +107,7 @@ pub async fn exchange(
             Poll::Pending => lookout.poll(cx, deadline).map(|()| None),
         });
         if let Some(answered) = answered.await {
-            return answered.map_err(|cause| failed(&cause, bounds));
+            return answered.map_err(|cause| failed(&cause, to, bounds));
         }
         if bounds.is_revoked() {
             return Err(GatewayError::BadCredential);
@@ -124,14 +124,14 @@ pub async fn exchange(
     }
 }
 
-fn failed(cause: &SendError, bounds: &Bounds) -> GatewayError {
+fn failed(cause: &SendError, to: &Address, bounds: &Bounds) -> GatewayError {
     let request_id = bounds.request_id();
     if cause.is_of_the_body() {
         tracing::debug!(request_id, cause = %Chain(cause), "a request body broke off");
         return BROKEN_BODY;
     }
     let unknown_outcome = bounds.creates && !cause.is_unsent();
-    tracing::warn!(request_id, cause = %Chain(cause), "the upstream could not be asked");
+    tracing::warn!(request_id, upstream = %to, cause = %Chain(cause), "the upstream could not be asked");
     GatewayError::UpstreamUnreachable { unknown_outcome }
 }
 

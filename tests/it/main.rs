@@ -56,6 +56,7 @@ mod targets;
 mod tokens;
 mod traces;
 mod upgrade;
+mod upstreams;
 mod usage;
 mod v1;
 mod waiting;

@@ -58,7 +58,7 @@ pub struct App {
     pub reloads: Arc<Reloads>,
     /// Where audit events are written, for reopening and for its end.
     pub journal: Option<Arc<Journal>>,
-    tls: Towards,
+    towards: Towards,
     workers: Vec<JoinHandle<io::Result<()>>>,
     sending: Option<Sending>,
 }
@@ -128,7 +128,7 @@ impl App {
         let journal = journal(&settings.audit)?.map(Arc::new);
         let watching = watch::begin(&settings, journal.clone(), &phases);
         let watching = watching.map_err(StartError::Traces)?;
-        let tls = Towards::of(&settings);
+        let towards = Towards::of(&settings);
         let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone(), &watching)?);
         let reloads = Arc::new(Reloads::default());
         let registry = watch::registry(
@@ -153,14 +153,24 @@ impl App {
             begin("ops".to_owned(), "metrics and health", serve)?;
         }
         let sending = watching.sending;
-        Ok(Self { keys, authenticator, phases, listening, reloads, journal, tls, workers, sending })
+        Ok(Self {
+            keys,
+            authenticator,
+            phases,
+            listening,
+            reloads,
+            journal,
+            towards,
+            workers,
+            sending,
+        })
     }
 
     /// Brings into force, for new connections, the authorities and certificates in TLS towards upstreams and the auth callback.
     pub fn renew_tls(&self, settings: &Settings) {
         let newer = Towards::of(settings);
-        self.tls.upstreams.install(&newer.upstreams);
-        if let (Some(own), Some(newer)) = (&self.tls.callback, &newer.callback) {
+        self.towards.upstreams.install(&newer.upstreams);
+        if let (Some(own), Some(newer)) = (&self.towards.callback, &newer.callback) {
             own.install(newer);
         }
     }

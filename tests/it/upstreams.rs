@@ -1,5 +1,6 @@
 //! Upstreams behind TLS and unix sockets: who is spoken to, who is not and why, and that everything passes as it does in clear.
 
+mod endings;
 mod passing;
 mod trust;
 

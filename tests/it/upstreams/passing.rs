@@ -1,15 +1,8 @@
 //! What passes through TLS and unix sockets: both planes, in either HTTP, tunnels, and whatever stock clients do.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::thread;
+use coppice_gateway::simulator::Plane;
 
-use coppice_gateway::simulator::{Options, Plane};
-use rustls::{ServerConnection, StreamOwned};
-
-use super::{NAMES, Trusted, simulator, world};
-use crate::support::authority::Authority;
+use super::{Trusted, simulator, world};
 use crate::support::client::{WRONG_KEY, javascript, python, succeed};
 use crate::support::nginx::{Nginx, Seen};
 use crate::support::world::DOMAIN;
@@ -126,61 +119,4 @@ fn stock_clients_work_before_an_upstream_behind_tls() {
             .env("E2B_SANDBOX_URL", world.sandbox_url());
         succeed(script, &world.gateway);
     }
-}
-
-#[test]
-fn either_side_of_a_tunnel_may_finish_first() {
-    let authority = Authority::new();
-    let config = authority.server(NAMES, false);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://{}", listener.local_addr().unwrap());
-    let world = World::with(Options::default(), |setup| {
-        let setup = setup.without("--envd-upstream=").flag(format!("--envd-upstream={url}"));
-        setup.flag(super::path("ca", &authority.file()))
-    });
-    let (id, token) = world.create("exec");
-    let app = thread::spawn(move || {
-        for _ in 0..2 {
-            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut app = StreamOwned::new(connection, listener.accept().unwrap().0);
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                app.read_exact(&mut byte).unwrap();
-                head.push(byte[0]);
-            }
-            let begin = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\nfirst";
-            app.write_all(begin).unwrap();
-            let is_to_finish = head.windows(7).any(|part| part == b"/finish");
-            let mut rest = String::new();
-            if is_to_finish {
-                app.conn.send_close_notify();
-                app.flush().unwrap();
-                app.read_to_string(&mut rest).unwrap();
-            } else {
-                app.read_to_string(&mut rest).unwrap();
-                app.write_all(b"heard it all").unwrap();
-                app.conn.send_close_notify();
-                app.flush().unwrap();
-            }
-            assert_eq!(rest, "the end");
-        }
-    });
-    for path in ["/listen", "/finish"] {
-        let mut wire = Wire::open(world.data());
-        let ask = Ask::get(path).host(&format!("8080-{id}.{DOMAIN}"));
-        let ask = ask.header("Connection", "Upgrade").header("Upgrade", "tcp");
-        assert_eq!(wire.start(&ask.header("X-Access-Token", &token)).status, 101);
-        wire.until(b"first");
-        if path == "/finish" {
-            assert_eq!(wire.until_finished(), b"");
-            wire.send(b"the end");
-            wire.finish();
-        } else {
-            wire.send(b"the end");
-            wire.finish();
-            assert_eq!(wire.until_finished(), b"heard it all");
-        }
-    }
-    app.join().unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::endings::Ports;
 use super::{NAMES, Trusted, listed, path, simulator, world};
 use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
@@ -136,6 +137,15 @@ fn the_gateway_can_prove_who_it_is() {
         set(setup.flag(path("ca", &ours.file())), &good)
     });
     assert_eq!(listed(&world), 200);
+}
+
+#[test]
+fn an_upstream_that_insists_on_a_certificate_is_told_of_in_the_log() {
+    let ports = Ports::new(true);
+    let server = ports.serve(1, |_, head| assert_eq!(head, ""));
+    assert_eq!(ports.ask("/").send(ports.world.data()).status, 502);
+    ports.world.gateway.wait_for_log(&["\"WARN\"", "received fatal alert: CertificateRequired"]);
+    server.join().unwrap();
 }
 
 #[test]

@@ -35,6 +35,7 @@ use crate::config::{
 };
 use crate::directory::Directory;
 use crate::endpoint::Audit;
+use crate::http1::ConnectError;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
@@ -88,6 +89,7 @@ pub struct App {
     adopting: Mutex<Vec<UnboundedSender<Adopted>>>,
     /// Places for connections, taken or not.
     places: usize,
+    towards: renewal::Towards,
     workers: Vec<JoinHandle<io::Result<()>>>,
     sending: Option<Sending>,
 }
@@ -115,6 +117,7 @@ impl App {
         let journal = journal(&settings.audit)?.map(Arc::new);
         let watching = watch::begin(&settings, journal.clone(), &phases, is_counted);
         let watching = watching.map_err(StartError::Traces)?;
+        let towards = renewal::Towards::of(&settings);
         let (sealer, secret) =
             secret::sealer(&settings, estate.secret).map_err(StartError::State)?;
         let ledger = quotas::ledger(&settings, estate.slots).map_err(StartError::State)?;
@@ -175,6 +178,7 @@ impl App {
             sockets: Mutex::new(kept.collect()),
             adopting: Mutex::new(adopting),
             places: settings.server.max_connections.get(),
+            towards,
             workers,
             sending: watching.sending,
         })
@@ -381,10 +385,10 @@ fn marking(tenants: &TenantSettings) -> Marking {
 fn upstreams(settings: &Settings) -> Upstreams {
     let upstream = &settings.upstream;
     Upstreams {
-        control: address(&upstream.url),
+        control: address(upstream, &upstream.url),
         key: key(upstream),
-        ports: upstream.envd.by_port().map(|(port, url)| (port, address(url))).collect(),
-        any_port: upstream.envd.rest().map(address),
+        ports: upstream.envd.by_port().map(|(port, url)| (port, address(upstream, url))).collect(),
+        any_port: upstream.envd.rest().map(|url| address(upstream, url)),
         domain: settings
             .server
             .domain
@@ -407,6 +411,15 @@ pub fn asker(settings: &Settings) -> Asker {
     Asker::new(pool::build(&pool_settings(&settings.upstream)), Arc::new(upstreams(settings)))
 }
 
+/// Sees whether connections to an upstream can be opened, without a gateway. Call it inside a runtime.
+///
+/// # Errors
+/// They cannot.
+pub async fn reach(settings: &Settings, url: &UpstreamUrl) -> Result<(), ConnectError> {
+    let pool = pool::build(&pool_settings(&settings.upstream));
+    pool.reach(&url.address(&settings.upstream.tls)).await
+}
+
 fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
     pool::Settings {
         connect_timeout: upstream.connect_timeout,
@@ -415,8 +428,8 @@ fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
     }
 }
 
-fn address(url: &UpstreamUrl) -> Upstream {
-    Upstream::new(url.authority().clone(), url.path_prefix())
+fn address(upstream: &UpstreamSettings, url: &UpstreamUrl) -> Upstream {
+    Upstream::new(url.address(&upstream.tls), url.path_prefix())
 }
 
 fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {

@@ -20,6 +20,7 @@ mod table;
 mod tenants;
 mod tls;
 mod traces;
+mod trust;
 mod upstream;
 mod value;
 
@@ -34,7 +35,7 @@ pub use sources::Sources;
 pub use table::{FileForm, PAIRS, Pairs, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
 pub use traces::TraceSettings;
-pub use upstream::{DataUpstreams, UpstreamUrl};
+pub use upstream::{DataUpstreams, UpstreamTls, UpstreamUrl};
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, Uri};
 
 use self::body::Reply;
@@ -33,6 +33,7 @@ use crate::authn::Authenticator;
 use crate::caller::Caller;
 use crate::directory::Directory;
 use crate::error::GatewayError;
+use crate::http1::Address;
 use crate::record::Pending;
 use admission::Admissions;
 use edit::Reserved;
@@ -42,25 +43,25 @@ use tunnel::Tunnels;
 use usage::Usages;
 use v1::Dialects;
 
-/// One upstream's address, in the pieces that requests are built from.
+/// One upstream's address, and what requests there are built from.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    authority: Authority,
+    address: Address,
     host: HeaderValue,
     /// What precedes every path; empty or starting with `/` and not ending in one.
     prefix: Box<str>,
 }
 
 impl Upstream {
-    /// An upstream at `http://authority` + `prefix`.
+    /// An upstream at `address`, where every path begins with `prefix`.
     #[must_use]
-    pub fn new(authority: Authority, prefix: &str) -> Self {
-        let host = HeaderValue::from_str(authority.as_str())
+    pub fn new(address: Address, prefix: &str) -> Self {
+        let host = HeaderValue::from_str(address.authority().as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("upstream"));
-        Self { authority, host, prefix: prefix.trim_end_matches('/').into() }
+        Self { address, host, prefix: prefix.trim_end_matches('/').into() }
     }
 
-    /// The URI of `path_and_query` there; nothing is parsed again unless there is a prefix.
+    /// `path_and_query` as it is called there; nothing is parsed again unless there is a prefix.
     ///
     /// # Errors
     /// [`GatewayError::Internal`], which cannot happen for a path that was parsed before.
@@ -72,11 +73,7 @@ impl Upstream {
             PathAndQuery::from_maybe_shared(bytes::Bytes::from(joined))
                 .map_err(|_| GatewayError::Internal)?
         };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path_and_query);
-        Uri::from_parts(parts).map_err(|_| GatewayError::Internal)
+        Ok(Uri::from(path_and_query))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::quotas::rules;
 use super::{App, connection_limits, lock, origins};
 use crate::config::{Loaded, LogFilter, Settings};
+use crate::http1::Tls;
 use crate::keys::KeySet;
 
 /// Puts what was prepared in force. Cannot fail.
@@ -18,11 +19,12 @@ type Install<'a> = Box<dyn FnOnce(&mut Renewed) + 'a>;
 type Prepare = for<'a> fn(&'a App, &mut Fresh) -> Result<Install<'a>, &'static str>;
 
 /// All that reloads.
-const RENEWED: [Prepare; 8] = [
+const RENEWED: [Prepare; 9] = [
     openness,
     callback,
     keys,
     tls,
+    certificates,
     quotas,
     origins_and_proxies,
     client_timeouts,
@@ -70,6 +72,27 @@ impl Patience {
             delay: server.drain_delay,
             drain: server.drain_timeout,
             upgrade: server.upgrade_timeout,
+        }
+    }
+}
+
+/// What proves identities in TLS towards those whom the gateway asks.
+#[derive(Debug)]
+pub(super) struct Towards {
+    upstreams: Tls,
+    callback: Option<Tls>,
+}
+
+impl Towards {
+    pub(super) fn of(settings: &Settings) -> Self {
+        let callback = settings.auth.callback.as_ref().map(|callback| callback.tls.clone());
+        Self { upstreams: settings.upstream.tls.tls.clone(), callback }
+    }
+
+    fn install(&self, newer: &Self) {
+        self.upstreams.install(&newer.upstreams);
+        if let (Some(own), Some(newer)) = (&self.callback, &newer.callback) {
+            own.install(newer);
         }
     }
 }
@@ -138,6 +161,12 @@ fn tls<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str>
         (None, None) => Ok(Box::new(|_| {})),
         _ => Err("TLS comes or goes with a restart"),
     }
+}
+
+/// What proves identities towards those whom the gateway asks, for connections that are opened from now on.
+fn certificates<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str> {
+    let newer = Towards::of(&fresh.settings);
+    Ok(Box::new(move |_| app.towards.install(&newer)))
 }
 
 fn quotas<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str> {

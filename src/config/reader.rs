@@ -11,7 +11,7 @@ use super::document::Document;
 use super::given::Given;
 use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
-use super::sources::{FileText, LongFile, Sources, read_file};
+use super::sources::{LongFile, Sources, read_file};
 use super::table::{
     OTHER_VARIABLES, Pairs, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
 };
@@ -133,20 +133,8 @@ impl<'a> Reader<'a> {
         self.optional(setting, |raw| raw.list(&parse)).unwrap_or_default()
     }
 
-    /// The file whose path a setting holds, with that path. No problem quotes the path: it may be a secret, put where
-    /// the path belongs.
-    pub(super) fn named_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, FileText)> {
-        let path = self.optional(setting, value::path)?;
-        match read_file(&path) {
-            Ok(file) => Some((path, file)),
-            Err(why) => {
-                self.problem(self.origin(setting), format!("the file {why}"));
-                None
-            }
-        }
-    }
-
-    /// The file whose path a setting holds, with that path, to be read in pieces. See [`Self::named_file`].
+    /// The file whose path a setting holds, with that path, to be read in pieces. No problem quotes the path: it may be a secret,
+    /// put where the path belongs.
     pub(super) fn long_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, LongFile)> {
         let path = self.optional(setting, value::path)?;
         match LongFile::open(&path) {

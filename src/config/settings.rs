@@ -16,7 +16,7 @@ use super::table::{self, Setting};
 use super::tenants::{self, TenantSettings};
 use super::tls;
 use super::traces::{self, TraceSettings};
-use super::upstream::{DataUpstreams, UpstreamUrl};
+use super::upstream::{self, DataUpstreams, UpstreamTls, UpstreamUrl};
 use super::value::{Raw, count, duration, number, switch};
 use crate::route::Domain;
 use crate::secret::Secret;
@@ -96,8 +96,10 @@ pub struct UpstreamSettings {
     pub envd: DataUpstreams,
     /// Sent to the sandbox API in place of the client's credential.
     pub api_key: Option<Secret>,
-    /// Whether upstreams are spoken to in HTTP/2.
+    /// Whether upstreams are spoken to in HTTP/2, where they agree to it.
     pub http2: bool,
+    /// What proves who they are, and who the gateway is.
+    pub tls: UpstreamTls,
     /// To connect.
     pub connect_timeout: Duration,
     /// Until an unused connection is closed.
@@ -192,10 +194,15 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
 
 fn read_upstream(reader: &mut Reader<'_>) -> Option<UpstreamSettings> {
     let url = reader.required(table::UPSTREAM, |raw| UpstreamUrl::parse(raw.text()?));
+    let envd = reader
+        .optional(table::ENVD_UPSTREAM, |raw| DataUpstreams::parse(&raw.items()?))
+        .unwrap_or_default();
+    // One that could not be read may have been meant to be.
+    let is_any_tls =
+        url.as_ref().is_none_or(UpstreamUrl::is_tls) || envd.iter().any(UpstreamUrl::is_tls);
     let settings = UpstreamSettings {
-        envd: reader
-            .optional(table::ENVD_UPSTREAM, |raw| DataUpstreams::parse(&raw.items()?))
-            .unwrap_or_default(),
+        envd,
+        tls: upstream::read_tls(reader, is_any_tls),
         api_key: reader.optional(table::UPSTREAM_API_KEY, header_value),
         http2: reader.value(table::UPSTREAM_HTTP2, switch),
         connect_timeout: time(reader, table::CONNECT_TIMEOUT),

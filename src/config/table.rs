@@ -137,13 +137,21 @@ settings! {
         "How long streams may go on in a process that was replaced by an upgrade.", reload;
 
     UPSTREAM: Text "upstream.url", Some("upstream"), "COPPICE_UPSTREAM", "URL" = None;
-        "Base URL of the sandbox API. Required.";
+        "Base URL of the sandbox API: http://, https:// or unix:/path. Required.";
     ENVD_UPSTREAM: List "upstream.envd", Some("envd-upstream"), "COPPICE_ENVD_UPSTREAM", "URL|PORT=URL,…" = None;
-        "Where data-plane requests go: one URL, or one for each sandbox port with * for the rest. Without it they are answered 404.";
+        "Where data-plane requests go: one such URL, or one for each sandbox port with * for the rest. Without it they are answered 404.";
     UPSTREAM_API_KEY: Secret "upstream.api_key", Some("upstream-api-key"), "COPPICE_UPSTREAM_API_KEY", "KEY" = None;
         "Sent to the sandbox API as X-API-Key in place of the client's." @ "upstream-api-key-file";
     UPSTREAM_HTTP2: Switch "upstream.http2", Some("upstream-http2"), "COPPICE_UPSTREAM_HTTP2", "on|off" = Some("off");
-        "Speaks HTTP/2 without TLS to the upstreams, which must expect it.";
+        "Speaks HTTP/2 to the upstreams: through TLS where they agree to it, else in clear, where they must expect it.";
+    UPSTREAM_TLS_CA: Text "upstream.tls_ca", Some("upstream-tls-ca"), "COPPICE_UPSTREAM_TLS_CA", "PATH" = None;
+        "A PEM file of the authorities that vouch for https:// upstreams, in place of the system's.", reload;
+    UPSTREAM_TLS_CLIENT_CERT: Text "upstream.tls_client_cert", Some("upstream-tls-client-cert"), "COPPICE_UPSTREAM_TLS_CLIENT_CERT", "PATH" = None;
+        "A PEM file with the certificate that the gateway shows to https:// upstreams. It needs tls_client_key.", reload;
+    UPSTREAM_TLS_CLIENT_KEY: Text "upstream.tls_client_key", Some("upstream-tls-client-key"), "COPPICE_UPSTREAM_TLS_CLIENT_KEY", "PATH" = None;
+        "A PEM file with the key of that certificate.", reload;
+    UPSTREAM_TLS_SERVER_NAME: Text "upstream.tls_server_name", Some("upstream-tls-server-name"), "COPPICE_UPSTREAM_TLS_SERVER_NAME", "NAME" = None;
+        "The name that https:// upstreams have to prove. Without it, it is the host in each URL.";
     CONNECT_TIMEOUT: Text "upstream.connect_timeout", Some("upstream-connect-timeout"), "COPPICE_UPSTREAM_CONNECT_TIMEOUT", "TIME" = Some("5s");
         "How long a connection to an upstream may take.";
     POOL_IDLE_TIMEOUT: Text "upstream.idle_timeout", Some("upstream-idle-timeout"), "COPPICE_UPSTREAM_IDLE_TIMEOUT", "TIME" = Some("60s");
@@ -195,11 +203,11 @@ settings! {
     CALLBACK_DEFAULT_SCOPES: List "auth.callback.default_scopes", Some("auth-callback-default-scopes"), "AUTH_CALLBACK_DEFAULT_SCOPES", "SCOPE|SCOPE" = Some("admin|exec|owner|read");
         "What it may do when the answer does not say.";
     CALLBACK_CA: Text "auth.callback.ca", Some("auth-callback-ca"), "AUTH_CALLBACK_CA", "PATH" = None;
-        "A PEM file of authorities to trust besides the system's.";
+        "A PEM file of authorities to trust besides the system's.", reload;
     CALLBACK_CLIENT_CERT: Text "auth.callback.client_cert", Some("auth-callback-client-cert"), "AUTH_CALLBACK_CLIENT_CERT", "PATH" = None;
-        "A PEM file with the certificate that the gateway shows to the service. It needs client_key.";
+        "A PEM file with the certificate that the gateway shows to the service. It needs client_key.", reload;
     CALLBACK_CLIENT_KEY: Text "auth.callback.client_key", Some("auth-callback-client-key"), "AUTH_CALLBACK_CLIENT_KEY", "PATH" = None;
-        "A PEM file with the key of that certificate.";
+        "A PEM file with the key of that certificate.", reload;
 
     ISOLATION: Switch "tenants.isolation", Some("tenant-isolation"), "COPPICE_TENANT_ISOLATION", "on|off" = Some("on");
         "Whether tenants see and touch only their own sandboxes. When off they are labelled, and that is all.";

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Answer, Connector, Fields, Http1, SendError};
+use super::{Address, Answer, Connector, Fields, Http1, SendError};
 
 /// A client, and an upstream that accepts by hand.
 struct Stage {
@@ -43,11 +43,10 @@ impl Stage {
     }
 
     fn ask(&self, method: Method, body: Sent) -> Asked {
-        let uri = format!("http://{}/a?b", self.listener.local_addr().unwrap());
-        let request = Request::builder().method(method).uri(uri).header("host", "h").body(body);
+        let request = Request::builder().method(method).uri("/a?b").header("host", "h").body(body);
         let (head, body) = request.unwrap().into_parts();
-        let client = self.client.clone();
-        tokio::spawn(async move { client.request(&head, &Fields::default(), body).await })
+        let (client, to) = (self.client.clone(), self.address());
+        tokio::spawn(async move { client.request(&to, &head, &Fields::default(), body).await })
     }
 
     fn get(&self) -> Asked {
@@ -67,8 +66,11 @@ impl Stage {
     }
 
     fn waiting(&self) -> usize {
-        let authority = self.listener.local_addr().unwrap().to_string().parse().unwrap();
-        self.client.idle.count(&authority)
+        self.client.idle.count(&self.address())
+    }
+
+    fn address(&self) -> Address {
+        Address::clear(self.listener.local_addr().unwrap().to_string().parse().unwrap())
     }
 }
 

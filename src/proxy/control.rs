@@ -99,8 +99,10 @@ impl Ask<'_> {
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
             // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
             bounds.sent = sent.filter(|_| !matches!(permit.caller(), Caller::Anonymous));
-            head.uri = inner.upstreams.control.uri(path)?;
-            let answer = exchange(&inner.pool, head, &fields, body, &bounds).await;
+            let control = &inner.upstreams.control;
+            head.uri = control.uri(path)?;
+            let to = &control.address;
+            let answer = exchange(&inner.pool, to, head, &fields, body, &bounds).await;
             match held {
                 Some(held) => Box::pin(start::learn(Some(held), answer)).await?,
                 None => (answer?, None),

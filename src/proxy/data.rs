@@ -76,7 +76,7 @@ impl Forwarder {
         let (body, _) = Outgoing::stream(body.of(principal.cloned()));
         let host = host(data, &inner.upstreams.domain);
         let fields = host.as_ref().map_or_else(Fields::default, Fields::host);
-        let answer = exchange(&inner.pool, head, &fields, body, &bounds).await?;
+        let answer = exchange(&inner.pool, &upstream.address, head, &fields, body, &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
             return Ok(inner.tunnels.agree(switch, answer, principal.cloned()));

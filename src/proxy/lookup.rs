@@ -214,16 +214,18 @@ impl Asker {
     ) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .map_err(|_| unavailable("it makes no path"))?;
-        let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
+        let control = &self.upstreams.control;
+        let uri = control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.uri = uri;
-        let fields = Fields::host(&self.upstreams.control.host);
+        let fields = Fields::host(&control.host);
         let headers = &mut head.headers;
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(key) = &self.upstreams.key {
             headers.insert(X_API_KEY, key.clone());
         }
-        let answer = exchange(&self.pool, &mut head, &fields, Outgoing::none(), &Bounds::default())
+        let (to, body, bounds) = (&control.address, Outgoing::none(), Bounds::default());
+        let answer = exchange(&self.pool, to, &mut head, &fields, body, &bounds)
             .await
             .map_err(|_| unavailable("the upstream could not be asked"))?;
         let status = answer.status();

@@ -59,6 +59,7 @@ mod tls;
 mod tokens;
 mod traces;
 mod upgrade;
+mod upstreams;
 mod usage;
 mod v1;
 mod waiting;

@@ -16,6 +16,7 @@ use coppice_gateway::config::{Loaded, Settings, Sources};
 use coppice_gateway::credential::Precedence;
 use coppice_gateway::directory::Directory;
 use coppice_gateway::endpoint::Audit;
+use coppice_gateway::http1::Address;
 use coppice_gateway::layer::auth::Gate;
 use coppice_gateway::layer::cors::Cors;
 use coppice_gateway::layer::observe::Line;
@@ -162,7 +163,7 @@ fn serve(upstream: &str) {
             audit: None,
         }),
         upstreams: Arc::new(Upstreams {
-            control: To::new(upstream.parse().unwrap(), ""),
+            control: To::new(Address::clear(upstream.parse().unwrap()), ""),
             key: None,
             ports: Vec::new(),
             any_port: None,

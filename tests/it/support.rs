@@ -13,6 +13,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod keys_file;
 pub(crate) mod load;
+pub(crate) mod nginx;
 pub(crate) mod program;
 pub(crate) mod telemetry;
 pub(crate) mod tls;

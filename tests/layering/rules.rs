@@ -100,14 +100,8 @@ const WALLS: &[(&str, Where, &str)] = &[
     ),
     (
         "reqwest",
-        Only(&[
-            "src/callback/call/tls.rs",
-            "src/callback/settings.rs",
-            "src/callback/url.rs",
-            "src/cli/*",
-            "src/traces/*",
-        ]),
-        "requests are forwarded, and plain calls made, through `http1`",
+        Only(&["src/callback/url.rs", "src/cli/*", "src/traces/*"]),
+        "requests are forwarded, and calls made, through `http1`",
     ),
     ("serde_json", Never(&["src/json*"]), "a reader that drops a duplicate key can't guard one"),
     ("crate::keys", Never(&["src/proxy*"]), "the forwarder knows callers, not keys"),

@@ -79,12 +79,13 @@ impl Settings {
     }
 }
 
-/// Reads the keys alone, after their file changed.
+/// Reads the keys alone, after their file changed. A process that was `replaced` passes over settings that it does not
+/// know: its successor may.
 ///
 /// # Errors
 /// Every problem with them, and with the syntax of the settings file.
-pub fn load_keys(sources: &Sources, previous: &KeySet) -> Result<KeySet, Problems> {
-    let mut reader = Reader::new(sources);
+pub fn load_keys(sources: &Sources, previous: &KeySet, replaced: bool) -> Result<KeySet, Problems> {
+    let mut reader = if replaced { Reader::forgiving(sources) } else { Reader::new(sources) };
     let (_, keys) = auth::read_keys(&mut reader, Some(previous));
     reader.finish(Some(keys)).map(|(keys, _)| keys)
 }

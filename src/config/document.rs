@@ -18,6 +18,8 @@ use super::value::Raw;
 pub(super) struct Document {
     values: BTreeMap<String, Value>,
     pairs: Vec<(&'static str, [Value; 2])>,
+    /// Settings that this version does not know; each of them a problem, if nothing else is said.
+    pub(super) strangers: Vec<Problem>,
 }
 
 /// A value, and where it stands.
@@ -74,11 +76,11 @@ impl Walk<'_> {
             } else if let Some(pairs) = PAIRS.iter().find(|pairs| pairs.key == key) {
                 self.pairs(pairs, value);
             } else if is_unsupported_key(&key) {
-                self.problem(&key, at, "is not supported by this version".to_owned());
+                self.stranger(&key, at, "is not supported by this version".to_owned());
             } else {
                 let hint =
                     nearest(&key, known_keys()).map(|near| format!("; did you mean {near}?"));
-                self.problem(&key, at, format!("unknown setting{}", hint.unwrap_or_default()));
+                self.stranger(&key, at, format!("unknown setting{}", hint.unwrap_or_default()));
             }
         }
     }
@@ -112,6 +114,11 @@ impl Walk<'_> {
     fn problem(&mut self, key: &str, at: usize, message: String) {
         let spelling = self.spelling(key, at);
         self.problems.push(Problem::Setting(spelling, message));
+    }
+
+    fn stranger(&mut self, key: &str, at: usize, message: String) {
+        let spelling = self.spelling(key, at);
+        self.document.strangers.push(Problem::Setting(spelling, message));
     }
 
     fn spelling(&self, key: &str, at: usize) -> Spelling {

@@ -30,6 +30,13 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Opens the settings file, if one is named.
     pub(super) fn new(sources: &'a Sources) -> Self {
+        let mut reader = Self::forgiving(sources);
+        reader.problems.append(&mut reader.document.strangers);
+        reader
+    }
+
+    /// The same for a process whose successor may know more settings.
+    pub(super) fn forgiving(sources: &'a Sources) -> Self {
         let mut reader = Self {
             sources,
             document: Document::default(),

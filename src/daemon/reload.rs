@@ -14,10 +14,18 @@ pub(super) struct Reloaded {
     pub(super) status: String,
 }
 
+/// Reloads what still matters in a process that was replaced: who may go on.
+pub(super) fn who_may_go_on(app: &App, sources: &Sources) {
+    keys(app, sources, true);
+    if let Some(callback) = app.authenticator.callback() {
+        callback.flush();
+    }
+}
+
 /// Reloads the keys alone, after their file changed.
-pub(super) fn keys(app: &App, sources: &Sources) {
+pub(super) fn keys(app: &App, sources: &Sources, replaced: bool) {
     let old = app.keys.snapshot();
-    match load_keys(sources, &old) {
+    match load_keys(sources, &old, replaced) {
         Ok(keys) => {
             let count = keys.len();
             let revoked = app.keys.install(keys);

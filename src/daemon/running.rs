@@ -164,6 +164,9 @@ impl<'a> Running<'a> {
         if let Some(predecessor) = &self.predecessor {
             predecessor.reload();
         }
+        if self.is_replaced() {
+            return reload::who_may_go_on(self.app, self.sources);
+        }
         self.service.reloading();
         if let Some(journal) = &self.app.journal {
             journal.reopen();
@@ -171,6 +174,10 @@ impl<'a> Running<'a> {
         let reloaded = reload::all(self.app, self.sources);
         self.patience = reloaded.patience.unwrap_or(self.patience);
         self.service.reloaded(reloaded.status);
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(Upgrade::is_over)
     }
 
     fn begin_upgrade(&mut self) {
@@ -248,7 +255,7 @@ impl<'a> Running<'a> {
     fn look(&mut self) -> Option<Ended> {
         telemetry::tell_left_out();
         if self.watch.as_mut().is_some_and(Watch::has_changed) {
-            reload::keys(self.app, self.sources);
+            reload::keys(self.app, self.sources, self.is_replaced());
         }
         if let Some(tls) = &self.app.tls
             && self.tls.have_changed(tls.offer().sources())

@@ -150,7 +150,12 @@ where
             }
             Arrival::Http2 => {
                 let talk = self.protocols.http2.serve_connection(TokioIo::new(guard), service);
-                At::Http2(Box::new(talk))
+                let mut talk = Box::new(talk);
+                if self.is_draining() {
+                    // Its first bytes came before that, and only now are they known for what they are.
+                    Pin::new(talk.as_mut()).graceful_shutdown();
+                }
+                At::Http2(talk)
             }
             Arrival::End => At::Closing(guard),
             Arrival::Nothing => At::Leaving(guard),

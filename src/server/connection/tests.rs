@@ -3,6 +3,7 @@
 //! Time is made up, so that waiting costs none and every moment can be met exactly.
 
 mod endings;
+mod leaving;
 mod parking;
 mod races;
 
@@ -131,6 +132,18 @@ impl Talk {
     async fn ask(&mut self, path: &str) {
         self.send(get(path)).await;
         assert_eq!(self.answer().await, (200, format!("{path} ")));
+    }
+
+    /// Has a successor take connections over from now on.
+    fn hand_over(&self) {
+        self.phases.succession.begin();
+        self.phases.drain.cancel();
+    }
+
+    /// The client's end, and what is left of the other: it must have been given up at once.
+    async fn left(self) -> (DuplexStream, Left<DuplexStream>) {
+        let left = timeout(secs(0.1), self.serving).await.unwrap().unwrap();
+        (self.client, left.expect("it ended"))
     }
 
     /// Reads to the end, which must be one.

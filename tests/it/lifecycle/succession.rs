@@ -156,7 +156,14 @@ fn http2_is_told_to_come_again() {
 #[test]
 fn a_removed_key_ends_streams_in_every_process() {
     let file = KeysFile::new("team-a:k-one:exec\nteam-a:k-two:exec\nteam-a:k-three:exec\n");
-    let world = file.world();
+    let directory = tempfile::tempdir().unwrap();
+    let settings = directory.path().join("gateway.toml");
+    std::fs::write(&settings, "").unwrap();
+    let world = World::with(Options::default(), |setup| {
+        setup
+            .env("COPPICE_API_KEYS_FILE", file.path().to_str().unwrap())
+            .env("COPPICE_CONFIG", settings.to_str().unwrap())
+    });
     let processes = Processes::of(&world.gateway);
     let (sandbox, _) = world.create("exec");
     let mut first = [
@@ -174,6 +181,8 @@ fn a_removed_key_ends_streams_in_every_process() {
     second.until_closed(PATIENCE);
     assert!(since.elapsed() < SOON + Duration::from_secs(1), "{:?}", since.elapsed());
     file.write("team-a:k-three:exec\n");
+    // To the processes before, what only a newer version knows is no reason to let anybody go on.
+    std::fs::write(&settings, "[server]\nof_tomorrow = 1\n").unwrap();
     processes.signal("HUP");
     first[1].until_closed(SOON);
     assert!(first[2].chunk().is_some());

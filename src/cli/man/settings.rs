@@ -15,14 +15,19 @@ pub(super) fn page() -> String {
     page.control("SH", ["NAME"]);
     page.text([roman(format!("{NAME} - settings of coppice-gateway"))]);
     page.control("SH", ["DESCRIPTION"]);
-    for paragraph in [
+    for (number, paragraph) in [
         "The gateway reads its settings from flags, from its environment and from the TOML file that --config or \
          COPPICE_CONFIG names. A flag overrules an environment variable, and that overrules the file.",
         "An unknown key is an error, and so is a value that is empty or malformed: it never means the default. Lists \
          are arrays, or texts with commas. Durations are whole numbers with ms, s, m or h.",
         "Below, keys stand under the table that they belong to, as the file writes them.",
-    ] {
-        page.control("PP", []);
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if number > 0 {
+            page.control("PP", []);
+        }
         page.text([roman(paragraph)]);
     }
     let mut table = "";

@@ -59,7 +59,9 @@ fn what_is_for_this_hop_alone_ends_here() {
     let names = |answer: &str| {
         let read = crate::http1::head::read(&mut BytesMut::from(answer), &Method::GET);
         let headers = read.unwrap().unwrap().headers;
-        headers.keys().map(ToString::to_string).collect::<Vec<_>>()
+        let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
+        names.sort();
+        names
     };
     let answer = "HTTP/1.1 200 OK\r\nx-own: 1\r\nConnection: close, X-Own\r\nKeep-Alive: x\r\ndate: x\r\n\
         connection: x-too\r\nTE: x\r\nUpgrade: x\r\nproxy-connection: x\r\nTransfer-Encoding: chunked\r\n\

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 3;
 
 /// The first line of every block that is not run, with its page, or the page alone where that is none of its blocks. The
 /// reason stands there. A page that does not exist is no matter.
-const NOT_RUN: [(&str, &str); 12] = [
+const NOT_RUN: [(&str, &str); 13] = [
     ("README.md", "cargo build --release --locked"),
     ("README.md", "cargo run -- demo"),
     ("README.md", "tests/run"),
@@ -33,6 +33,7 @@ const NOT_RUN: [(&str, &str); 12] = [
     ("docs/install/release.md", ""),
     ("docs/install/systemd.md", ""),
     ("docs/migrate/e2b-compat.md", ""),
+    ("docs/speed.md", "python3 benches/side_by_side.py"),
 ];
 
 #[test]

@@ -17,7 +17,7 @@ listening() {
         tries=0
         until cat /proc/net/tcp /proc/net/tcp6 | awk -v hex="$hex" '$2 ~ hex && $4 == "0A" { n++ } END { exit !n }'; do
             tries=$((tries + 1))
-            [ "$tries" -lt 400 ] || { echo "nothing listens on port $port" >&2; return 1; }
+            [ "$tries" -lt 1200 ] || { echo "nothing listens on port $port" >&2; return 1; }
             sleep 0.05
         done
     done

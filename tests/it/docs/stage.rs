@@ -32,7 +32,7 @@ use crate::support::wait::{PATIENCE, eventually, within};
 use crate::support::world::{UPSTREAM_KEY, key};
 
 /// Longest that a page may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Where settings and keys are, as the pages have it.
 const ETC: &str = "/etc/coppice-gateway";

@@ -27,15 +27,20 @@ def cell(row, peer):
     return f"{text} ({number(least, row.digits)}–{number(most, row.digits)})"
 
 
+def lines(table):
+    """A table in Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in table)
+
+
 def table(rows, peers):
     head = ["", "", *(TITLES[peer] for peer in peers), "must", "goal", ""]
-    lines = [head, ["---"] * len(head)]
+    whole = [head, ["---"] * len(head)]
     for row in rows:
         limits = [number(limit, row.digits) if limit is not None else "" for limit in (row.must, row.goal)]
         if row.must is not None:
             limits = [("≥ " if row.more else "≤ ") + limits[0], limits[1]]
-        lines.append([row.label, row.unit, *(cell(row, peer) for peer in peers), *limits, row.verdict()])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        whole.append([row.label, row.unit, *(cell(row, peer) for peer in peers), *limits, row.verdict()])
+    return lines(whole)
 
 
 def first_line(*command):

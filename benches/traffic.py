@@ -158,8 +158,7 @@ class Echo(Worker):
 class Lives(Worker):
     """A sandbox is created, read from, given time, and killed.
 
-    The gateway remembers kills for a quarter of an hour, and who got tokens for the last 100 000 sandboxes: about a KiB
-    for each life, so that many more a second would look like a leak.
+    The gateway remembers for a while that it was killed, in some 40 bytes.
     """
 
     apart = 0.2

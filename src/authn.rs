@@ -8,8 +8,6 @@ mod ring;
 
 use std::sync::Arc;
 
-use moka::sync::Cache;
-
 pub use ring::KeyRing;
 
 use crate::callback::{Callback, Line, Question, Refusal, Verdict};
@@ -95,8 +93,6 @@ pub struct Authenticator {
     callback: Option<Arc<Callback>>,
     sealer: Sealer,
     precedence: Precedence,
-    /// Who last got a token for a sandbox: the likely signer of its URLs.
-    signers: Cache<SandboxId, Arc<Principal>>,
 }
 
 impl Authenticator {
@@ -111,8 +107,7 @@ impl Authenticator {
     ) -> Self {
         let schemes = keys.clone().map(Scheme::StaticKeys).into_iter();
         let schemes = schemes.chain(callback.clone().map(Scheme::Callback)).collect();
-        let signers = Cache::new(100_000);
-        Self { schemes, keys: keys.unwrap_or_default(), callback, sealer, precedence, signers }
+        Self { schemes, keys: keys.unwrap_or_default(), callback, sealer, precedence }
     }
 
     /// Whether nobody is asked for anything.
@@ -181,17 +176,14 @@ impl Authenticator {
 
     /// The token of `principal` for `sandbox`. `None` when the principal may not operate sandboxes.
     #[must_use]
-    pub fn mint(&self, principal: &Arc<Principal>, sandbox: &SandboxId) -> Option<String> {
-        let token =
-            principal.scopes.allows(Scope::Exec).then(|| self.sealer.mint(principal, sandbox));
-        let token = token.flatten()?;
-        self.signers.insert(sandbox.clone(), Arc::clone(principal));
-        Some(token)
+    pub fn mint(&self, principal: &Principal, sandbox: &SandboxId) -> Option<String> {
+        let may = principal.scopes.allows(Scope::Exec);
+        may.then(|| self.sealer.mint(principal, sandbox)).flatten()
     }
 
     /// Whose token signed a file URL of `sandbox`.
     ///
-    /// The URL names no key. The last one that got a token is tried first; then every static key that could have: those
+    /// The URL names no key. `last`, who got a token last, is tried first; then every static key that could have: those
     /// of the sandbox's tenant and the admins', which bounds the work by one tenant's keys and only for signatures that
     /// are wrong or from a second key. Those whom the auth callback vouches for cannot be listed: theirs verify where
     /// their token was handed out last.
@@ -199,6 +191,7 @@ impl Authenticator {
     pub fn signer(
         &self,
         sandbox: &Sandbox,
+        last: Option<Arc<Principal>>,
         query: &SignedQuery<'_>,
         operation: Operation,
         now: UnixTime,
@@ -211,12 +204,8 @@ impl Authenticator {
         let may = |principal: &Arc<Principal>| {
             principal.is_valid_at(now) && principal.scopes.allows(Scope::Exec)
         };
-        let last = self.signers.get(&sandbox.id);
-        if let Some(principal) = last.filter(may).filter(signed) {
-            return Some(principal);
-        }
-        let signer = self.keys.search(sandbox.tenant.as_ref(), now, Scope::Exec, signed)?;
-        self.signers.insert(sandbox.id.clone(), Arc::clone(&signer));
-        Some(signer)
+        last.filter(may)
+            .filter(signed)
+            .or_else(|| self.keys.search(sandbox.tenant.as_ref(), now, Scope::Exec, signed))
     }
 }

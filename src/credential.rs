@@ -94,6 +94,8 @@ pub enum BadPresentation {
 /// The credential headers of one request, each at most once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Presented<'h> {
+    /// Whether `Authorization` is of the Bearer scheme, with or without a token.
+    pub is_bearer: bool,
     bearer: Option<Result<Credential<'h>, BadPresentation>>,
     api_key: Option<Result<Credential<'h>, BadPresentation>>,
 }
@@ -105,10 +107,11 @@ impl<'h> Presented<'h> {
     /// # Errors
     /// [`BadPresentation::Repeated`] when either header has more than one line.
     pub fn from_headers(headers: &'h HeaderMap) -> Result<Self, BadPresentation> {
-        let bearer = only_line(headers, &AUTHORIZATION)?.and_then(bearer_of);
+        let bearer = only_line(headers, &AUTHORIZATION)?.and_then(bearer_rest).map(trim);
         let api_key = only_line(headers, &X_API_KEY)?.map(trim).filter(|bytes| !bytes.is_empty());
         Ok(Self {
-            bearer: bearer.map(|bytes| read(Kind::Bearer, bytes)),
+            is_bearer: bearer.is_some(),
+            bearer: bearer.filter(|token| !token.is_empty()).map(|bytes| read(Kind::Bearer, bytes)),
             api_key: api_key.map(|bytes| read(Kind::ApiKey, bytes)),
         })
     }
@@ -156,12 +159,6 @@ pub fn only_line<'h>(
     if lines.next().is_some() { Err(BadPresentation::Repeated) } else { Ok(first) }
 }
 
-/// Whether an `Authorization` value is of the Bearer scheme, in any letter case.
-#[must_use]
-pub fn is_bearer(value: &[u8]) -> bool {
-    bearer_rest(value).is_some()
-}
-
 /// The key in a registry client's `Authorization: Basic`: the password of the user that docker clients of E2B log in
 /// as.
 #[must_use]
@@ -177,6 +174,7 @@ pub fn registry_key(headers: &HeaderMap) -> Option<Secret> {
     (known && read(Kind::ApiKey, key.as_bytes()).is_ok()).then(|| Secret::new(key.to_owned()))
 }
 
+/// What follows the scheme of an `Authorization` value, if that is Bearer, in any letter case.
 fn bearer_rest(value: &[u8]) -> Option<&[u8]> {
     let value = trim(value);
     let (scheme, rest) = value.split_at_checked(6)?;
@@ -184,16 +182,14 @@ fn bearer_rest(value: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer") && separated).then_some(rest)
 }
 
-fn bearer_of(value: &[u8]) -> Option<&[u8]> {
-    bearer_rest(value).map(trim).filter(|token| !token.is_empty())
-}
-
 fn trim(bytes: &[u8]) -> &[u8] {
     bytes.trim_ascii()
 }
 
 fn read(kind: Kind, bytes: &[u8]) -> Result<Credential<'_>, BadPresentation> {
-    let sane = bytes.len() <= MAX_CREDENTIAL && bytes.iter().all(u8::is_ascii_graphic);
+    // No early exit, so that the compiler can look at many bytes at a time.
+    let is_visible = bytes.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
+    let sane = bytes.len() <= MAX_CREDENTIAL && is_visible;
     match std::str::from_utf8(bytes) {
         Ok(text) if sane => Ok(Credential { kind, text }),
         _ => Err(BadPresentation::Malformed),

@@ -4,19 +4,22 @@
 //! sandbox was killed and answered after says nothing any more: every record carries the moment from which it counts,
 //! and a kill outdates all before it. It holds what the upstream and the gateway's own record said, and decides nothing.
 
+mod keepsakes;
+mod kills;
 mod lifetimes;
 mod lists;
 mod strangers;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use http::HeaderValue;
 use moka::future::Cache;
 
+use self::keepsakes::Keepsakes;
+use self::kills::Kills;
+pub use self::kills::Moment;
 use self::lifetimes::{ABSENT_FOR, KNOWN_FOR, Lifetimes};
+use crate::clock;
 use crate::ownership::{Keeping, Ownership};
 use crate::principal::TenantId;
 use crate::sandbox::{Marker, Sandbox, State};
@@ -24,10 +27,6 @@ use crate::target::SandboxId;
 
 /// Records kept. One costs about 500 bytes.
 const CAPACITY: u64 = 100_000;
-/// How long a kill is remembered: longer than any record of before it may live.
-const KILLED_FOR: Duration = Duration::from_secs(900);
-/// How long a traffic token is kept that nobody uses. Only creates and connects tell it, and a sandbox lives for days.
-const TOKEN_UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How many sandboxes are asked about at most before a list, to know whether all have their marker.
 const DOUBTS: usize = 8;
 
@@ -59,20 +58,13 @@ pub struct Unavailable;
 /// What the upstream says of an id: its sandbox, or that there is none.
 pub type Asked = Result<Option<Sandbox>, Unavailable>;
 
-/// A point between kills. What was asked at a moment counts for nothing about a sandbox that was killed after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
-
 /// The directory. Cheap to clone; clones share the records.
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// Under every id that was asked for; aliases (`<id>-<clientID>`) hold a record with another id than their own.
     entries: Cache<SandboxId, Slot>,
-    /// A look at a sandbox does not tell its traffic token, so it is kept apart.
-    traffic_tokens: moka::sync::Cache<SandboxId, HeaderValue>,
-    killed: moka::sync::Cache<SandboxId, Moment>,
-    /// How many kills there were: the current [`Moment`].
-    kills: Arc<AtomicU64>,
+    keepsakes: Keepsakes,
+    kills: Arc<Kills>,
     ownership: Arc<Ownership>,
     /// Lists tell whose a sandbox is and none of its tokens, so what they tell is kept apart too.
     owners: moka::sync::Cache<SandboxId, Owner>,
@@ -114,14 +106,7 @@ impl Directory {
     pub fn new(ownership: Ownership) -> Self {
         Self {
             entries: Cache::builder().max_capacity(CAPACITY).expire_after(Lifetimes).build(),
-            traffic_tokens: moka::sync::Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_idle(TOKEN_UNUSED_FOR)
-                .build(),
-            killed: moka::sync::Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_live(KILLED_FOR)
-                .build(),
+            keepsakes: Keepsakes::default(),
             kills: Arc::default(),
             ownership: Arc::new(ownership),
             owners: moka::sync::Cache::builder()
@@ -141,7 +126,7 @@ impl Directory {
     /// The current moment: to be taken before an upstream is asked, and given with what it answers.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment(self.kills.load(Ordering::Acquire))
+        self.kills.now()
     }
 
     /// Whether [`Self::find`] would answer about `id` from memory.
@@ -216,7 +201,7 @@ impl Directory {
 
     /// Whether a sandbox was not killed after `since`.
     fn is_current(&self, id: &SandboxId, since: Moment) -> bool {
-        since == self.now() || self.killed.get(id).is_none_or(|killed| killed <= since)
+        self.kills.none_since(id, since)
     }
 
     /// Whether each of a tenant's sandboxes that are known to be there is known to have its marker, asking about some
@@ -344,9 +329,8 @@ impl Directory {
         // An alias that was never asked for: what it may stand for is asked about again.
         let short = id.as_str().split_once('-').and_then(|(short, _)| SandboxId::parse(short).ok());
         for id in [Some(id.clone()), known, short].into_iter().flatten() {
-            let moment = Moment(self.kills.fetch_add(1, Ordering::AcqRel) + 1);
-            self.killed.insert(id.clone(), moment);
-            self.traffic_tokens.invalidate(&id);
+            self.kills.note(&id, clock::instant());
+            self.keepsakes.forget(&id);
             self.owners.invalidate(&id);
             self.entries.invalidate(&id).await;
             if killed {
@@ -362,8 +346,8 @@ impl Directory {
             self.ownership.saw_marker(&sandbox.id);
         }
         match &sandbox.traffic_token {
-            Some(token) => self.traffic_tokens.insert(sandbox.id.clone(), token.clone()),
-            None => sandbox.traffic_token = self.traffic_tokens.get(&sandbox.id),
+            Some(token) => self.keepsakes.keep_traffic_token(&sandbox.id, token),
+            None => sandbox.traffic_token = self.keepsakes.traffic_token(&sandbox.id),
         }
         sandbox
     }

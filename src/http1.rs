@@ -19,7 +19,7 @@ mod tests;
 mod tls;
 mod upload;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use self::answer::Sending;
 pub use self::connect::{ConnectError, Connector};
 use self::connection::Connection;
 use self::head::Head;
-use self::idle::Idle;
+use self::idle::{Idle, Place};
 pub use self::request::Fields;
 pub use self::stream::Stream;
 pub use self::tls::{
@@ -138,19 +138,21 @@ impl Http1 {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn request<B>(
-        &self,
-        to: &Address,
-        head: &Parts,
-        fields: &Fields<'_>,
+    pub fn request<'a, B>(
+        &'a self,
+        to: &'a Address,
+        head: &'a Parts,
+        fields: &'a Fields<'_>,
         body: B,
-    ) -> Result<Response<Answer>, SendError>
+    ) -> impl Future<Output = Result<Response<Answer>, SendError>> + Send + 'a
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
         let upload = Upload::new(head, body);
         let length = upload.length();
-        self.exchange(to, &head.method, upload, |writer| writer.begin(head, fields, length)).await
+        self.exchange(to, &head.method, upload, move |writer| {
+            writer.begin(head, fields, length);
+        })
     }
 
     /// Sends a request without a body. `head`, in pieces, is all of its head, from the first line to
@@ -177,7 +179,8 @@ impl Http1 {
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
-        let (mut connection, mut is_kept) = match self.idle.take(to) {
+        let (place, kept) = self.idle.take(to);
+        let (mut connection, mut is_kept) = match kept {
             Some(connection) => (connection, true),
             // Rare, and larger than all else here.
             None => (Box::pin(self.connect(to)).await?, false),
@@ -186,7 +189,7 @@ impl Http1 {
         loop {
             let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, method));
             match answered.await {
-                Ok(head) => return Ok(self.answer(head, connection, upload, to)),
+                Ok(head) => return Ok(self.answer(head, connection, upload, place)),
                 Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
                     let mut next = Box::pin(self.connect(to)).await?;
                     if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
@@ -213,7 +216,7 @@ impl Http1 {
         head: Head,
         mut connection: Box<Connection>,
         mut upload: Upload<B>,
-        to: &Address,
+        place: Place,
     ) -> Response<Answer>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
@@ -230,7 +233,7 @@ impl Http1 {
             Sending(tokio::spawn(sending).abort_handle())
         });
         let is_kept = head.persistent && sending.is_none();
-        let home = is_kept.then(|| (Arc::clone(&self.idle), to.clone()));
+        let home = is_kept.then(|| (Arc::clone(&self.idle), place));
         let mut response = Response::new(Answer::new(connection, head.framing, home, sending));
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;

@@ -19,7 +19,7 @@ use http::Request;
 use crate::caller::Caller;
 use crate::policy::{Requirement, Verdict};
 use crate::principal::Scope;
-use crate::request::Origin;
+use crate::request::Conn;
 use crate::route::{Class, Match, Notes, Route, Surface};
 use crate::sandbox::Sandbox;
 use crate::target::{SandboxId, Target};
@@ -30,9 +30,9 @@ pub struct Permitted<B> {
     /// What was decided.
     pub permit: Permit,
     /// The request, as it came.
-    pub request: Request<B>,
-    /// Where it came from.
-    pub origin: Origin,
+    pub request: Box<Request<B>>,
+    /// Its connection.
+    pub conn: Arc<Conn>,
 }
 
 /// One decision about one request.

@@ -20,7 +20,6 @@ pub mod tunnel;
 pub mod usage;
 pub mod v1;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -153,8 +152,8 @@ pub struct Returned {
     pub pending: Pending,
 }
 
-/// A request on its way to its answer. It fails by what it returns.
-pub type Returning = Pin<Box<dyn Future<Output = Result<Returned, Infallible>> + Send>>;
+/// A request on its way to its answer.
+pub type Returning = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
 /// One worker's forwarder. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -265,6 +265,12 @@ impl Pending {
         Self { record: Box::new(Record { end: End::ClientGone, ..record }), observers }
     }
 
+    /// The request's id.
+    #[must_use]
+    pub const fn request_id(&self) -> &HeaderValue {
+        &self.record.request_id
+    }
+
     /// What is known so far.
     pub const fn record(&mut self) -> &mut Record {
         &mut self.record

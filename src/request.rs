@@ -1,7 +1,7 @@
 //! Where a request came from, as the edge found out, the headers that tell the upstream, and what it asks its
 //! connection to become.
 //!
-//! Vocabulary only: whom to believe about it is decided where it is filled in.
+//! Vocabulary, and whom to believe about it: a client says where it comes from only through a configured proxy.
 
 pub mod trace;
 pub mod upgrade;
@@ -9,7 +9,9 @@ pub mod upgrade;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
 pub use trace::{TRACEPARENT, TRACESTATE, Trace, traceparent};
@@ -80,14 +82,50 @@ fn is_among(proxies: &[IpNet], address: IpAddr) -> bool {
 /// What the forwarder may tell the upstream of where a request came from.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// The request's id, on every answer, log line and control-plane request.
-    pub request_id: HeaderValue,
     /// The client's address, or the chain that a trusted proxy reported with the proxy itself behind it.
     pub forwarded_for: HeaderValue,
     /// `http` or `https`, as the client saw it.
     pub proto: HeaderValue,
     /// The host that the client named.
     pub host: Option<HeaderValue>,
+}
+
+impl Origin {
+    /// Where the request of `head`, as it came on `conn`, is from.
+    #[must_use]
+    pub fn of(conn: &Conn, head: &Parts) -> Self {
+        let Parts { headers, uri, .. } = head;
+        let host = headers.get(HOST).cloned().or_else(|| authority(uri));
+        if !conn.trusted_proxy {
+            let proto = HeaderValue::from_static("http");
+            return Self { forwarded_for: conn.peer_value.clone(), proto, host };
+        }
+        let only = |name: &HeaderName| {
+            let mut lines = headers.get_all(name).iter();
+            lines.next().filter(|_| lines.next().is_none()).cloned()
+        };
+        Self {
+            forwarded_for: chain(headers, &conn.peer_value),
+            proto: only(&X_FORWARDED_PROTO).unwrap_or_else(|| HeaderValue::from_static("http")),
+            host: only(&X_FORWARDED_HOST).or(host),
+        }
+    }
+}
+
+/// `:authority`, which HTTP/2 clients send in place of `Host`.
+fn authority(uri: &Uri) -> Option<HeaderValue> {
+    HeaderValue::from_str(uri.authority()?.as_str()).ok()
+}
+
+/// What a trusted proxy reported, with the proxy's own address behind it.
+fn chain(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let mut joined = Vec::new();
+    for line in headers.get_all(X_FORWARDED_FOR) {
+        joined.extend_from_slice(line.as_bytes());
+        joined.extend_from_slice(b", ");
+    }
+    joined.extend_from_slice(peer.as_bytes());
+    HeaderValue::from_bytes(&joined).unwrap_or_else(|_| peer.clone())
 }
 
 #[cfg(test)]

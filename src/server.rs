@@ -16,19 +16,17 @@
 
 pub mod connection;
 
-use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use tower::{Service, ServiceBuilder};
 
 use crate::callback::Line;
 use crate::endpoint::{Audit, Endpoints};
-use crate::layer::auth::{Auth, AuthLayer, Desk, Gate, Going};
-use crate::layer::observe::{Observe, ObserveLayer};
+use crate::layer::Behind;
+use crate::layer::auth::{Auth, Desk, Gate, Going};
+use crate::layer::observe::{Observe, Watch};
 use crate::permit::{Permitted, Plan};
 use crate::proxy::inbound::Inbound;
-use crate::proxy::{Forwarder, Returned, Returning};
+use crate::proxy::{Forwarder, Returned};
 
 /// A worker's service, from a request on a connection to its answer.
 pub type Stack = Observe<Auth<Dispatch>>;
@@ -38,18 +36,16 @@ pub type Stack = Observe<Auth<Dispatch>>;
 pub fn stack(
     gate: Arc<Gate>,
     line: Option<Line>,
-    observe: ObserveLayer,
+    watch: Watch,
     audit: Audit,
     forwarder: Forwarder,
 ) -> Stack {
     let endpoints = Endpoints::new(Arc::clone(&gate.authenticator), forwarder.usages(), audit);
-    let desk = Arc::new(Desk { gate, asker: forwarder.asker(), line });
-    ServiceBuilder::new()
-        // Outermost: every request gets an id and a line in the log, refused ones too.
-        .layer(observe)
-        // From here on, only what is permitted.
-        .layer(AuthLayer { desk })
-        .service(Dispatch { endpoints, forwarder })
+    let desk = Desk { gate, asker: forwarder.asker(), line };
+    // From here on, only what is permitted.
+    let auth = Auth::new(desk, Dispatch { endpoints, forwarder });
+    // Outermost: every request gets an id and a line in the log, refused ones too.
+    Observe::new(watch, auth)
 }
 
 /// Sends a permitted request where its permit says.
@@ -59,29 +55,23 @@ pub struct Dispatch {
     forwarder: Forwarder,
 }
 
-impl Service<Going<Inbound>> for Dispatch {
-    type Response = Returned;
-    type Error = Infallible;
-    type Future = Returning;
+impl Behind<Going<Inbound>> for Dispatch {
+    type Answer = Returned;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, going: Going<Inbound>) -> Self::Future {
+    fn call(&self, going: Going<Inbound>) -> impl Future<Output = Returned> + Send {
         let Self { endpoints, forwarder } = self;
-        let Going { permitted: Permitted { permit, request, origin }, pending } = going;
+        let Going { permitted: Permitted { permit, request, conn }, pending } = going;
         // One box for each kind, so that none is as large as the largest.
         match permit.plan() {
             Plan::Own => {
                 let endpoints = endpoints.clone();
                 Box::pin(async move {
-                    let result = endpoints.answer(&permit, request).await;
-                    Ok(Returned { result, pending })
+                    let result = endpoints.answer(&permit, *request).await;
+                    Returned { result, pending }
                 })
             }
-            Plan::Control(_) => forwarder.control(permit, request, origin, pending),
-            Plan::Data(_) => forwarder.data(permit, request, origin.request_id, pending),
+            Plan::Control(_) => forwarder.control(permit, request, conn, pending),
+            Plan::Data(_) => forwarder.data(permit, request, pending),
         }
     }
 }

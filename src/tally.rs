@@ -76,6 +76,8 @@ impl Counters {
 #[derive(Debug)]
 pub struct Histograms {
     bounds: Box<[Duration]>,
+    /// The same in nanoseconds.
+    nanos: Box<[u64]>,
     /// For each histogram its buckets, the last without a bound, and a sum in nanoseconds.
     cells: Counters,
 }
@@ -96,16 +98,17 @@ impl Histograms {
     #[must_use]
     pub fn new(bounds: impl Into<Box<[Duration]>>, count: usize) -> Self {
         let bounds = bounds.into();
+        let nanos = bounds.iter().map(|bound| nanos(*bound)).collect();
         let cells = Counters::new(count * (bounds.len() + 2));
-        Self { bounds, cells }
+        Self { bounds, nanos, cells }
     }
 
     /// Adds a duration to the histogram of this number.
     pub fn add(&self, number: usize, took: Duration) {
-        let bucket = self.bounds.partition_point(|bound| *bound < took);
+        let nanos = nanos(took);
+        let bucket = self.nanos.partition_point(|bound| *bound < nanos);
         let first = number * (self.bounds.len() + 2);
         self.cells.add(first + bucket, 1);
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.cells.add(first + self.bounds.len() + 1, nanos);
     }
 
@@ -128,6 +131,10 @@ impl Histograms {
         let sum = Duration::from_nanos(rest.last().copied().unwrap_or_default());
         Distribution { up_to, count, sum }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

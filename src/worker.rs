@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
-use crate::layer::observe::ObserveLayer;
+use crate::layer::observe::Watch;
 use crate::lifecycle::Phases;
 use crate::listener::bind;
 use crate::proxy::admission::Admissions;
@@ -105,12 +105,12 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
         });
         let callback = shared.gate.authenticator.callback();
         let line = callback.map(|callback| callback.line()).transpose()?;
-        let observe = ObserveLayer {
+        let watch = Watch {
             cors: Arc::clone(&shared.cors),
             observers: shared.observers.clone(),
             sampler: shared.sampler,
         };
-        let stack = stack(Arc::clone(&shared.gate), line, observe, shared.audit.clone(), forwarder);
+        let stack = stack(Arc::clone(&shared.gate), line, watch, shared.audit.clone(), forwarder);
         let connections = Connections::new(&shared.connections, stack);
         let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
         let accepting = TaskTracker::new();

@@ -1,5 +1,5 @@
 //! What deciding about a credential takes from the heap: nothing, whether a key or a remembered answer knows it. Nor
-//! does counting a request.
+//! does counting a request. And what is kept of a sandbox that was killed: nothing but that it was.
 //!
 //! A binary of its own, because the counter takes the place of the allocator. It counts for the calling thread alone,
 //! so that neither the test harness nor the pretend service is counted.
@@ -18,10 +18,14 @@ use coppice_gateway::callback::{Callback, Question};
 use coppice_gateway::clock::UnixTime;
 use coppice_gateway::config::{Settings, Sources};
 use coppice_gateway::credential::{Credential, Kind, Precedence};
+use coppice_gateway::directory::Directory;
 use coppice_gateway::keys::{KeyDraft, KeyFile, KeySet};
 use coppice_gateway::metrics::Requests;
+use coppice_gateway::principal::TenantId;
 use coppice_gateway::record::{Observer as _, Record};
 use coppice_gateway::route::{Class, Surface};
+use coppice_gateway::sandbox::{Marker, Sandbox, State};
+use coppice_gateway::target::SandboxId;
 use coppice_gateway::token::Sealer;
 use http::{HeaderValue, Method, StatusCode, Uri};
 
@@ -177,4 +181,48 @@ fn counting_a_request_takes_nothing() {
     count();
     let counted = allocation_counter::measure(|| (0..DECISIONS).for_each(|_| count()));
     assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_sandbox_that_was_killed_leaves_little_behind() {
+    const LIVES: i64 = 20_000;
+    let listed = format!("team-a:{KEY}:exec");
+    let authenticator = authenticator(&[("COPPICE_API_KEYS", &listed)]);
+    let request_id = HeaderValue::from_static("id-1");
+    let known = authenticator.authenticate(&question(KEY, &request_id), UnixTime::now());
+    let Authentication::Known(principal) = known else { panic!("{known:?}") };
+    let (directory, text) = (Directory::default(), HeaderValue::from_static("token"));
+    let live = async |number: i64| {
+        let (id, asked) = (SandboxId::parse(&format!("i{number:019}")).unwrap(), directory.now());
+        let sandbox = Sandbox {
+            id: id.clone(),
+            tenant: TenantId::parse("team-a").ok(),
+            marker: Marker::Present,
+            state: State::Running,
+            ends: None,
+            envd_token: Some(text.clone()),
+            traffic_token: Some(text.clone()),
+        };
+        directory.note_holder(&id, &principal, asked);
+        directory.learn(sandbox, asked).await;
+        assert!(directory.known(&id).await.is_some() && directory.last_holder(&id).is_some());
+        directory.forget(&id, true).await;
+        assert!(directory.known(&id).await.is_none() && directory.last_holder(&id).is_none());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // What is made once, and what waits to be tidied up.
+    runtime.block_on(async {
+        for number in 0..LIVES {
+            live(number).await
+        }
+    });
+    let counted = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            for number in LIVES..2 * LIVES {
+                live(number).await
+            }
+        });
+    });
+    let kept = counted.bytes_current / LIVES;
+    assert!(kept <= 64, "{kept} bytes for each");
 }

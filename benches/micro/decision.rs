@@ -21,7 +21,7 @@ use crate::stand::{SANDBOX, Stand, control, data, key, ring, sealer};
 /// As the gateway decides, with a sandbox that it knows.
 fn decide(stand: &Stand, request: &Request<()>) -> Option<Permit> {
     let subject = Subject::read(request, &stand.conn, &stand.router, None).ok()?;
-    let circumstances = Circumstances::of(request, &stand.conn, &stand.origin);
+    let circumstances = Circumstances::of(request, &subject, &stand.conn, &stand.request_id);
     let query = request.uri().query().unwrap_or_default();
     let reading = identify(
         &stand.authenticator,

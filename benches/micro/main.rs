@@ -7,6 +7,7 @@
 
 mod account;
 mod decision;
+mod framework;
 mod head;
 mod stand;
 

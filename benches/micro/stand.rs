@@ -10,7 +10,7 @@ use coppice_gateway::credential::{Credential, Kind, Precedence};
 use coppice_gateway::keys::{self, KeyDraft};
 use coppice_gateway::principal::Principal;
 use coppice_gateway::proxy::lookup;
-use coppice_gateway::request::{Conn, Origin};
+use coppice_gateway::request::Conn;
 use coppice_gateway::route::{Listener, Router};
 use coppice_gateway::sandbox::Sandbox;
 use coppice_gateway::secret::Secret;
@@ -50,7 +50,7 @@ pub(crate) struct Stand {
     pub(crate) authenticator: Authenticator,
     pub(crate) router: Router,
     pub(crate) conn: Conn,
-    pub(crate) origin: Origin,
+    pub(crate) request_id: HeaderValue,
     pub(crate) principal: Arc<Principal>,
     /// The principal's, with its record as the upstream tells it.
     pub(crate) sandbox: Arc<Sandbox>,
@@ -77,12 +77,7 @@ impl Stand {
                 Some(Ipv4Addr::LOCALHOST.into()),
                 Arc::default(),
             ),
-            origin: Origin {
-                request_id: HeaderValue::from_static("0123456789abcdef0123456789abcdef"),
-                forwarded_for: HeaderValue::from_static("127.0.0.1"),
-                proto: HeaderValue::from_static("http"),
-                host: Some(HeaderValue::from_static("api.sandboxes.example")),
-            },
+            request_id: HeaderValue::from_static("0123456789abcdef0123456789abcdef"),
             sandbox: Arc::new(lookup::record(record.as_bytes()).unwrap()),
             principal,
             token,

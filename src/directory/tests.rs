@@ -1,6 +1,8 @@
 //! What is remembered, what is asked, and what a kill outdates.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use http::HeaderValue;
 
 use super::lifetimes::known_for;
 use super::*;

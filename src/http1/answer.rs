@@ -11,10 +11,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use super::address::Address;
 use super::connection::Connection;
 use super::head::{self, Framing};
-use super::idle::Idle;
+use super::idle::{Idle, Place};
 use super::{Fault, Switched};
 use crate::chunked::{Chunked, Kind};
 
@@ -30,7 +29,7 @@ pub struct Answer {
 struct Source {
     connection: Box<Connection>,
     /// Where the connection goes when the body has ended; `None` where it can't be used again.
-    home: Option<(Arc<Idle>, Address)>,
+    home: Option<(Arc<Idle>, Place)>,
     _upload: Option<Sending>,
     trailers: Vec<u8>,
 }
@@ -49,7 +48,7 @@ impl Answer {
     pub(super) fn new(
         connection: Box<Connection>,
         framing: Framing,
-        home: Option<(Arc<Idle>, Address)>,
+        home: Option<(Arc<Idle>, Place)>,
         upload: Option<Sending>,
     ) -> Self {
         let source = Source { connection, home, _upload: upload, trailers: Vec::new() };
@@ -69,8 +68,8 @@ impl Answer {
 
     /// The body has ended: its connection can be used again, or closes.
     fn release(&mut self) {
-        if let Some(Source { connection, home: Some((home, address)), .. }) = self.source.take() {
-            home.put(&address, connection);
+        if let Some(Source { connection, home: Some((home, place)), .. }) = self.source.take() {
+            home.put(place, connection);
         }
     }
 

@@ -4,13 +4,16 @@
 //! readers could disagree about that: no folded lines, no coding but `chunked`, no second length. A head is written anew for the
 //! client, so that what is merely untidy in it, as a lone LF, harms nobody.
 
+mod said;
+
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
+use self::said::Said;
 use super::Fault;
 use crate::chunked::Chunked;
 
@@ -68,74 +71,105 @@ fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Faul
     if buffer.is_empty() {
         return Ok(None);
     }
-    let Some(Found { length, status, version, reason, fields }) = find(buffer)? else {
+    let mut fields = Places::new();
+    let Some(Found { length, status, version, reason }) = find(buffer, &mut fields)? else {
         return if buffer.len() > MAX_HEAD { Err(Fault::HeadTooLarge) } else { Ok(None) };
     };
     let raw = buffer.split_to(length).freeze();
+    let mut said = Said::default();
     let mut headers = HeaderMap::with_capacity(fields.as_slice().len());
     for place in fields.as_slice() {
-        let (name, value) = field(&raw, place)?;
-        headers.append(name, value);
+        let is_for_others = said.hear(text(&raw, place.name), text(&raw, place.value));
+        // What the connection becomes is told in such a field.
+        if is_for_others || status == StatusCode::SWITCHING_PROTOCOLS {
+            let (name, value) = field(&raw, place)?;
+            headers.append(name, value);
+        }
     }
     let is_http10 = version == Version::HTTP_10;
-    let (framing, mut persistent) = framing(&mut headers, status, method, is_http10)?;
-    persistent &= keeps_alive(&headers, is_http10);
+    let (framing, mut persistent) = said.framing(status, method, is_http10)?;
+    persistent &= said.keeps_alive(is_http10);
+    if said.is_coded() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if framing != Framing::Switched {
+        said.listed.iter().for_each(|name| drop(headers.remove(name)));
+    }
     Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
 
-/// What a head says, and where, so that the buffer can be cut before its parts are used.
+/// What a head says, but for its fields.
 struct Found {
     length: usize,
     status: StatusCode,
     version: Version,
     reason: Option<ReasonPhrase>,
-    fields: Places,
 }
 
-/// Where the texts of a field are, as offset and length.
-#[derive(Clone, Copy, Default)]
+/// Where the texts of a field are, as offset and length, so that the buffer can be cut before they are used.
+#[derive(Clone, Copy)]
 struct Place {
     name: (u32, u32),
     value: (u32, u32),
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack, for as long as a head is read"
-)]
-enum Places {
-    Few([Place; USUAL_HEADERS], usize),
-    Many(Vec<Place>),
+/// The places of a head's fields, of which most heads have few.
+struct Places {
+    few: [Place; USUAL_HEADERS],
+    count: usize,
+    /// All of them, where they are more.
+    many: Vec<Place>,
 }
 
 impl Places {
-    fn as_slice(&self) -> &[Place] {
-        match self {
-            Self::Few(places, count) => places.get(..*count).unwrap_or_default(),
-            Self::Many(places) => places,
+    const fn new() -> Self {
+        let nowhere = Place { name: (0, 0), value: (0, 0) };
+        Self { few: [nowhere; USUAL_HEADERS], count: 0, many: Vec::new() }
+    }
+
+    fn fill(&mut self, head: &[u8], fields: &[httparse::Header<'_>]) {
+        let start = head.as_ptr().addr();
+        let at = |text: &[u8]| {
+            let from = u32::try_from(text.as_ptr().addr() - start).unwrap_or_default();
+            (from, u32::try_from(text.len()).unwrap_or_default())
+        };
+        let place = |field: &httparse::Header<'_>| Place {
+            name: at(field.name.as_bytes()),
+            value: at(field.value),
+        };
+        self.count = fields.len();
+        if fields.len() > USUAL_HEADERS {
+            self.many = fields.iter().map(place).collect();
+        } else {
+            self.few.iter_mut().zip(fields).for_each(|(kept, field)| *kept = place(field));
         }
+    }
+
+    fn as_slice(&self) -> &[Place] {
+        self.few.get(..self.count).unwrap_or(&self.many)
     }
 }
 
-fn find(head: &[u8]) -> Result<Option<Found>, Fault> {
+fn find(head: &[u8], fields: &mut Places) -> Result<Option<Found>, Fault> {
     // Not one that is set to nothing first, which takes longer than all of the reading.
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let outcome = config.parse_response_with_uninit_headers(&mut parsed, head, &mut usual);
     if !matches!(outcome, Err(httparse::Error::TooManyHeaders)) {
-        return found(head, &parsed, outcome);
+        return found(head, &parsed, outcome, fields);
     }
     let mut many = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut many);
     let outcome = parsed.parse(head);
-    found(head, &parsed, outcome)
+    found(head, &parsed, outcome, fields)
 }
 
 fn found(
     head: &[u8],
     parsed: &httparse::Response<'_, '_>,
     outcome: httparse::Result<usize>,
+    fields: &mut Places,
 ) -> Result<Option<Found>, Fault> {
     let outcome = outcome.map_err(|_| Fault::Malformed("its head cannot be read"))?;
     let httparse::Status::Complete(length) = outcome else { return Ok(None) };
@@ -148,109 +182,20 @@ fn found(
     let unusual = |reason: &&str| !reason.is_empty() && status.canonical_reason() != Some(reason);
     let reason = parsed.reason.filter(unusual);
     let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
-    let start = head.as_ptr().addr();
-    let at = |text: &[u8]| {
-        let from = u32::try_from(text.as_ptr().addr() - start).unwrap_or_default();
-        (from, u32::try_from(text.len()).unwrap_or_default())
-    };
-    let place = |field: &httparse::Header<'_>| Place {
-        name: at(field.name.as_bytes()),
-        value: at(field.value),
-    };
-    let count = parsed.headers.len();
-    let fields = if count <= USUAL_HEADERS {
-        let mut places = [Place::default(); USUAL_HEADERS];
-        for (kept, field) in places.iter_mut().zip(parsed.headers.iter()) {
-            *kept = place(field);
-        }
-        Places::Few(places, count)
-    } else {
-        Places::Many(parsed.headers.iter().map(place).collect())
-    };
-    Ok(Some(Found { length, status, version, reason, fields }))
+    fields.fill(head, parsed.headers);
+    Ok(Some(Found { length, status, version, reason }))
+}
+
+fn text(raw: &Bytes, (from, length): (u32, u32)) -> &[u8] {
+    raw.get(from as usize..(from + length) as usize).unwrap_or_default()
 }
 
 fn field(raw: &Bytes, place: &Place) -> Result<(HeaderName, HeaderValue), Fault> {
     let malformed = || Fault::Malformed("a field of its head cannot be read");
-    let range = |(from, length): (u32, u32)| from as usize..(from + length) as usize;
-    let name = raw.get(range(place.name)).and_then(|name| HeaderName::from_bytes(name).ok());
+    let name = HeaderName::from_bytes(text(raw, place.name)).map_err(|_| malformed())?;
     // Values stay parts of the head: none of them is worth being copied out of it.
-    let value = raw.get(range(place.value)).map(|value| raw.slice_ref(value));
-    let value = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
-    Ok((name.ok_or_else(malformed)?, value.ok_or_else(malformed)?))
-}
-
-/// How the body is framed (RFC 9112 6.3), and whether the connection outlives it. Leaves at most one statement of that in `headers`.
-fn framing(
-    headers: &mut HeaderMap,
-    status: StatusCode,
-    method: &Method,
-    is_http10: bool,
-) -> Result<(Framing, bool), Fault> {
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok((Framing::Switched, false));
-    }
-    let length = content_length(headers)?;
-    let is_bodiless = *method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if !headers.contains_key(TRANSFER_ENCODING) {
-        let framing = match length {
-            _ if is_bodiless => Framing::Empty,
-            Some(0) => Framing::Empty,
-            Some(length) => Framing::Length(length),
-            None => Framing::Close,
-        };
-        return Ok((framing, framing != Framing::Close));
-    }
-    if is_http10 {
-        return Err(Fault::Malformed("it is coded in a way that its version does not have"));
-    }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_chunked = codings
-        .next()
-        .is_some_and(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
-        && codings.next().is_none();
-    // Two statements are one too many: the coding counts (RFC 9112 6.1), and nothing after this body is believed.
-    let persistent = headers.remove(CONTENT_LENGTH).is_none();
-    match (is_bodiless, is_chunked) {
-        (true, _) => Ok((Framing::Empty, persistent)),
-        (false, true) => Ok((Framing::Chunked(Chunked::of_answer()), persistent)),
-        (false, false) => Err(Fault::Malformed("it is coded in a way that was not asked for")),
-    }
-}
-
-/// The length that the head tells, if it is one: repeated, it must be the same.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Fault> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lines.next() else { return Ok(None) };
-    let is_repeated = lines.next().is_some();
-    let malformed = Fault::Malformed("its length cannot be read");
-    let digits = first.as_bytes();
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let number = first.to_str().ok().filter(|_| is_number).and_then(|text| text.parse().ok());
-    let Some(number) = number else { return Err(malformed) };
-    if is_repeated {
-        let first = first.clone();
-        if headers.get_all(CONTENT_LENGTH).iter().any(|other| *other != first) {
-            return Err(malformed);
-        }
-        headers.insert(CONTENT_LENGTH, first);
-    }
-    Ok(Some(number))
-}
-
-/// Whether the upstream goes on with the connection (RFC 9112 9.3).
-fn keeps_alive(headers: &HeaderMap, is_http10: bool) -> bool {
-    let says = |word: &[u8]| {
-        let lines = headers.get_all(CONNECTION).into_iter();
-        let mut words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        words.any(|said| said.trim_ascii().eq_ignore_ascii_case(word))
-    };
-    if !headers.contains_key(CONNECTION) {
-        return !is_http10;
-    }
-    !says(b"close") && (!is_http10 || says(b"keep-alive"))
+    let value = raw.slice_ref(text(raw, place.value));
+    Ok((name, HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?))
 }
 
 /// The fields behind the last chunk; `None` where they cannot be read.

@@ -28,10 +28,14 @@ pub(super) struct Idle {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// By address; as many as are configured, at most.
+    /// By address; as many as are configured, at most. None goes away.
     stacks: Vec<(Address, Vec<Waiting>)>,
     is_swept: bool,
 }
+
+/// Where connections to one address wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(usize);
 
 #[derive(Debug)]
 struct Waiting {
@@ -49,27 +53,29 @@ impl Idle {
         Self { kept: Mutex::default(), period, lives }
     }
 
-    /// A connection to `address` on which a request can be sent.
-    pub(super) fn take(&self, address: &Address) -> Option<Box<Connection>> {
+    /// A connection to `address` on which a request can be sent, and where connections to it wait.
+    pub(super) fn take(&self, address: &Address) -> (Place, Option<Box<Connection>>) {
         let mut kept = self.locked();
-        let stack = kept.stack(address)?;
-        std::iter::from_fn(|| stack.pop())
-            .map(|waiting| waiting.connection)
-            .find_map(|mut connection| connection.is_quiet().then_some(connection))
+        let place = kept.place(address);
+        let connection = kept.stacks.get_mut(place.0).and_then(|(_, stack)| {
+            std::iter::from_fn(|| stack.pop())
+                .map(|waiting| waiting.connection)
+                .find_map(|mut connection| connection.is_quiet().then_some(connection))
+        });
+        (place, connection)
     }
 
     /// Keeps a connection that has carried an answer to its end.
-    pub(super) fn put(self: &Arc<Self>, address: &Address, mut connection: Box<Connection>) {
-        if !connection.is_quiet() {
+    pub(super) fn put(self: &Arc<Self>, place: Place, mut connection: Box<Connection>) {
+        // What else happened to it is seen when it is taken, or swept.
+        if !connection.buffer().is_empty() {
             return;
         }
         connection.rest();
-        let waiting = Waiting { connection, age: 0 };
         let mut kept = self.locked();
-        match kept.stack(address) {
-            Some(stack) if stack.len() < MOST => stack.push(waiting),
-            Some(_) => return,
-            None => kept.stacks.push((address.clone(), vec![waiting])),
+        match kept.stacks.get_mut(place.0) {
+            Some((_, stack)) if stack.len() < MOST => stack.push(Waiting { connection, age: 0 }),
+            Some(_) | None => return,
         }
         if !std::mem::replace(&mut kept.is_swept, true) {
             tokio::spawn(keep_sweeping(Arc::downgrade(self), self.period));
@@ -94,7 +100,9 @@ impl Idle {
     /// How many connections to `address` wait.
     #[cfg(test)]
     pub(super) fn count(&self, address: &Address) -> usize {
-        self.locked().stack(address).map_or(0, |stack| stack.len())
+        let mut kept = self.locked();
+        let Place(place) = kept.place(address);
+        kept.stacks[place].1.len()
     }
 
     /// Connections are whole between any two uses, so a poisoned lock is as good as any.
@@ -104,9 +112,13 @@ impl Idle {
 }
 
 impl Kept {
-    fn stack(&mut self, address: &Address) -> Option<&mut Vec<Waiting>> {
-        let named = self.stacks.iter_mut().find(|(known, _)| known == address);
-        named.map(|(_, stack)| stack)
+    fn place(&mut self, address: &Address) -> Place {
+        let known = self.stacks.iter().position(|(known, _)| known == address);
+        let place = known.unwrap_or_else(|| {
+            self.stacks.push((address.clone(), Vec::new()));
+            self.stacks.len() - 1
+        });
+        Place(place)
     }
 }
 

@@ -22,8 +22,10 @@ pub(super) enum Length {
 pub struct Fields<'a> {
     /// `Host`, in place of any in the head.
     pub host: Option<&'a HeaderValue>,
-    /// All else.
-    pub others: [Option<(HeaderName, &'a HeaderValue)>; 9],
+    /// The names of all else.
+    pub names: &'static [HeaderName],
+    /// What is said under each, if anything.
+    pub values: [Option<&'a HeaderValue>; 9],
 }
 
 impl<'a> Fields<'a> {
@@ -36,8 +38,8 @@ impl<'a> Fields<'a> {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &'a HeaderValue)> {
         let host = self.host.map(|host| (&HOST, host));
-        let others = self.others.iter().flatten().map(|(name, value)| (name, *value));
-        host.into_iter().chain(others)
+        let others = self.names.iter().zip(self.values);
+        host.into_iter().chain(others.filter_map(|(name, value)| Some((name, value?))))
     }
 }
 

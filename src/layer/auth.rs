@@ -5,18 +5,14 @@
 
 mod account;
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request};
 use tokio::sync::Semaphore;
-use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use self::account::{Refused, note_permit};
+use super::Behind;
 use super::identify::{self, Asked, Circumstances, Identified, Reading, identify};
 use super::observe::{Answered, Arrival};
 use super::subject::{NO_SANDBOX, Place, Subject, dialect};
@@ -34,7 +30,7 @@ use crate::proxy::body::Reply;
 use crate::proxy::lookup::{self, Asker};
 use crate::proxy::{Returned, list};
 use crate::record::Pending;
-use crate::request::{Conn, Origin};
+use crate::request::Conn;
 use crate::route::{Class, Domain, Router};
 use crate::sandbox::Sandbox;
 use crate::target::{SandboxId, Target};
@@ -76,67 +72,50 @@ pub struct Desk {
     pub line: Option<Line>,
 }
 
-/// Puts [`Auth`] in front of a service of permitted requests.
-#[derive(Clone, Debug)]
-pub struct AuthLayer {
-    /// What decides.
-    pub desk: Arc<Desk>,
-}
-
-impl<S> Layer<S> for AuthLayer {
-    type Service = Auth<S>;
-
-    fn layer(&self, inner: S) -> Auth<S> {
-        Auth { desk: Arc::clone(&self.desk), inner }
-    }
-}
-
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Auth<S> {
-    desk: Arc<Desk>,
-    inner: S,
+    desk: Desk,
+    behind: S,
 }
 
-impl<S, B> Service<Arrival<B>> for Auth<S>
-where
-    S: Service<Going<B>, Response = Returned, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + Sync + 'static,
-{
-    type Response = Answered;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+impl<S> Auth<S> {
+    /// The layer in front of `behind`.
+    #[must_use]
+    pub const fn new(desk: Desk, behind: S) -> Self {
+        Self { desk, behind }
     }
+}
 
-    fn call(&mut self, arrival: Arrival<B>) -> Self::Future {
-        let Self { desk, mut inner } = self.clone();
-        Box::pin(async move {
-            let Arrival { request, conn, origin, mut pending } = arrival;
-            let dialect = dialect(&request);
-            let Returned { result, mut pending } =
-                match decide(&desk, &request, &conn, &origin).await {
-                    Ok(permit) => {
-                        note_permit(pending.record(), &permit);
-                        let permitted = Permitted { permit, request, origin };
-                        let Ok(returned) = inner.call(Going { permitted, pending }).await;
-                        returned
-                    }
-                    Err(refused) => {
-                        let error = refused.note(pending.record());
-                        Returned { result: Err(error), pending }
-                    }
-                };
-            let response = result.unwrap_or_else(|error| {
-                let response = respond(&error, &dialect).map(Reply::whole);
-                pending.record().error = Some(error);
-                response
-            });
-            Ok(Answered { response, pending })
-        })
+impl<S, B> Behind<Arrival<B>> for Auth<S>
+where
+    S: Behind<Going<B>, Answer = Returned>,
+    B: Send + Sync,
+{
+    type Answer = Answered;
+
+    async fn call(&self, arrival: Arrival<B>) -> Answered {
+        let Self { desk, behind } = self;
+        let Arrival { request, conn, mut pending } = arrival;
+        let dialect = dialect(&request);
+        let decided = decide(desk, &request, &conn, pending.request_id()).await;
+        let Returned { result, mut pending } = match decided {
+            Ok(permit) => {
+                note_permit(pending.record(), &permit);
+                let permitted = Permitted { permit, request, conn };
+                behind.call(Going { permitted, pending }).await
+            }
+            Err(refused) => {
+                let error = refused.note(pending.record());
+                Returned { result: Err(error), pending }
+            }
+        };
+        let response = result.unwrap_or_else(|error| {
+            let response = respond(&error, &dialect).map(Reply::whole);
+            pending.record().error = Some(error);
+            response
+        });
+        Answered { response, pending }
     }
 }
 
@@ -153,11 +132,11 @@ async fn decide<B>(
     desk: &Desk,
     request: &Request<B>,
     conn: &Conn,
-    origin: &Origin,
+    request_id: &HeaderValue,
 ) -> Result<Permit, Refused> {
     let Desk { gate, .. } = desk;
     let subject = Subject::read(request, conn, &gate.router, gate.domain.as_ref())?;
-    judge(desk, &subject, request, conn, origin).await.map_err(|(error, caller)| {
+    judge(desk, &subject, request, conn, request_id).await.map_err(|(error, caller)| {
         let matched = &subject.matched;
         let sandbox = match &subject.aim {
             Place::Sandbox(target) => Some(target.sandbox.clone()),
@@ -176,7 +155,7 @@ async fn judge<B>(
     subject: &Subject<'_>,
     request: &Request<B>,
     conn: &Conn,
-    origin: &Origin,
+    request_id: &HeaderValue,
 ) -> Result<Permit, (GatewayError, Option<Caller>)> {
     let Desk { gate, asker, .. } = desk;
     let stranger = |error| (error, None);
@@ -188,7 +167,7 @@ async fn judge<B>(
         let passing = Passing { authorization: true, access_token: true };
         Identified { caller: Caller::Open, passing }
     } else {
-        let circumstances = Circumstances::of(request, conn, origin);
+        let circumstances = Circumstances::of(request, subject, conn, request_id);
         match identify(&gate.authenticator, subject, &circumstances, headers, query, now)
             .map_err(stranger)?
         {
@@ -201,17 +180,10 @@ async fn judge<B>(
                 let Place::Sandbox(target) = &subject.aim else {
                     return Err(stranger(NO_SANDBOX));
                 };
-                let (caller, sandbox) = Box::pin(signed(
-                    gate,
-                    asker,
-                    &origin.request_id,
-                    target,
-                    request.method(),
-                    query,
-                    now,
-                ))
-                .await
-                .map_err(stranger)?;
+                let (caller, sandbox) =
+                    Box::pin(signed(gate, asker, request_id, target, request.method(), query, now))
+                        .await
+                        .map_err(stranger)?;
                 found = Some(sandbox);
                 unsigned = Some(signature::unsigned(query));
                 Identified { caller, passing: Passing { authorization: true, access_token: false } }
@@ -231,7 +203,6 @@ async fn judge<B>(
         let room = Box::pin(journal.room()).await;
         room.map_err(|Full| refuse(GatewayError::AuditUnavailable))?;
     }
-    let request_id = &origin.request_id;
     let place = Placing { gate, asker, request_id, caller: &caller, subject, query, passing };
     match &subject.aim {
         Place::Control if subject.is_own() => Ok(cleared.own()),
@@ -382,8 +353,11 @@ async fn signed(
         true => None,
         false => Some(ask_place()?),
     };
+    let asked = gate.directory.now();
     let sandbox = find(gate, asker, request_id, id).await?.ok_or(GatewayError::BadSignature)?;
-    let Some(principal) = gate.authenticator.signer(&sandbox, &query, operation, now) else {
+    let last = gate.directory.last_holder(&sandbox.id);
+    let signer = gate.authenticator.signer(&sandbox, last, &query, operation, now);
+    let Some(principal) = signer else {
         let was_asked = place.is_some();
         let _place = match place {
             None if !gate.directory.was_denied(id) => Some(ask_place()?),
@@ -396,6 +370,7 @@ async fn signed(
         denied.await.map_err(unknown)?;
         return Err(GatewayError::BadSignature);
     };
+    gate.directory.note_holder(&sandbox.id, &principal, asked);
     Ok((Caller::Signature(principal, sandbox.id.clone()), sandbox))
 }
 

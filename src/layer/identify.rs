@@ -5,8 +5,6 @@
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, HOST};
-use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::subject::{Subject, bad_presentation};
@@ -14,12 +12,10 @@ use crate::authn::{Authentication, Authenticator, Reason};
 use crate::callback::{Question, Refusal, WhenUnavailable};
 use crate::caller::Caller;
 use crate::clock::UnixTime;
-use crate::credential::{
-    Credential, Kind, Presented, TRAFFIC_TOKEN, X_ACCESS_TOKEN, is_bearer, registry_key,
-};
+use crate::credential::{Credential, Kind, Presented, TRAFFIC_TOKEN, X_ACCESS_TOKEN, registry_key};
 use crate::error::GatewayError;
 use crate::permit::{Passing, Upgrade};
-use crate::request::{Conn, Origin};
+use crate::request::Conn;
 use crate::route::{Class, Notes, Surface};
 use crate::secret::Secret;
 use crate::token::{Claims, signature};
@@ -71,17 +67,20 @@ pub struct Circumstances<'r> {
 }
 
 impl<'r> Circumstances<'r> {
-    /// Reads them off a request.
+    /// Those of a request that was read as `subject`.
     #[must_use]
-    pub fn of<B>(request: &'r Request<B>, conn: &Conn, origin: &'r Origin) -> Self {
-        let headers = request.headers();
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    pub fn of<B>(
+        request: &'r Request<B>,
+        subject: &Subject<'r>,
+        conn: &Conn,
+        request_id: &'r HeaderValue,
+    ) -> Self {
         Self {
             method: request.method(),
             path: request.uri().path(),
-            host: host.or_else(|| request.uri().authority().map(Authority::as_str)),
-            request_id: &origin.request_id,
-            client: conn.client(headers),
+            host: subject.host,
+            request_id,
+            client: conn.client(request.headers()),
         }
     }
 
@@ -149,7 +148,7 @@ impl Judge<'_> {
         // Where a Bearer belongs to somebody else it passes, but never one that opens this gateway.
         let foreign = foreign_bearer
             && !presented.bearer().is_some_and(|bearer| self.authenticator.is_ours(&bearer));
-        let authorization = from_registry_client.is_none() && (foreign || !holds_bearer(headers));
+        let authorization = from_registry_client.is_none() && (foreign || !presented.is_bearer);
         self.key(credential, Passing { authorization, access_token: false })
     }
 
@@ -162,7 +161,7 @@ impl Judge<'_> {
     ) -> Result<Reading, GatewayError> {
         let presented = Presented::from_headers(headers).map_err(bad_presentation)?;
         let judged = presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
-        let passing = Passing { authorization: !holds_bearer(headers), access_token: false };
+        let passing = Passing { authorization: !presented.is_bearer, access_token: false };
         match (judged, &subject.claims) {
             (Some(credential), _) => self.key(credential, passing),
             (None, Some(claims)) => self.token(claims, passing),
@@ -193,7 +192,7 @@ impl Judge<'_> {
         let Some(claims) = &subject.claims else {
             let judged =
                 presented.judged(self.authenticator.precedence()).map_err(bad_presentation)?;
-            let authorization = !holds_bearer(headers);
+            let authorization = !presented.is_bearer;
             let credential = judged.ok_or(GatewayError::NoCredential)?;
             return self.key(credential, Passing { authorization, access_token });
         };
@@ -257,8 +256,4 @@ fn declined(refusal: Refusal) -> GatewayError {
 fn refuse(reason: Reason, told: GatewayError) -> GatewayError {
     tracing::debug!(?reason, "a credential was refused");
     told
-}
-
-fn holds_bearer(headers: &HeaderMap) -> bool {
-    headers.get(AUTHORIZATION).is_some_and(|value| is_bearer(value.as_bytes()))
 }

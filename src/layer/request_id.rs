@@ -5,6 +5,7 @@ use std::cell::Cell;
 use http::{HeaderMap, HeaderValue};
 
 use crate::request::X_REQUEST_ID;
+use crate::request::trace::put_hex;
 
 const MAX: usize = 128;
 
@@ -42,26 +43,9 @@ pub fn fresh() -> HeaderValue {
     let scattered = count.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed.rotate_left(17);
     let mut text = [0_u8; 32];
     for (digits, word) in text.chunks_exact_mut(16).zip([seed, scattered]) {
-        digits.copy_from_slice(&hex(word));
+        put_hex(digits, &word.to_be_bytes());
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("none"))
-}
-
-/// The digits of a word, eight at a time: each nibble becomes a byte, and each byte its digit.
-fn hex(word: u64) -> [u8; 16] {
-    let half = |word: u64| {
-        // 0xabcd_ef01 becomes 0x0a0b_0c0d_0e0f_0001.
-        let word = (word | word << 16) & 0x0000_ffff_0000_ffff;
-        let word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
-        let word = (word | word << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-        (word + 0x3030_3030_3030_3030 + letters * 0x27).to_be_bytes()
-    };
-    let mut digits = [0; 16];
-    let (high, low) = digits.split_at_mut(8);
-    high.copy_from_slice(&half(word >> 32));
-    low.copy_from_slice(&half(word & 0xffff_ffff));
-    digits
 }
 
 #[cfg(test)]
@@ -87,13 +71,6 @@ mod tests {
         let mut twice = with(&["a"]);
         twice.append(X_REQUEST_ID, HeaderValue::from_static("b"));
         assert_eq!(request_id(&twice).len(), 32);
-    }
-
-    #[test]
-    fn digits_are_those_of_the_word() {
-        for word in [0, 1, 0xf, 0xabcd_ef01_2345_6789, 0x0a9f_9af0_1090_a0f0, u64::MAX] {
-            assert_eq!(std::str::from_utf8(&hex(word)).unwrap(), format!("{word:016x}"));
-        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ const MAX_HEADERS: usize = 100;
 /// What one request is for.
 #[derive(Debug)]
 pub struct Subject<'r> {
+    /// The host that it names, if any.
+    pub host: Option<&'r str>,
     /// What the route table says of it.
     pub matched: Match<'r>,
     /// Where it goes.
@@ -86,7 +88,11 @@ impl<'r> Subject<'r> {
         if headers.len() > MAX_HEADERS {
             return Err(GatewayError::HeadTooLarge);
         }
-        let host = host_kind(request, domain)?;
+        let named = host_of(request)?;
+        let host = match named {
+            Some(host) => host_kind(host, domain)?,
+            None => HostKind::Other,
+        };
         let claims = claims(headers)?;
         let raw_path = request.uri().path();
         let aim = Aim {
@@ -101,8 +107,9 @@ impl<'r> Subject<'r> {
             || CanonicalPath::parse(raw_path).ok().and_then(|path| router.listed_port(&path));
         let upgrade = tunnel::upgrade_of(request);
         let query = request.uri().query().unwrap_or_default();
-        let subject = |matched, aim| Self { matched, aim, upgrade, claims: claims.clone() };
-        match aim.resolve(listed_port) {
+        let resolved = aim.resolve(listed_port);
+        let subject = |matched, aim| Self { host: named, matched, aim, upgrade, claims };
+        match resolved {
             Ok(Plane::Control) if is_lost_signed_url(conn, &host, raw_path, query) => {
                 Err(NO_SANDBOX_IN_SIGNED_URL)
             }
@@ -160,23 +167,23 @@ const NO_SANDBOX_IN_SIGNED_URL: GatewayError = GatewayError::BadRequest(
     "This signed URL names no sandbox: make it with E2B_DOMAIN instead of E2B_SANDBOX_URL, so that its host does",
 );
 
-/// `Host`, or `:authority`, and both only if they agree (RFC 9113 8.3.1).
-fn host_kind<B>(request: &Request<B>, domain: Option<&Domain>) -> Result<HostKind, GatewayError> {
+/// `Host`, or `:authority`, and both only if they agree (RFC 9113 8.3.1). Only HTTP/1.0 can do without.
+fn host_of<B>(request: &Request<B>) -> Result<Option<&str>, GatewayError> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next().map(|value| value.to_str().map_err(|_| BAD_HOST)).transpose()?;
     if hosts.next().is_some() {
         return Err(BAD_HOST);
     }
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    let named = match (host, authority) {
-        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-            return Err(BAD_HOST);
-        }
-        (Some(host), _) => host,
-        (None, Some(authority)) => authority,
-        (None, None) if request.version() == Version::HTTP_10 => return Ok(HostKind::Other),
-        (None, None) => return Err(BAD_HOST),
-    };
+    match (host, authority) {
+        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => Err(BAD_HOST),
+        (None, None) if request.version() != Version::HTTP_10 => Err(BAD_HOST),
+        (host, authority) => Ok(host.or(authority)),
+    }
+}
+
+/// What kind of place a host is.
+fn host_kind(named: &str, domain: Option<&Domain>) -> Result<HostKind, GatewayError> {
     let authority = Authority::parse(named).map_err(bad_host)?;
     authority.classify(domain).map_err(bad_host)
 }

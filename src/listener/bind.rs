@@ -26,19 +26,21 @@ pub enum Socket {
 /// # Errors
 /// The address is in use or not ours.
 pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<(Vec<Socket>, SocketAddr)> {
-    // A socket that shares its port would not notice another program on it; one that does not, does.
-    let probe = listen(address, false)?;
-    let address = probe.local_addr()?;
+    // A socket that shares its port would not notice another program on it; one that does not, does. It must not listen
+    // yet: clients would get in, only to be thrown out again.
+    let (probe, address) = claim(address, false)?;
     if cfg!(target_os = "linux") {
         drop(probe);
-        let sockets = (0..workers).map(|_| listen(address, true).map(Socket::Tcp));
+        let sockets = (0..workers).map(|_| listen(claim(address, true)?.0).map(Socket::Tcp));
         return Ok((sockets.collect::<io::Result<_>>()?, address));
     }
+    let probe = listen(probe)?;
     let sockets = (0..workers).map(|_| probe.try_clone().map(Socket::Tcp));
     Ok((sockets.collect::<io::Result<_>>()?, address))
 }
 
-fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+/// A socket that has `address`, and which one that is. Nobody can connect to it.
+fn claim(address: SocketAddr, shared: bool) -> io::Result<(socket2::Socket, SocketAddr)> {
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -50,6 +52,11 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok((socket, bound))
+}
+
+fn listen(socket: socket2::Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -89,6 +96,13 @@ mod tests {
         assert_eq!(tcp(address, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
         assert!(tcp(address, 2).is_ok());
+    }
+
+    #[test]
+    fn nobody_gets_in_while_it_is_found_out_whether_an_address_is_free() {
+        let (_probe, address) = claim("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let refused = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

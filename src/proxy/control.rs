@@ -34,15 +34,24 @@ use crate::http1::Fields;
 use crate::permit::{Control, Permit};
 use crate::principal::TenantId;
 use crate::request::{
-    Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    Conn, Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
 };
 use crate::route::Effect;
 use crate::sandbox::{Sandbox, State};
 
-const X_COPPICE_TENANT: HeaderName = HeaderName::from_static("x-coppice-tenant");
-const X_COPPICE_PRINCIPAL: HeaderName = HeaderName::from_static("x-coppice-principal");
-const X_COPPICE_SCOPES: HeaderName = HeaderName::from_static("x-coppice-scopes");
+/// What only the gateway may say, in the order of [`Ask::fields`].
+static VOUCHED: [HeaderName; 9] = [
+    X_REQUEST_ID,
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    TRACEPARENT,
+    HeaderName::from_static("x-coppice-tenant"),
+    HeaderName::from_static("x-coppice-principal"),
+    HeaderName::from_static("x-coppice-scopes"),
+    X_API_KEY,
+];
 
 impl Ask<'_> {
     /// Everything but a plain exchange is rare and large, and therefore kept apart from what every request has to carry.
@@ -50,21 +59,21 @@ impl Ask<'_> {
         self,
         head: &mut Parts,
         body: Inbound,
-        origin: &Origin,
+        request_id: &HeaderValue,
+        conn: &Conn,
         switch: Option<Switch>,
     ) -> Result<Response<Reply>, GatewayError> {
         let (ask, permit, inner) = (self, self.permit, &self.forwarder.inner);
-        let coded = head.headers.contains_key(CONTENT_ENCODING);
-        let mut bounds = ask.bounds(&head.method, origin.request_id.clone());
+        let editing = ask.body_edit(&head.method);
+        let coded = editing.is_some() && head.headers.contains_key(CONTENT_ENCODING);
+        let mut bounds = ask.bounds(&head.method, request_id.clone());
         let clients_key = matches!(permit.caller(), Caller::Open)
             .then(|| head.headers.get(X_API_KEY).cloned())
             .flatten();
-        ask.strip(&mut head.headers);
-        let started = match head.headers.contains_key(TRACEPARENT) {
-            true => None,
-            false => traceparent(&origin.request_id),
-        };
-        let fields = ask.fields(origin, started.as_ref(), clients_key.as_ref());
+        let origin = Origin::of(conn, head);
+        let is_traced = ask.strip(&mut head.headers);
+        let started = if is_traced { None } else { traceparent(request_id) };
+        let fields = ask.fields(request_id, &origin, started.as_ref(), clients_key.as_ref());
         head.version = Version::HTTP_11;
         let mut path =
             head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -80,7 +89,7 @@ impl Ask<'_> {
                 None => return Ok(lister.nothing(&head.method)),
             }
         }
-        let (answer, held) = if let Some(editing) = ask.body_edit(&head.method) {
+        let (answer, held) = if let Some(editing) = editing {
             if coded {
                 return Err(CODED_BODY);
             }
@@ -141,11 +150,14 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Strips what is not for the upstream, and what only the gateway may say.
-    fn strip(&self, head: &mut HeaderMap) {
-        headers::strip_request(head, &[]);
-        headers::join_cookies(head);
-        if !self.control.foreign_authorization {
+    /// Strips what is not for the upstream, and what only the gateway may say. Tells whether what is left belongs to a
+    /// trace.
+    fn strip(&self, head: &mut HeaderMap) -> bool {
+        let seen = headers::strip_request(head, &[]);
+        if seen.cookies {
+            headers::join_cookies(head);
+        }
+        if seen.authorization && !self.control.foreign_authorization {
             head.remove(AUTHORIZATION);
         }
         if self.answer_edit() != AnswerEdit::None {
@@ -156,11 +168,13 @@ impl Ask<'_> {
         if let Some(principal) = self.permit.caller().principal().filter(|_| self.creates()) {
             repeat::set_apart(head, &principal.tenant);
         }
+        seen.trace && head.contains_key(TRACEPARENT)
     }
 
     /// Says what only the gateway may say.
     fn fields<'f>(
         &'f self,
+        request_id: &'f HeaderValue,
         origin: &'f Origin,
         started: Option<&'f HeaderValue>,
         clients_key: Option<&'f HeaderValue>,
@@ -173,18 +187,18 @@ impl Ask<'_> {
                 upstreams.key.as_ref().or(clients_key)
             }
         };
-        let others = [
-            Some((X_REQUEST_ID, &origin.request_id)),
-            Some((X_FORWARDED_FOR, &origin.forwarded_for)),
-            Some((X_FORWARDED_PROTO, &origin.proto)),
-            origin.host.as_ref().map(|host| (X_FORWARDED_HOST, host)),
-            started.map(|started| (TRACEPARENT, started)),
-            vouched.map(|vouched| (X_COPPICE_TENANT, &vouched.tenant)),
-            vouched.map(|vouched| (X_COPPICE_PRINCIPAL, &vouched.name)),
-            vouched.map(|vouched| (X_COPPICE_SCOPES, &vouched.scopes)),
-            key.map(|key| (X_API_KEY, key)),
+        let values = [
+            Some(request_id),
+            Some(&origin.forwarded_for),
+            Some(&origin.proto),
+            origin.host.as_ref(),
+            started,
+            vouched.map(|vouched| &vouched.tenant),
+            vouched.map(|vouched| &vouched.name),
+            vouched.map(|vouched| &vouched.scopes),
+            key,
         ];
-        Fields { host: Some(&upstreams.control.host), others }
+        Fields { host: Some(&upstreams.control.host), names: &VOUCHED, values }
     }
 
     fn bounds(&self, method: &Method, request_id: HeaderValue) -> Bounds {

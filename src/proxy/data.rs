@@ -29,19 +29,20 @@ use crate::route::target::{SANDBOX_ID, SANDBOX_PORT};
 
 impl Forwarder {
     /// Forwards one request to a port of a sandbox. It fails where there is no upstream for the port, or that does.
+    #[must_use]
     pub fn data(
         &self,
         permit: Permit,
-        mut request: Request<Inbound>,
-        request_id: HeaderValue,
+        mut request: Box<Request<Inbound>>,
         pending: Pending,
     ) -> Returning {
         let forwarder = self.clone();
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
-        let (mut head, body) = request.into_parts();
         Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let request_id = pending.request_id().clone();
             let result = forwarder.enter(&permit, &mut head, body, request_id, switch).await;
-            Ok(Returned { result, pending })
+            Returned { result, pending }
         })
     }
 
@@ -101,9 +102,11 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data) {
         (false, true) => &[X_REQUEST_ID, X_ACCESS_TOKEN],
         (false, false) => &[X_REQUEST_ID],
     };
-    headers::strip_request(head, kept);
-    headers::join_cookies(head);
-    if !data.passing.authorization {
+    let seen = headers::strip_request(head, kept);
+    if seen.cookies {
+        headers::join_cookies(head);
+    }
+    if seen.authorization && !data.passing.authorization {
         head.remove(AUTHORIZATION);
     }
     // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.

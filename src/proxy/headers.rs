@@ -54,27 +54,56 @@ const OWN_NAMES: [&[u8]; 33] = [
 /// `Connection` line lists, and every name that is the gateway's own, at any spelling, save the exact `kept` ones.
 ///
 /// `TE: trailers` is put back, because gRPC upstreams insist on it.
-pub fn strip_request(headers: &mut HeaderMap, kept: &[HeaderName]) {
-    // Read first: a client that follows RFC 9110 10.1.4 lists TE in Connection.
-    let trailers = headers.contains_key(TE)
-        && words(headers, &TE).any(|word| word.eq_ignore_ascii_case(b"trailers"));
-    strip(headers, |name| is_own(name.as_str().as_bytes()) && !kept.contains(name));
+pub fn strip_request(headers: &mut HeaderMap, kept: &[HeaderName]) -> Seen {
+    let mut seen = Seen::default();
+    let mut trailers = false;
+    let doomed = doomed(headers, |name| {
+        match name.as_str() {
+            "authorization" => seen.authorization = true,
+            "cookie" => seen.cookies = true,
+            "traceparent" => seen.trace = true,
+            // Read first: a client that follows RFC 9110 10.1.4 lists TE in Connection.
+            "te" => trailers = words(headers, &TE).any(|it| it.eq_ignore_ascii_case(b"trailers")),
+            _ => {}
+        }
+        is_own(name.as_str().as_bytes()) && !kept.contains(name)
+    });
+    remove(headers, doomed);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    seen
+}
+
+/// What a request's head had before it was stripped, of what is looked at afterwards: most have none of it, and are not
+/// searched for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// `Authorization`.
+    pub authorization: bool,
+    /// `Cookie`.
+    pub cookies: bool,
+    /// `traceparent`.
+    pub trace: bool,
 }
 
 /// Strips an upstream's answer: what was for its hop, and what only the gateway says.
 pub fn strip_response(headers: &mut HeaderMap) {
-    strip(headers, |name| is_vouched(name.as_str().as_bytes()));
+    let doomed = doomed(headers, |name| is_vouched(name.as_str().as_bytes()));
+    remove(headers, doomed);
 }
 
-fn strip(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
-    let mut doomed: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hop_by_hop(name) || is_doomed(name)).cloned().collect();
+/// The names that are for one hop only, and those that `is_doomed`, which is asked of every one.
+fn doomed(headers: &HeaderMap, mut is_doomed: impl FnMut(&HeaderName) -> bool) -> Vec<HeaderName> {
+    let names = headers.keys().filter(|name| is_doomed(name) | is_hop_by_hop(name));
+    let mut doomed: Vec<HeaderName> = names.cloned().collect();
     if doomed.contains(&CONNECTION) {
         doomed.extend(listed_in_connection(headers));
     }
+    doomed
+}
+
+fn remove(headers: &mut HeaderMap, doomed: Vec<HeaderName>) {
     for name in doomed {
         headers.remove(name);
     }

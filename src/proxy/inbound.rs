@@ -46,7 +46,7 @@ impl Inbound {
     /// Wraps the body of a request.
     #[must_use]
     pub fn wrap(request: Request<Incoming>) -> Request<Self> {
-        let unasked = request.headers().contains_key(EXPECT);
+        let unasked = !request.body().is_end_stream() && request.headers().contains_key(EXPECT);
         request.map(|body| Self { body: Some(body), unasked, principal: None })
     }
 }

@@ -29,6 +29,12 @@ struct Keyed {
     is_repeated: bool,
 }
 
+impl Keyed {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.first) < LIFETIME
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Outcome {
     /// As that of this slot, while there is one.
@@ -52,7 +58,7 @@ impl Account {
     pub(super) fn repeat(&mut self, key: &str, honoured: bool, now: Instant) -> Repeat {
         let Repeats { keys, on_trial } = &mut self.repeats;
         let Some(keyed) = keys.get_mut(key) else { return Repeat::First };
-        if now.saturating_duration_since(keyed.first) >= LIFETIME {
+        if !keyed.is_fresh(now) {
             return Repeat::First;
         }
         let must_wait = *on_trial && !honoured;
@@ -81,6 +87,7 @@ impl Account {
 impl Repeats {
     /// Remembers the first request under a key.
     pub(super) fn begin(&mut self, key: &str, slot: Tick, now: Instant) {
+        self.keys.retain(|_, keyed| keyed.is_fresh(now));
         if self.keys.len() >= CAPACITY
             && let Some(oldest) = self.keys.iter().min_by_key(|(_, keyed)| keyed.first)
         {
@@ -104,5 +111,23 @@ impl Repeats {
         if let Some(keyed) = self.keys.get_mut(key) {
             keyed.is_repeated = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn keys_are_bounded_in_number_and_in_time() {
+        let (mut repeats, start) = (Repeats::default(), clock::instant());
+        for slot in 0..1000 {
+            repeats.begin(&slot.to_string(), slot, start + Duration::from_millis(slot));
+        }
+        assert_eq!(repeats.keys.len(), CAPACITY);
+        assert!(repeats.keys.contains_key("999") && !repeats.keys.contains_key("0"));
+        repeats.begin("later", 1000, start + LIFETIME + Duration::from_secs(1));
+        assert_eq!(repeats.keys.len(), 1);
     }
 }

@@ -37,9 +37,27 @@ impl TraceId {
     }
 }
 
+/// A line without ids, not sampled.
+const NO_TRACE: &[u8; 55] = b"00-00000000000000000000000000000000-0000000000000000-00";
+
+/// Whether an id has the form of a trace id, as [`TraceId::of_request`] has it.
+fn is_trace_id(id: &[u8]) -> bool {
+    // No early exit, so that the compiler can look at many bytes at a time.
+    let is_hex = |all, byte: &u8| all & (byte.is_ascii_digit() | matches!(byte, b'a'..=b'f'));
+    id.len() == 32 && id.iter().fold(true, is_hex) && !id.ends_with(&[b'0'; 16])
+}
+
 /// Starts a trace for a request that came without one. Not sampled: that is for whoever traces to decide.
 #[must_use]
 pub fn traceparent(request_id: &HeaderValue) -> Option<HeaderValue> {
+    let id = request_id.as_bytes();
+    // As most ids are: the text can stay as it is.
+    if is_trace_id(id) {
+        let mut line = *NO_TRACE;
+        line.get_mut(3..35)?.copy_from_slice(id);
+        line.get_mut(36..52)?.copy_from_slice(id.get(16..)?);
+        return HeaderValue::from_bytes(&line).ok();
+    }
     let TraceId(trace) = TraceId::of_request(request_id);
     let mut span = [0; 8];
     span.copy_from_slice(trace.get(8..)?);
@@ -139,7 +157,7 @@ fn read(line: &[u8]) -> Option<(TraceId, SpanId, bool)> {
 }
 
 fn written(TraceId(trace): TraceId, SpanId(span): SpanId, sampled: bool) -> Option<HeaderValue> {
-    let mut line = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let mut line = *NO_TRACE;
     put_hex(line.get_mut(3..35)?, &trace);
     put_hex(line.get_mut(36..52)?, &span);
     *line.last_mut()? += u8::from(sampled);
@@ -186,7 +204,7 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 }
 
 /// Writes two lower-case digits for each byte.
-fn put_hex(text: &mut [u8], bytes: &[u8]) {
+pub fn put_hex(text: &mut [u8], bytes: &[u8]) {
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(HEX.get(usize::from(*byte)).unwrap_or(b"00"));
     }

@@ -42,6 +42,9 @@ pub fn asks<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let mut wish = Wish::default();
     headers.get_all(UPGRADE).iter().for_each(|line| wish.see_upgrade(line.as_bytes()));
+    if wish == Wish::default() {
+        return false;
+    }
     headers.get_all(CONNECTION).iter().for_each(|line| wish.see_connection(line.as_bytes()));
     wish.is_whole()
 }

@@ -114,15 +114,19 @@ impl<'a> Authority<'a> {
 
 /// A DNS name without a final dot; case does not matter.
 fn name(text: &str) -> Result<&str, BadAuthority> {
-    let plain = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    match text {
-        "" => Err(BadAuthority::Empty),
-        _ if text.len() <= 253 && text.split('.').all(plain) => Ok(text),
-        _ => Err(BadAuthority::Malformed),
+    if text.is_empty() {
+        return Err(BadAuthority::Empty);
     }
+    // Dots stand between labels, of which none is empty.
+    let mut in_label = false;
+    for byte in text.bytes() {
+        in_label = match byte {
+            b'.' if in_label => false,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => true,
+            _ => return Err(BadAuthority::Malformed),
+        };
+    }
+    if in_label && text.len() <= 253 { Ok(text) } else { Err(BadAuthority::Malformed) }
 }
 
 /// What kind of place a host names.

@@ -116,12 +116,12 @@ impl Router {
         method: &Method,
         path: &CanonicalPath<'p>,
     ) -> Result<Match<'p>, BadPath> {
-        let first = path.segments().next();
-        if matches!(first, Some("auth" | "audit" | "console")) {
+        let first = path.first_segment();
+        if matches!(first, "auth" | "audit" | "console") {
             return decide(Surface::Gateway, self.gateway.find(path), method, path);
         }
         let leaf = self.api.find(path);
-        if leaf.rows.is_empty() && first == Some("v2") {
+        if leaf.rows.is_empty() && first == "v2" {
             let leaf = self.registry.find(path);
             if !leaf.rows.is_empty() {
                 return decide(Surface::Registry, leaf, method, path);

@@ -70,7 +70,13 @@ impl<'a> CanonicalPath<'a> {
         let mut rest = raw.as_bytes().strip_prefix(b"/").ok_or(BadPath::NotAbsolute)?;
         let mut part = Part::default();
         let mut encoded_slash = false;
-        while let [byte, tail @ ..] = rest {
+        loop {
+            let plain = rest.iter().take_while(|byte| is_plain(**byte)).count();
+            if plain > 0 {
+                part.push();
+                rest = rest.get(plain..).unwrap_or_default();
+            }
+            let [byte, tail @ ..] = rest else { break };
             rest = tail;
             match *byte {
                 b'/' => {
@@ -122,6 +128,14 @@ impl<'a> CanonicalPath<'a> {
         self.encoded_slash
     }
 
+    /// The first of the [segments](Self::segments).
+    #[must_use]
+    pub fn first_segment(&self) -> &'a str {
+        let rest = self.raw.get(1..).unwrap_or_default();
+        let end = memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    }
+
     /// The raw segments; the last one is empty if the path ends in a slash.
     pub fn segments(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.raw.split('/').skip(1)
@@ -163,6 +177,24 @@ impl Part {
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
+
+/// What most paths consist of, so that it is read quickly: unreserved, and no dot.
+fn is_plain(byte: u8) -> bool {
+    PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        #[expect(clippy::indexing_slicing, reason = "a byte is below 256; checked when compiled")]
+        {
+            table[byte as usize] = is_unreserved(byte) && byte != b'.';
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// `pchar` less `;` and escapes.
 fn may_stand(byte: u8) -> Result<(), BadPath> {

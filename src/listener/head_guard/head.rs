@@ -60,8 +60,14 @@ impl HeadCheck {
     ) -> Result<Option<Head>, Refusal> {
         let window = head.get(..max_head).unwrap_or(head);
         loop {
-            if self.scanned == self.line_start && self.plain_line(window, max_headers)? {
-                continue;
+            if self.scanned == self.line_start {
+                if self.lines > 0 && unjudged(window, self.line_start).starts_with(b"\r\n") {
+                    self.line_start += 2;
+                    return self.finish().map(Some);
+                }
+                if self.plain_line(window, max_headers)? {
+                    continue;
+                }
             }
             let unseen = window.get(self.scanned..).unwrap_or_default();
             let Some(offset) = memchr(b'\n', unseen) else {
@@ -88,7 +94,7 @@ impl HeadCheck {
 
     /// Reads the next line the quick way; false if that says nothing about it.
     fn plain_line(&mut self, window: &[u8], max_headers: usize) -> Result<bool, Refusal> {
-        let unseen = window.get(self.line_start..).unwrap_or_default();
+        let unseen = unjudged(window, self.line_start);
         let len = if self.lines == 0 {
             let Some(line) = plain::request_line(unseen) else { return Ok(false) };
             self.http_11 = line.http_11;
@@ -216,6 +222,10 @@ impl HeadCheck {
         let asks = self.http_11 && self.wish.is_whole();
         Ok(Head { len: self.line_start, framing, asks })
     }
+}
+
+fn unjudged(window: &[u8], line_start: usize) -> &[u8] {
+    window.get(line_start..).unwrap_or_default()
 }
 
 /// Origin-form of RFC 9112 section 3.2.1, or the `*` of `OPTIONS`.

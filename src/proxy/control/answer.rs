@@ -128,7 +128,7 @@ impl Ask<'_> {
         let created = self.permit.route().is_some_and(|route| route.body == BodyEdit::Create);
         let sandbox = self.with_owner(told, created.then_some(&principal.tenant));
         bind(held, std::slice::from_ref(&sandbox.id)).await;
-        let token = inner.authenticator.mint(principal, &sandbox.id);
+        let token = self.token(principal, &sandbox.id);
         let edited = edit::answer(json, token.as_deref(), self.shows_marker())?;
         let id = sandbox.id.clone();
         extensions.insert(About(id.clone()));
@@ -152,7 +152,7 @@ impl Ask<'_> {
             let told = lookup::started(text.as_bytes());
             all_read &= told.is_some();
             let sandbox = self.with_owner(told?, owner.as_ref());
-            let token = inner.authenticator.mint(principal, &sandbox.id);
+            let token = self.token(principal, &sandbox.id);
             seen.push(sandbox);
             token
         };
@@ -168,6 +168,14 @@ impl Ask<'_> {
             inner.directory.learn(sandbox, self.asked).await;
         }
         Some(edited)
+    }
+
+    /// The caller's token for a sandbox of which the upstream told just now.
+    fn token(&self, principal: &Arc<Principal>, id: &SandboxId) -> Option<String> {
+        let inner = &self.forwarder.inner;
+        let token = inner.authenticator.mint(principal, id)?;
+        inner.directory.note_holder(id, principal, self.asked);
+        Some(token)
     }
 
     /// Whose the sandbox in an answer is: what its marker says; else the maker's, where the request made it; else whose

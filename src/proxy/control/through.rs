@@ -4,6 +4,7 @@
 //! answered, not when its client leaves.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use super::Ask;
 use crate::error::GatewayError;
 use crate::permit::{Permit, Plan};
 use crate::record::{Pending, Record};
-use crate::request::Origin;
+use crate::request::Conn;
 use crate::target::SandboxId;
 
 impl Forwarder {
@@ -29,8 +30,8 @@ impl Forwarder {
     pub fn control(
         &self,
         permit: Permit,
-        mut request: Request<Inbound>,
-        origin: Origin,
+        mut request: Box<Request<Inbound>>,
+        conn: Arc<Conn>,
         mut pending: Pending,
     ) -> Returning {
         let asked = self.inner.directory.now();
@@ -43,14 +44,15 @@ impl Forwarder {
         };
         let forwarder = self.clone();
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
-        let (mut head, body) = request.into_parts();
         let going = move |client_left: Option<CancellationToken>| async move {
+            let (mut head, body) = request.into_parts();
             let client_left = client_left.as_ref();
             let result = match permit.plan() {
                 Plan::Control(control) => {
                     let (forwarder, permit) = (&forwarder, &permit);
                     let ask = Ask { forwarder, permit, control, asked, client_left };
-                    ask.forward(&mut head, body, &origin, switch).await
+                    let id = pending.request_id();
+                    ask.forward(&mut head, body, id, &conn, switch).await
                 }
                 Plan::Own | Plan::Data(_) => Err(GatewayError::Internal),
             };
@@ -60,7 +62,7 @@ impl Forwarder {
             {
                 note(pending.record(), &result);
             }
-            Ok(Returned { result, pending })
+            Returned { result, pending }
         };
         if !starts {
             return Box::pin(going(None));

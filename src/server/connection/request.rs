@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tower::Service;
 
 use crate::error::GatewayError;
 use crate::layer::observe::Observed;
@@ -46,12 +45,13 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
         let held = Some(self.guard.request_started());
         if let Some(refusal) = Refusal::from_method(request.method()) {
             let response = self.stack.answer_refused_head(&self.conn, refused(refusal));
-            let answer = Box::pin(std::future::ready(Ok(response)));
+            let answer = Box::pin(std::future::ready(response));
             return Answering { answer, verdict: None, held };
         }
         let verdict = upgrade::asks(&request).then(|| self.guard.clone());
-        let answer =
-            Stack::clone(&self.stack).call((Arc::clone(&self.conn), Inbound::wrap(request)));
+        let (stack, conn) = (Arc::clone(&self.stack), Arc::clone(&self.conn));
+        let request = Box::new(Inbound::wrap(request));
+        let answer = Box::pin(async move { stack.answer(conn, request).await });
         Answering { answer, verdict, held }
     }
 }
@@ -59,7 +59,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
 /// A request on its way through the stack. When it is answered, the guard below hears whether the connection became a
 /// tunnel.
 pub(super) struct Answering {
-    answer: <Stack as Service<(Arc<Conn>, Request<Inbound>)>>::Future,
+    answer: Pin<Box<dyn Future<Output = Response<Observed>> + Send>>,
     verdict: Option<GuardHandle>,
     held: Option<InFlight>,
 }
@@ -68,7 +68,7 @@ impl Future for Answering {
     type Output = Result<Response<Held>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ok(response) = std::task::ready!(self.answer.as_mut().poll(cx));
+        let response = std::task::ready!(self.answer.as_mut().poll(cx));
         match self.verdict.take() {
             Some(guard) if response.status() == StatusCode::SWITCHING_PROTOCOLS => guard.switched(),
             Some(guard) => guard.not_switched(),

@@ -46,10 +46,10 @@ pub enum ServeError {
 
 impl From<StartError> for ServeError {
     fn from(why: StartError) -> Self {
-        match why {
-            StartError::Inherited(_) => Self::Configuration(why.to_string()),
-            _ => Self::Start(why),
+        if matches!(why, StartError::Inherited(_)) {
+            return Self::Configuration(why.to_string());
         }
+        Self::Start(why)
     }
 }
 

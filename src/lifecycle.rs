@@ -64,6 +64,7 @@ struct Beats {
 impl Pulse {
     /// Asks for a sign of life: every worker owes one [`answer`](Self::answer) from now on. Returns the number of those
     /// that came since this was last called.
+    #[must_use]
     pub fn ask(&self) -> usize {
         let answers = self.0.answers.swap(0, Ordering::AcqRel);
         self.0.asked.fetch_add(1, Ordering::Release);
@@ -115,7 +116,7 @@ mod tests {
     fn a_worker_that_is_stuck_owes_its_answer() {
         let pulse = Pulse::default();
         let (mut quick, mut stuck) = (0, 0);
-        pulse.ask();
+        assert_eq!(pulse.ask(), 0);
         for _ in 0..3 {
             pulse.answer(&mut quick);
         }

@@ -39,7 +39,10 @@ pub struct Ownership {
 }
 
 /// A process that has taken this one's place, and learns what is still put on record here.
-struct Successor(Box<dyn Fn(&SandboxId, Option<&TenantId>, bool) + Send + Sync>);
+struct Successor(Box<Tell>);
+
+/// Tells of a sandbox, whose it is or that it is gone, and whether it was made with a marker.
+type Tell = dyn Fn(&SandboxId, Option<&TenantId>, bool) + Send + Sync;
 
 impl fmt::Debug for Successor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! What counts active sandboxes, and what admits more of them.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ pub(super) fn ledger(
     slots: Option<Vec<OpenSlot>>,
 ) -> io::Result<MemoryLedger> {
     let policy = Policy { grace: quota::GRACE, honours_keys: true };
+    if let Some(state) = &settings.state_dir {
+        fs::create_dir_all(state)?;
+    }
     let file = settings.state_dir.as_ref().map(|state| state.join("quota"));
     match (slots, file) {
         (Some(slots), file) => MemoryLedger::inherit(policy, file.as_deref(), slots),

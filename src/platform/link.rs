@@ -92,9 +92,11 @@ impl Link {
             return Ok(None);
         }
         buffer.truncate(received.bytes);
-        let mut descriptors = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-            _ => None,
+        let mut descriptors = control.drain().filter_map(|message| {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                return Some(descriptors);
+            }
+            None
         });
         Ok(Some(descriptors.next().and_then(|mut descriptors| descriptors.next())))
     }

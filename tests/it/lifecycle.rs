@@ -4,6 +4,7 @@
 mod goodbye;
 mod load;
 mod reloading;
+mod replacement;
 mod service_manager;
 mod succession;
 

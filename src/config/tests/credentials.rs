@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::given;
 use crate::config::{Settings, load_keys};
-use crate::keys::KeyDigest;
+use crate::keys::{KeyDigest, KeySet};
 use crate::secret::Secret;
 
 #[test]

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::message::Message;
 use crate::platform::link::Link;
 
 /// Something said, and the descriptor that goes with it.
@@ -24,14 +25,17 @@ pub(super) struct Line {
 }
 
 /// What the other process says, and what it hands over with it. Ends when that process does.
-pub(super) type Hearing = UnboundedReceiver<(Message, Option<OwnedFd>)>;
+pub(super) type Hearing<M> = UnboundedReceiver<(M, Option<OwnedFd>)>;
 
 impl Line {
     /// Begins to speak and to listen.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn open(link: Link) -> io::Result<(Self, Hearing)> {
+    pub(super) fn open<M>(link: Link) -> io::Result<(Self, Hearing<M>)>
+    where
+        M: DeserializeOwned + Send + 'static,
+    {
         let (queue, said) = channel::<Result<Said, Sender<()>>>();
         let speaking = link.clone();
         let thread = std::thread::Builder::new().name("handover-out".to_owned());
@@ -68,7 +72,7 @@ impl Line {
     }
 
     /// Says something, if the other process is still there.
-    pub(super) fn say(&self, message: &Message, descriptor: Option<OwnedFd>) {
+    pub(super) fn say(&self, message: &impl Serialize, descriptor: Option<OwnedFd>) {
         if let Ok(bytes) = serde_json::to_vec(message) {
             let _ = self.queue.send(Ok((bytes, descriptor)));
         }

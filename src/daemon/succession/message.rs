@@ -11,22 +11,30 @@ use crate::quota::{OpenSlot, Outcome, Start, Told};
 use crate::route::{Listener, PortLabel};
 use crate::target::SandboxId;
 
-/// One message.
+/// What the old process says.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Message {
-    // From the old process, before the new one has begun.
+pub(super) enum FromOld {
     /// A listening socket, in the stead of what.
     Socket { purpose: String, setting: Option<String>, nth: usize },
     /// These were all.
     Sockets,
-    /// The secret that is in memory alone.
-    Secret(String),
-    /// An open slot.
-    Slot { slot: u64, tenant: String, under_way: bool, limited: bool },
+    /// Something that is in its memory alone.
+    Bequest(Bequest),
     /// That was all.
     Yours,
+    /// A connection that nobody talks on.
+    Connection { listener: String, is_used: bool },
+    /// May this request start sandboxes?
+    Admit { number: u64, tenant: String, limit: Option<u32>, start: Starts },
+    /// How the admitted request of this number ended.
+    Held { number: u64, outcome: Ended },
+    /// Something that it found out when it was replaced already.
+    Late(LateWord),
+}
 
-    // From the new process.
+/// What the new process says.
+#[derive(Serialize, Deserialize)]
+pub(super) enum FromNew {
     /// It is bound to listen.
     Bound,
     /// It accepts connections.
@@ -39,18 +47,26 @@ pub(super) enum Message {
     End,
     /// The request of this number is admitted, or how many its tenant may have; neither: nobody knows.
     Admission { number: u64, admitted: bool, limit: Option<u32> },
+}
 
-    // From the old process, when the new one has begun.
-    /// A connection that nobody talks on.
-    Connection { listener: String, is_used: bool },
+/// What is handed over before the new process begins.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Bequest {
+    /// What seals sandbox tokens.
+    Secret(String),
+    /// An open slot.
+    Slot { slot: u64, tenant: String, under_way: bool, limited: bool },
+    /// A sandbox on record.
+    Owner { id: String, tenant: Option<String>, marked: bool },
+}
+
+/// See [`Late`].
+#[derive(Serialize, Deserialize)]
+pub(super) enum LateWord {
     /// A sandbox on record, or off it.
     Owner { id: String, tenant: Option<String>, marked: bool },
     /// An audit event.
     Event(Box<RawValue>),
-    /// May this request start sandboxes?
-    Admit { number: u64, tenant: String, limit: Option<u32>, start: Starts },
-    /// How the admitted request of this number ended.
-    Held { number: u64, outcome: Ended },
     /// How a request ended that was under way before.
     Settled { slots: Vec<u64>, outcome: Ended },
     /// A sandbox runs.
@@ -109,22 +125,22 @@ impl Ended {
     }
 }
 
-impl From<OpenSlot> for Message {
+impl From<OpenSlot> for Bequest {
     fn from(open: OpenSlot) -> Self {
         let OpenSlot { slot, tenant, is_under_way: under_way, is_limited: limited } = open;
         Self::Slot { slot, tenant: tenant.to_string(), under_way, limited }
     }
 }
 
-impl From<Owner> for Message {
+impl From<Owner> for Bequest {
     fn from((id, tenant, marked): Owner) -> Self {
         let tenant = tenant.map(|tenant| tenant.to_string());
         Self::Owner { id: id.to_string(), tenant, marked }
     }
 }
 
-impl Message {
-    /// What the process that was replaced has still to tell; `None`, where that has no words.
+impl LateWord {
+    /// The words for it; `None`, where there are none.
     pub(super) fn of(late: Late) -> Option<Self> {
         Some(match late {
             Late::Count(Told::Settled { slots, outcome }) => {
@@ -136,7 +152,10 @@ impl Message {
             Late::Count(Told::Ended { tenant, id }) => {
                 Self::Gone { tenant: tenant.to_string(), id: id.to_string() }
             }
-            Late::Owner(owner) => owner.into(),
+            Late::Owner((id, tenant, marked)) => {
+                let tenant = tenant.map(|tenant| tenant.to_string());
+                Self::Owner { id: id.to_string(), tenant, marked }
+            }
             Late::Event(object) => {
                 let text = String::from_utf8(object).ok()?;
                 Self::Event(RawValue::from_string(text).ok()?)
@@ -163,7 +182,6 @@ impl Message {
             }
             Self::Owner { id, tenant, marked } => Late::Owner(owner(&id, tenant, marked)?),
             Self::Event(object) => Late::Event(object.get().as_bytes().to_vec()),
-            _ => return None,
         })
     }
 }

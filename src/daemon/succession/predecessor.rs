@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 
 use super::line::{Hearing, Line};
-use super::message::{Ended, Message, Starts, listener, owner};
+use super::message::{Bequest, Ended, FromNew, FromOld, Starts, listener, owner};
 use crate::app::{App, Estate, Given, Place, Purpose, StartError};
 use crate::error::GatewayError;
 use crate::listener::bind::Socket;
@@ -24,7 +24,7 @@ use crate::worker::{Adopted, Stream};
 #[derive(Debug)]
 pub(in crate::daemon) struct Heritage {
     line: Line,
-    hearing: Hearing,
+    hearing: Hearing<FromOld>,
 }
 
 impl Heritage {
@@ -37,12 +37,12 @@ impl Heritage {
         let mut given = Given::default();
         loop {
             match hearing.blocking_recv() {
-                Some((Message::Socket { purpose, setting, nth }, Some(socket))) => {
+                Some((FromOld::Socket { purpose, setting, nth }, Some(socket))) => {
                     let purpose = Purpose::of_name(&purpose).ok_or(io::ErrorKind::InvalidData)?;
                     let place = Place { purpose, setting, nth };
                     given.0.push((place, Socket::adopt(socket)?));
                 }
-                Some((Message::Sockets, _)) => return Ok((Self { line, hearing }, given)),
+                Some((FromOld::Sockets, _)) => return Ok((Self { line, hearing }, given)),
                 Some(_) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
@@ -53,24 +53,29 @@ impl Heritage {
     /// # Errors
     /// It goes on by itself.
     pub(in crate::daemon) fn take_over(&mut self) -> Result<Estate, StartError> {
-        self.line.say(&Message::Bound, None);
+        self.line.say(&FromNew::Bound, None);
         let mut estate = Estate::default();
         let mut slots = Vec::new();
         loop {
             let (message, _) = self.hearing.blocking_recv().ok_or(StartError::NothingLeft)?;
             match message {
-                Message::Secret(text) => estate.secret = Some(Secret::new(text)),
-                Message::Slot { slot, tenant, under_way, limited } => {
+                FromOld::Bequest(Bequest::Secret(text)) => estate.secret = Some(Secret::new(text)),
+                FromOld::Bequest(Bequest::Slot { slot, tenant, under_way, limited }) => {
                     let tenant = TenantId::parse(&tenant);
                     let tenant = tenant.map_err(|_| StartError::NothingLeft)?;
                     let (is_under_way, is_limited) = (under_way, limited);
                     slots.push(OpenSlot { slot, tenant, is_under_way, is_limited });
                 }
-                Message::Owner { id, tenant, marked } => {
+                FromOld::Bequest(Bequest::Owner { id, tenant, marked }) => {
                     estate.owners.extend(owner(&id, tenant, marked));
                 }
-                Message::Yours => return Ok(Estate { slots: Some(slots), ..estate }),
-                _ => return Err(StartError::NothingLeft),
+                FromOld::Yours => return Ok(Estate { slots: Some(slots), ..estate }),
+                FromOld::Socket { .. }
+                | FromOld::Sockets
+                | FromOld::Connection { .. }
+                | FromOld::Admit { .. }
+                | FromOld::Held { .. }
+                | FromOld::Late(_) => return Err(StartError::NothingLeft),
             }
         }
     }
@@ -90,7 +95,7 @@ type HeldFor = Arc<Mutex<HashMap<u64, Reservation>>>;
 #[derive(Debug)]
 pub(in crate::daemon) struct Predecessor {
     line: Line,
-    hearing: Hearing,
+    hearing: Hearing<FromOld>,
     asker: Arc<Asker>,
     held: HeldFor,
     connections: usize,
@@ -101,23 +106,23 @@ impl Predecessor {
     /// Tells it, once, that this process accepts connections.
     pub(in crate::daemon) fn ready(&mut self) {
         if !std::mem::replace(&mut self.is_told, true) {
-            self.line.say(&Message::Ready, None);
+            self.line.say(&FromNew::Ready, None);
         }
     }
 
     /// Has it reload.
     pub(in crate::daemon) fn reload(&self) {
-        self.line.say(&Message::Reload, None);
+        self.line.say(&FromNew::Reload, None);
     }
 
     /// Has it drain, as this process does.
     pub(in crate::daemon) fn drain(&self) {
-        self.line.say(&Message::Drain, None);
+        self.line.say(&FromNew::Drain, None);
     }
 
     /// Has it end.
     pub(in crate::daemon) fn end(&self) {
-        self.line.say(&Message::End, None);
+        self.line.say(&FromNew::End, None);
     }
 
     /// Waits for the next thing it says, and does it. False when it has ended.
@@ -129,22 +134,23 @@ impl Predecessor {
             return false;
         };
         match message {
-            Message::Connection { listener: word, is_used } => {
+            FromOld::Connection { listener: word, is_used } => {
                 self.connections += 1;
                 let stream = descriptor.and_then(stream);
                 if let (Some(stream), Some(listener)) = (stream, listener(&word)) {
                     app.adopt(self.connections, Adopted { listener, is_used, stream });
                 }
             }
-            Message::Admit { number, tenant, limit, start } => {
+            FromOld::Admit { number, tenant, limit, start } => {
                 self.admit(app, number, &tenant, limit, start);
             }
-            Message::Held { number, outcome } => self.settle(number, outcome),
-            late => {
-                if let Some(late) = late.into_late() {
+            FromOld::Held { number, outcome } => self.settle(number, outcome),
+            FromOld::Late(word) => {
+                if let Some(late) = word.into_late() {
                     app.hear(late);
                 }
             }
+            FromOld::Socket { .. } | FromOld::Sockets | FromOld::Bequest(_) | FromOld::Yours => {}
         }
         true
     }
@@ -184,7 +190,7 @@ impl Predecessor {
                 Err(GatewayError::QuotaExceeded { limit, .. }) => (false, Some(limit)),
                 Err(_) => (false, None),
             };
-            line.say(&Message::Admission { number, admitted, limit }, None);
+            line.say(&FromNew::Admission { number, admitted, limit }, None);
         }))
     }
 
@@ -196,7 +202,10 @@ impl Predecessor {
             let _ = match outcome.outcome() {
                 Outcome::Bound(ids) => reservation.bind(&ids).await,
                 Outcome::Released => reservation.release().await,
-                Outcome::Doubted => Ok(drop(reservation)),
+                Outcome::Doubted => {
+                    drop(reservation);
+                    Ok(())
+                }
             };
         });
     }

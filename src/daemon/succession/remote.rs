@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::line::Line;
-use super::message::{Ended, Message};
+use super::message::{Ended, FromOld};
 use crate::principal::TenantId;
 use crate::proxy::admission::{Admits, NotAdmitted};
 use crate::quota::{Answered, Held, Outcome, Reservation, Start};
@@ -47,7 +47,7 @@ impl Remote {
         let waiting = self.asked().waiting.remove(&number);
         if waiting.is_none_or(|waiting| waiting.send(answer).is_err()) && is_admitted {
             // Whoever asked has gone without sending anything.
-            self.line.say(&Message::Held { number, outcome: Ended::Released }, None);
+            self.line.say(&FromOld::Held { number, outcome: Ended::Released }, None);
         }
     }
 
@@ -79,7 +79,7 @@ impl Admits for Remote {
                 (number, answer)
             };
             let (tenant, start) = (tenant.to_string(), start.into());
-            self.line.say(&Message::Admit { number, tenant, limit, start }, None);
+            self.line.say(&FromOld::Admit { number, tenant, limit, start }, None);
             let held = RemoteHeld { line: self.line.clone(), number };
             let answer = answer.await.ok()?;
             Some(answer.map(|()| Reservation::new(Box::new(held))))
@@ -96,7 +96,7 @@ struct RemoteHeld {
 
 impl RemoteHeld {
     fn tell(&self, outcome: &Outcome) {
-        self.line.say(&Message::Held { number: self.number, outcome: outcome.into() }, None);
+        self.line.say(&FromOld::Held { number: self.number, outcome: outcome.into() }, None);
     }
 }
 

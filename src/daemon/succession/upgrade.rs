@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::line::{Hearing, Line};
-use super::message::{Message, word};
+use super::message::{Bequest, FromNew, FromOld, LateWord, word};
 use super::remote::Remote;
 use super::{Program, VARIABLE};
 use crate::app::{App, Estate, Late, TellLate};
@@ -26,7 +26,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(in crate::daemon) struct Upgrade {
     child: Child,
     line: Line,
-    hearing: Hearing,
+    hearing: Hearing<FromNew>,
     remote: Remote,
     stage: Stage,
     /// Until when it must have begun.
@@ -77,10 +77,10 @@ impl Upgrade {
         let (line, hearing) = Line::open(link)?;
         for (place, socket) in sockets {
             let purpose = place.purpose.name().to_owned();
-            let message = Message::Socket { purpose, setting: place.setting, nth: place.nth };
+            let message = FromOld::Socket { purpose, setting: place.setting, nth: place.nth };
             line.say(&message, Some(socket.into()));
         }
-        line.say(&Message::Sockets, None);
+        line.say(&FromOld::Sockets, None);
         let deadline = Instant::now() + START;
         let (remote, stage) = (Remote::new(line.clone()), Stage::Binding);
         Ok(Self { child, line, hearing, remote, stage, deadline })
@@ -102,7 +102,7 @@ impl Upgrade {
             return if self.is_over() { Heard::Lost } else { Heard::Failed };
         };
         match (message, self.stage) {
-            (Message::Bound, Stage::Binding) => {
+            (FromNew::Bound, Stage::Binding) => {
                 let Some(estate) = app.let_go(&self.tell(), Arc::new(self.remote.clone())) else {
                     return Heard::Failed;
                 };
@@ -110,14 +110,14 @@ impl Upgrade {
                 self.bequeath(estate);
                 Heard::Nothing
             }
-            (Message::Ready, Stage::TakingUp) => Heard::Ready,
-            (Message::Admission { number, admitted, limit }, _) => {
+            (FromNew::Ready, Stage::TakingUp) => Heard::Ready,
+            (FromNew::Admission { number, admitted, limit }, _) => {
                 self.remote.answered(number, admitted, limit);
                 Heard::Nothing
             }
-            (Message::Reload, Stage::Over) => Heard::Reload,
-            (Message::Drain, Stage::Over) => Heard::Drain,
-            (Message::End, Stage::Over) => Heard::End,
+            (FromNew::Reload, Stage::Over) => Heard::Reload,
+            (FromNew::Drain, Stage::Over) => Heard::Drain,
+            (FromNew::End, Stage::Over) => Heard::End,
             _ => Heard::Nothing,
         }
     }
@@ -125,21 +125,21 @@ impl Upgrade {
     fn tell(&self) -> TellLate {
         let line = self.line.clone();
         Arc::new(move |late: Late| {
-            if let Some(message) = Message::of(late) {
-                line.say(&message, None);
+            if let Some(word) = LateWord::of(late) {
+                line.say(&FromOld::Late(word), None);
             }
         })
     }
 
     fn bequeath(&self, estate: Estate) {
         let Estate { secret, slots, owners } = estate;
-        let secret = secret.map(|secret| Message::Secret(secret.expose().to_owned()));
-        let slots = slots.unwrap_or_default().into_iter().map(Message::from);
-        let owners = owners.into_iter().map(Message::from);
-        for message in secret.into_iter().chain(slots).chain(owners) {
-            self.line.say(&message, None);
+        let secret = secret.map(|secret| Bequest::Secret(secret.expose().to_owned()));
+        let slots = slots.unwrap_or_default().into_iter().map(Bequest::from);
+        let owners = owners.into_iter().map(Bequest::from);
+        for bequest in secret.into_iter().chain(slots).chain(owners) {
+            self.line.say(&FromOld::Bequest(bequest), None);
         }
-        self.line.say(&Message::Yours, None);
+        self.line.say(&FromOld::Yours, None);
     }
 
     /// Leaves everything to it.
@@ -151,7 +151,7 @@ impl Upgrade {
                 Stream::Tcp(stream) => OwnedFd::from(stream),
                 Stream::Unix(stream) => OwnedFd::from(stream),
             };
-            line.say(&Message::Connection { listener: word(listener), is_used }, Some(stream));
+            line.say(&FromOld::Connection { listener: word(listener), is_used }, Some(stream));
         });
     }
 

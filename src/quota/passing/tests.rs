@@ -27,10 +27,8 @@ async fn list(ledger: &MemoryLedger, ids: &[&str]) {
 }
 
 async fn admitted(ledger: &MemoryLedger, limit: u32) -> Reservation {
-    match ask(ledger, limit).await {
-        Admission::Admitted(reservation) => reservation,
-        other => panic!("{other:?}"),
-    }
+    let Admission::Admitted(reservation) = ask(ledger, limit).await else { panic!("not admitted") };
+    reservation
 }
 
 async fn is_full(ledger: &MemoryLedger, limit: u32) -> bool {

@@ -1,10 +1,12 @@
 //! Against an upstream that says exactly what a test tells it to, byte by byte.
 
 mod framing;
+mod oracle;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -67,8 +69,17 @@ impl Stage {
     }
 
     fn waiting(&self) -> usize {
-        let authority = self.listener.local_addr().unwrap().to_string().parse().unwrap();
-        self.client.idle.count(&authority)
+        self.client.idle.count(&self.authority())
+    }
+
+    /// Whether a request would be sent on a connection that was used before.
+    fn would_use_one_again(&self) -> bool {
+        let (place, kept) = self.client.idle.take(&self.authority());
+        kept.map(|connection| self.client.idle.put(place, connection)).is_some()
+    }
+
+    fn authority(&self) -> Authority {
+        self.listener.local_addr().unwrap().to_string().parse().unwrap()
     }
 }
 

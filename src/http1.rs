@@ -63,12 +63,9 @@ pub enum Fault {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The request names no address.
-    #[error("the request names no address")]
-    Unaddressed,
     /// There is no connection.
-    #[error("could not connect")]
-    Connect(#[source] ConnectError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// It went wrong before anything was sent.
     #[error("could not be sent")]
     Unsent(#[source] Fault),
@@ -167,7 +164,7 @@ impl Http1 {
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
-        let address = to.authority().ok_or(SendError::Unaddressed)?;
+        let address = to.authority().ok_or(ConnectError::Unaddressed)?;
         let (place, kept) = self.idle.take(address);
         let (mut connection, mut is_kept) = match kept {
             Some(connection) => (connection, true),
@@ -197,7 +194,7 @@ impl Http1 {
 
     async fn connect(&self, to: &Uri) -> Result<Box<Connection>, SendError> {
         let stream = self.connector.clone().oneshot(to.clone()).await;
-        let stream = stream.map_err(|cause| SendError::Connect(Arc::new(cause)))?;
+        let stream = stream.map_err(ConnectError::failed)?;
         Ok(Box::new(Connection::new(stream.into_inner())))
     }
 

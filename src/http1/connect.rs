@@ -13,8 +13,23 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
-/// Why a connection could not be opened, for all who waited for it.
-pub type ConnectError = Arc<dyn std::error::Error + Send + Sync>;
+/// Why there is no connection, for all who waited for one.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The request names no address, or not in a way that can be sent.
+    #[error("the request names no address")]
+    Unaddressed,
+    /// None could be opened.
+    #[error("could not connect")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl ConnectError {
+    /// None could be opened, for this reason.
+    pub fn failed(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Failed(Arc::new(cause))
+    }
+}
 
 /// How often the kernel asks a silent peer whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);

@@ -40,12 +40,9 @@ pub enum SendError {
     /// In HTTP/1.1.
     #[error(transparent)]
     Http1(#[from] http1::SendError),
-    /// The request names no address, or not in a way that can be sent.
-    #[error("the request names no address")]
-    Unaddressed,
     /// There is no connection for HTTP/2.
-    #[error("could not connect")]
-    Connect(#[source] ConnectError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// In HTTP/2.
     #[error("could not be sent, or was not answered")]
     Http2(#[source] hyper::Error),
@@ -57,7 +54,7 @@ impl SendError {
     pub fn is_unsent(&self) -> bool {
         match self {
             Self::Http1(cause) => cause.is_unsent(),
-            Self::Unaddressed | Self::Connect(_) => true,
+            Self::Connect(_) => true,
             Self::Http2(_) => false,
         }
     }
@@ -68,7 +65,7 @@ impl SendError {
         match self {
             Self::Http1(cause) => cause.is_of_the_body(),
             Self::Http2(cause) => cause.is_user(),
-            Self::Unaddressed | Self::Connect(_) => false,
+            Self::Connect(_) => false,
         }
     }
 }

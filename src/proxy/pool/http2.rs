@@ -64,12 +64,12 @@ impl Http2 {
         self,
         mut request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, SendError> {
-        let address = request.uri().authority().cloned().ok_or(SendError::Unaddressed)?;
-        name_authority(&mut request).map_err(|_| SendError::Unaddressed)?;
+        let address = request.uri().authority().cloned().ok_or(ConnectError::Unaddressed)?;
+        name_authority(&mut request).map_err(|_| ConnectError::Unaddressed)?;
         loop {
             let opening = self.connection(&address);
             let reused = opening.peek().is_some();
-            let mut connection = opening.await.map_err(SendError::Connect)?;
+            let mut connection = opening.await?;
             match connection.try_send_request(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(mut failed) => match failed.take_message() {
@@ -114,19 +114,15 @@ async fn open(
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(address);
     parts.path_and_query = Some(PathAndQuery::from_static("/"));
-    let to = Uri::from_parts(parts).map_err(shared)?;
-    let stream = connector.oneshot(to).await.map_err(shared)?;
-    let (sender, connection) = builder.handshake(stream).await.map_err(shared)?;
+    let to = Uri::from_parts(parts).map_err(ConnectError::failed)?;
+    let stream = connector.oneshot(to).await.map_err(ConnectError::failed)?;
+    let (sender, connection) = builder.handshake(stream).await.map_err(ConnectError::failed)?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(cause = %Chain(&cause), "a connection to an upstream broke off");
         }
     });
     Ok(sender)
-}
-
-fn shared(cause: impl std::error::Error + Send + Sync + 'static) -> ConnectError {
-    Arc::new(cause)
 }
 
 /// `Host` becomes `:authority`.

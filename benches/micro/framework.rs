@@ -55,6 +55,7 @@ fn framework_axum_fallback(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn framework_axum_route(bencher: Bencher<'_, '_>) {
-    let router = Router::new().route("/auth/whoami", get(|request| async { answer(request).await }));
+    let router =
+        Router::new().route("/auth/whoami", get(|request| async { answer(request).await }));
     through(bencher, "/auth/whoami", router);
 }

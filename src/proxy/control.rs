@@ -55,14 +55,8 @@ static VOUCHED: [HeaderName; 9] = [
 
 impl Ask<'_> {
     /// Everything but a plain exchange is rare and large, and therefore kept apart from what every request has to carry.
-    async fn forward(
-        self,
-        head: &mut Parts,
-        body: Inbound,
-        request_id: &HeaderValue,
-        conn: &Conn,
-        switch: Option<Switch>,
-    ) -> Result<Response<Reply>, GatewayError> {
+    async fn forward(self, call: Call<'_>) -> Result<Response<Reply>, GatewayError> {
+        let Call { head, body, request_id, conn, switch } = call;
         let (ask, permit, inner) = (self, self.permit, &self.forwarder.inner);
         let editing = ask.body_edit(&head.method);
         let coded = editing.is_some() && head.headers.contains_key(CONTENT_ENCODING);
@@ -133,6 +127,15 @@ impl Ask<'_> {
             None => Ok(ask.pass(answer)),
         }
     }
+}
+
+/// A request as it came.
+struct Call<'a> {
+    head: &'a mut Parts,
+    body: Inbound,
+    request_id: &'a HeaderValue,
+    conn: &'a Conn,
+    switch: Option<Switch>,
 }
 
 /// One request on its way to the sandbox API.

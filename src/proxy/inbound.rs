@@ -45,9 +45,10 @@ impl Inbound {
 
     /// Wraps the body of a request.
     #[must_use]
-    pub fn wrap(request: Request<Incoming>) -> Request<Self> {
+    pub fn wrap(request: Request<Incoming>) -> Box<Request<Self>> {
         let unasked = !request.body().is_end_stream() && request.headers().contains_key(EXPECT);
-        request.map(|body| Self { body: Some(body), unasked, principal: None })
+        let (head, body) = request.into_parts();
+        Box::new(Request::from_parts(head, Self { body: Some(body), unasked, principal: None }))
     }
 }
 

@@ -117,11 +117,10 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     #[test]
     fn keys_are_bounded_in_number_and_in_time() {
-        let (mut repeats, start) = (Repeats::default(), clock::instant());
+        let (mut repeats, start) = (Repeats::default(), tokio::time::Instant::now().into_std());
         for slot in 0..1000 {
             repeats.begin(&slot.to_string(), slot, start + Duration::from_millis(slot));
         }

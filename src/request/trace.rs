@@ -241,9 +241,19 @@ mod tests {
         let own = HeaderValue::from_static("0a54fee5ef8ad0c9fdcbdf15a19214a9");
         let expected = "00-0a54fee5ef8ad0c9fdcbdf15a19214a9-fdcbdf15a19214a9-00";
         assert_eq!(traceparent(&own).unwrap(), expected);
-        let foreign = traceparent(&HeaderValue::from_static("job 7")).unwrap();
-        assert_eq!(foreign.len(), expected.len());
-        assert_eq!(Some(foreign), traceparent(&HeaderValue::from_static("job 7")));
+        for foreign in [
+            "job 7",
+            "0A54FEE5EF8AD0C9FDCBDF15A19214A9",
+            "0a54fee5ef8ad0c9fdcbdf15a19214ag",
+            "0a54fee5ef8ad0c90000000000000000",
+        ] {
+            let id = HeaderValue::from_static(foreign);
+            let line = traceparent(&id).unwrap();
+            assert!(line.len() == expected.len() && line != expected, "{foreign}");
+            let (trace, span, sampled) = read(line.as_bytes()).unwrap();
+            assert_eq!((trace, sampled), (TraceId::of_request(&id), false), "{foreign}");
+            assert_eq!(span.0, trace.0[8..], "{foreign}");
+        }
     }
 
     #[test]

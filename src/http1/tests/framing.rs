@@ -1,5 +1,6 @@
 //! Where answers end, and which are none.
 
+use bytes::BytesMut;
 use http::Method;
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
@@ -51,6 +52,24 @@ async fn answered(method: Method, answer: &[u8], piece: usize, close: bool) -> S
 
 fn seen(status: u16, text: &str, kept: bool) -> Seen {
     Seen::Whole(status, text.into(), kept)
+}
+
+#[test]
+fn what_is_for_this_hop_alone_ends_here() {
+    let names = |answer: &str| {
+        let read = crate::http1::head::read(&mut BytesMut::from(answer), &Method::GET);
+        let headers = read.unwrap().unwrap().headers;
+        let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    let answer = "HTTP/1.1 200 OK\r\nx-own: 1\r\nConnection: close, X-Own\r\nKeep-Alive: x\r\ndate: x\r\n\
+        connection: x-too\r\nTE: x\r\nUpgrade: x\r\nproxy-connection: x\r\nTransfer-Encoding: chunked\r\n\
+        X-Other: 1\r\nx-too: 1\r\ncontent-length: 5\r\n\r\n";
+    assert_eq!(names(answer), ["date", "x-other"]);
+    // A switch is told of in such fields.
+    let answer = "HTTP/1.1 101 Switching\r\nconnection: upgrade, x\r\nupgrade: y\r\nx: 1\r\n\r\n";
+    assert_eq!(names(answer), ["connection", "upgrade", "x"]);
 }
 
 #[tokio::test]

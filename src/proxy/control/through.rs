@@ -14,7 +14,7 @@ use super::super::exchange::BROKEN_BODY;
 use super::super::inbound::Inbound;
 use super::super::tunnel::Switch;
 use super::super::{Forwarder, Returned, Returning};
-use super::Ask;
+use super::{Ask, Call};
 use crate::error::GatewayError;
 use crate::permit::{Permit, Plan};
 use crate::record::{Pending, Record};
@@ -44,15 +44,18 @@ impl Forwarder {
         };
         let forwarder = self.clone();
         let switch = permit.tunnels().then(|| Switch::asked_by(&mut request)).flatten();
-        let going = move |client_left: Option<CancellationToken>| async move {
+        // Tells that nobody waits any more, where that is not the end of the request.
+        let left = starts.then(CancellationToken::new);
+        let client_left = left.clone();
+        let going: Returning = Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let client_left = client_left.as_ref();
             let result = match permit.plan() {
                 Plan::Control(control) => {
                     let (forwarder, permit) = (&forwarder, &permit);
                     let ask = Ask { forwarder, permit, control, asked, client_left };
-                    let id = pending.request_id();
-                    ask.forward(&mut head, body, id, &conn, switch).await
+                    let (head, request_id) = (&mut head, pending.request_id());
+                    ask.forward(Call { head, body, request_id, conn: &conn, switch }).await
                 }
                 Plan::Own | Plan::Data(_) => Err(GatewayError::Internal),
             };
@@ -63,17 +66,14 @@ impl Forwarder {
                 note(pending.record(), &result);
             }
             Returned { result, pending }
-        };
-        if !starts {
-            return Box::pin(going(None));
-        }
+        });
+        let Some(left) = left else { return going };
         // Once sent, it goes on when the client leaves: otherwise nobody would know whether it started a sandbox, and
         // whose that is. So does the account of it.
         let open = self.inner.tunnels.open.clone();
         Box::pin(async move {
-            let client_left = CancellationToken::new();
-            let _client = client_left.clone().drop_guard();
-            match open.spawn(going(Some(client_left))).await {
+            let _client = left.drop_guard();
+            match open.spawn(going).await {
                 Ok(returned) => returned,
                 // A task is cancelled with its runtime alone, and that takes whoever waits along.
                 Err(ended) => match ended.try_into_panic() {

@@ -50,7 +50,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
         }
         let verdict = upgrade::asks(&request).then(|| self.guard.clone());
         let (stack, conn) = (Arc::clone(&self.stack), Arc::clone(&self.conn));
-        let request = Box::new(Inbound::wrap(request));
+        let request = Inbound::wrap(request);
         let answer = Box::pin(async move { stack.answer(conn, request).await });
         Answering { answer, verdict, held }
     }

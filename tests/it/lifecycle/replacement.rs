@@ -10,17 +10,18 @@ use tempfile::TempDir;
 use super::Processes;
 use super::succession::{stream, whoami};
 use crate::support::gateway::Setup;
+use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::key;
-use crate::support::{Ask, Wire, World};
+use crate::support::{Ask, Program, Wire, World};
 
 /// A gateway whose program is a copy that a test may replace.
-struct Replaceable {
-    directory: TempDir,
-    world: World,
+pub(super) struct Replaceable {
+    pub(super) directory: TempDir,
+    pub(super) world: World,
 }
 
 impl Replaceable {
-    fn new(change: impl FnOnce(Setup, &Path) -> Setup) -> Self {
+    pub(super) fn new(change: impl FnOnce(Setup, &Path) -> Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("gateway");
         // A link, which is replaced as a file is.
@@ -35,7 +36,7 @@ impl Replaceable {
     }
 
     /// Puts a script in the place of the program.
-    fn replace(&self, script: &str) {
+    pub(super) fn replace(&self, script: &str) {
         let fresh = self.directory.path().join("fresh");
         std::fs::write(&fresh, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -103,7 +104,17 @@ fn an_upgrade_that_fails_changes_nothing() {
     std::fs::remove_dir(&journal).unwrap();
     place.restore();
     assert!(endless.chunk().is_some());
-    assert_eq!(processes.alive().len(), 1);
+    assert_eq!(processes.alive().len(), 1, "nothing is left of those that failed");
+    // What was handed over came back: creates are counted, and the chain goes on.
+    let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#);
+    let create = create.header("X-Request-Id", "taken-back");
+    assert_eq!(world.ask("exec", create).status, 201);
+    let file = place.directory.path().join("audit.jsonl");
+    eventually("it is on record", PATIENCE, || {
+        std::fs::read_to_string(&file).unwrap().contains("\"taken-back\"")
+    });
+    let verified = Program::new().run(&["audit", "verify", file.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{verified:?}");
     // And then one that succeeds.
     processes.upgrade();
     assert!(endless.chunk().is_some());

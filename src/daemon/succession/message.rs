@@ -2,6 +2,8 @@
 //!
 //! A message that one of them does not know is passed over, and the log says so.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -30,6 +32,13 @@ pub(super) enum FromOld {
     Held { number: u64, outcome: Ended },
     /// Something that it found out when it was replaced already.
     Late(LateWord),
+}
+
+impl fmt::Debug for FromOld {
+    /// Nothing of what it says, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromOld")
+    }
 }
 
 /// What the new process says.

@@ -1,6 +1,6 @@
 //! The new process's side: takes what the old one hands over, and goes on hearing from it until it has ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,8 @@ use crate::worker::{Adopted, Stream};
 pub(in crate::daemon) struct Heritage {
     line: Line,
     hearing: Hearing<FromOld>,
+    /// What came among the bequests: requests go on meanwhile.
+    early: VecDeque<FromOld>,
 }
 
 impl Heritage {
@@ -42,7 +44,9 @@ impl Heritage {
                     let place = Place { purpose, setting, nth };
                     given.0.push((place, Socket::adopt(socket)?));
                 }
-                Some((FromOld::Sockets, _)) => return Ok((Self { line, hearing }, given)),
+                Some((FromOld::Sockets, _)) => {
+                    return Ok((Self { line, hearing, early: VecDeque::new() }, given));
+                }
                 Some(_) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
@@ -70,21 +74,21 @@ impl Heritage {
                     estate.owners.extend(owner(&id, tenant, marked));
                 }
                 FromOld::Yours => return Ok(Estate { slots: Some(slots), ..estate }),
-                FromOld::Socket { .. }
-                | FromOld::Sockets
-                | FromOld::Connection { .. }
-                | FromOld::Admit { .. }
-                | FromOld::Held { .. }
-                | FromOld::Late(_) => return Err(StartError::NothingLeft),
+                early @ (FromOld::Admit { .. } | FromOld::Held { .. } | FromOld::Late(_)) => {
+                    self.early.push_back(early);
+                }
+                FromOld::Socket { .. } | FromOld::Sockets | FromOld::Connection { .. } => {
+                    return Err(StartError::NothingLeft);
+                }
             }
         }
     }
 
     /// The old process from now on. `asker` asks the upstream on its behalf.
     pub(in crate::daemon) fn into_predecessor(self, asker: Asker) -> Predecessor {
-        let Self { line, hearing } = self;
+        let Self { line, hearing, early } = self;
         let (asker, held) = (Arc::new(asker), Arc::default());
-        Predecessor { line, hearing, asker, held, connections: 0, is_told: false }
+        Predecessor { line, hearing, early, asker, held, connections: 0, is_told: false }
     }
 }
 
@@ -96,6 +100,7 @@ type HeldFor = Arc<Mutex<HashMap<u64, Reservation>>>;
 pub(in crate::daemon) struct Predecessor {
     line: Line,
     hearing: Hearing<FromOld>,
+    early: VecDeque<FromOld>,
     asker: Arc<Asker>,
     held: HeldFor,
     connections: usize,
@@ -127,7 +132,11 @@ impl Predecessor {
 
     /// Waits for the next thing it says, and does it. False when it has ended.
     pub(in crate::daemon) async fn hear(&mut self, app: &App) -> bool {
-        let Some((message, descriptor)) = self.hearing.recv().await else {
+        let heard = match self.early.pop_front() {
+            Some(early) => Some((early, None)),
+            None => self.hearing.recv().await,
+        };
+        let Some((message, descriptor)) = heard else {
             app.hear_no_more();
             // What it did not tell is in doubt.
             self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();

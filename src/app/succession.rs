@@ -67,8 +67,10 @@ impl App {
         self.shared.admissions.elsewhere.set(Some(admits));
         let told = Arc::clone(tell);
         let slots = self.ledger.hand_over(move |what| told(Late::Count(what)));
-        let ownership = self.shared.gate.directory.ownership();
-        let owners = if ownership.is_durable() { Vec::new() } else { ownership.all() };
+        let told = Arc::clone(tell);
+        let owners = self.shared.gate.directory.ownership().hand_over(move |id, tenant, marked| {
+            told(Late::Owner((id.clone(), tenant.cloned(), marked)));
+        });
         let owners = owners.into_iter().map(|(id, tenant, marked)| (id, Some(tenant), marked));
         Some(Estate {
             secret: self.secret.as_ref().map(|secret| Secret::new(secret.expose().to_owned())),
@@ -83,6 +85,7 @@ impl App {
             journal.resume();
         }
         self.ledger.take_back();
+        self.shared.gate.directory.ownership().take_back();
         self.shared.admissions.elsewhere.set(None);
     }
 
@@ -92,10 +95,6 @@ impl App {
             let tell = Arc::clone(tell);
             journal.pass_on(move |object| tell(Late::Event(object)));
         }
-        let told = Arc::clone(tell);
-        self.shared.gate.directory.ownership().tell(move |id, tenant, marked| {
-            told(Late::Owner((id.clone(), tenant.cloned(), marked)));
-        });
         // Nobody leaves before this.
         let _ = self.shared.heir.set(Heir(Box::new(heir)));
         self.phases.succession.begin();

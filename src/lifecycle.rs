@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-/// The steps of stopping in their order, shared by everything that runs.
+/// Opening, and the steps of stopping in their order, shared by everything that runs.
 #[derive(Clone, Debug, Default)]
 pub struct Phases {
+    /// Connections are taken from now on.
+    pub open: CancellationToken,
     /// New connections and requests are taken still, but whoever asks is told to send them elsewhere.
     pub leaving: CancellationToken,
     /// No new connections and requests; what runs may finish.

@@ -78,7 +78,7 @@ impl Reception {
         Ok(())
     }
 
-    /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer; `serve` begins
+    /// Accepts from when it may until the gateway drains. `greet` makes a connection ready, and tells the address of its peer; `serve` begins
     /// to serve it.
     async fn accept<L>(
         self,
@@ -89,6 +89,10 @@ impl Reception {
     ) where
         L: Accepts<Io: Carrier>,
     {
+        tokio::select! {
+            () = self.shared.phases.open.cancelled() => {}
+            () = self.shared.phases.drain.cancelled() => return,
+        }
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,

@@ -24,6 +24,10 @@ pub(super) enum FromOld {
     Bequest(Bequest),
     /// That was all.
     Yours,
+    /// It has left: accept connections.
+    Go,
+    /// It was told to reload, perhaps when the new process had read everything already.
+    Reload,
     /// A connection that nobody talks on.
     Connection { listener: String, is_used: bool },
     /// May this request start sandboxes?
@@ -46,7 +50,7 @@ impl fmt::Debug for FromOld {
 pub(super) enum FromNew {
     /// It is bound to listen.
     Bound,
-    /// It accepts connections.
+    /// It can accept connections.
     Ready,
     /// It was told to reload.
     Reload,

@@ -77,7 +77,11 @@ impl Heritage {
                 early @ (FromOld::Admit { .. } | FromOld::Held { .. } | FromOld::Late(_)) => {
                     self.early.push_back(early);
                 }
-                FromOld::Socket { .. } | FromOld::Sockets | FromOld::Connection { .. } => {
+                FromOld::Socket { .. }
+                | FromOld::Sockets
+                | FromOld::Go
+                | FromOld::Reload
+                | FromOld::Connection { .. } => {
                     return Err(StartError::NothingLeft);
                 }
             }
@@ -95,6 +99,19 @@ impl Heritage {
 /// What is held for requests of the old process, by their numbers.
 type HeldFor = Arc<Mutex<HashMap<u64, Reservation>>>;
 
+/// What the old process had to say, as far as it concerns this one as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::daemon) enum News {
+    /// Nothing to do.
+    Nothing,
+    /// It has left.
+    Go,
+    /// It was told to reload.
+    Reload,
+    /// It has ended.
+    Gone,
+}
+
 /// The old process, which has streams to finish.
 #[derive(Debug)]
 pub(in crate::daemon) struct Predecessor {
@@ -108,7 +125,7 @@ pub(in crate::daemon) struct Predecessor {
 }
 
 impl Predecessor {
-    /// Tells it, once, that this process accepts connections.
+    /// Tells it, once, that this process can accept connections.
     pub(in crate::daemon) fn ready(&mut self) {
         if !std::mem::replace(&mut self.is_told, true) {
             self.line.say(&FromNew::Ready, None);
@@ -130,8 +147,8 @@ impl Predecessor {
         self.line.say(&FromNew::End, None);
     }
 
-    /// Waits for the next thing it says, and does it. False when it has ended.
-    pub(in crate::daemon) async fn hear(&mut self, app: &App) -> bool {
+    /// Waits for the next thing it says, and does what concerns only a part of this process.
+    pub(in crate::daemon) async fn hear(&mut self, app: &App) -> News {
         let heard = match self.early.pop_front() {
             Some(early) => Some((early, None)),
             None => self.hearing.recv().await,
@@ -140,7 +157,7 @@ impl Predecessor {
             app.hear_no_more();
             // What it did not tell is in doubt.
             self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            return false;
+            return News::Gone;
         };
         match message {
             FromOld::Connection { listener: word, is_used } => {
@@ -159,9 +176,11 @@ impl Predecessor {
                     app.hear(late);
                 }
             }
+            FromOld::Go => return News::Go,
+            FromOld::Reload => return News::Reload,
             FromOld::Socket { .. } | FromOld::Sockets | FromOld::Bequest(_) | FromOld::Yours => {}
         }
-        true
+        News::Nothing
     }
 
     /// Admits a request of the old process as if it were one of this one's.

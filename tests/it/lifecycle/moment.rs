@@ -107,7 +107,7 @@ fn a_reload_that_comes_meanwhile_reaches_the_new_process() {
             .state_dir(&directory.join("state"))
     });
     let directory = place.directory.path();
-    let status = |key: &str| whoami().key(key).send(place.world.control()).status;
+    let status = |key: &str| Ask::get("/auth/whoami").key(key).send(place.world.control()).status;
     let processes = Processes::of(&place.world.gateway);
     // The new process stops at the record of owners, when it has read its settings.
     let gate = directory.join("state/ownership");
@@ -142,7 +142,7 @@ fn a_reload_of_a_process_that_was_replaced_reaches_the_new_one() {
     fs::write(&settings, "[auth]\napi_keys = [\"team-a:k-comes:exec\"]\n").unwrap();
     world.gateway.signal("HUP");
     endless.until_closed(PATIENCE);
-    let status = |key: &str| whoami().key(key).send(world.control()).status;
+    let status = |key: &str| Ask::get("/auth/whoami").key(key).send(world.control()).status;
     eventually("the new process reloads", PATIENCE, || status("k-comes") == 200);
     assert_eq!(status("k-goes"), 401);
 }

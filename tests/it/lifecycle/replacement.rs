@@ -48,13 +48,20 @@ impl Replaceable {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_coppice-gateway"), self.file()).unwrap();
     }
 
+    /// Waits until so many upgrades have failed. A new process that says nothing has 20 s.
+    fn wait_for_failures(&self, count: usize) {
+        let has_failed = |line: &&String| line.contains("\"not upgraded");
+        let failures = || self.world.gateway.log().iter().filter(has_failed).count();
+        eventually("an upgrade fails", PATIENCE * 2, || failures() >= count);
+    }
+
     /// Tries an upgrade that must fail, and sees that nothing has changed.
     fn fails(&self, endless: &mut Wire, count: usize) {
         let control = self.world.control();
         let mut kept = Wire::open(control);
         assert_eq!(kept.ask(&whoami()).status, 200);
         self.world.gateway.signal("USR2");
-        self.world.gateway.wait_for_logs(count, &["\"not upgraded"]);
+        self.wait_for_failures(count);
         assert_eq!((kept.ask(&whoami()).status, whoami().send(control).status), (200, 200));
         assert!(endless.chunk().is_some());
         let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#);
@@ -92,16 +99,19 @@ fn an_upgrade_that_fails_changes_nothing() {
     std::fs::write(&settings, "[server]\nworkers = 0\n").unwrap();
     place.fails(&mut endless, 4);
     std::fs::write(&settings, "").unwrap();
-    // The file of the journal is no file any more when the new process opens it.
-    let journal = place.directory.path().join("audit.jsonl.head");
+    // The head of the journal is no file when the new process takes that up.
+    let file = |name: &str| place.directory.path().join(name);
+    let (head, kept) = (file("audit.jsonl.head"), file("kept"));
     place.replace(&format!(
-        "rm -f {0}; mkdir {0}; exec {1} \"$@\"",
-        journal.display(),
+        "mv {0} {1}; mkdir {0}; exec {2} \"$@\"",
+        head.display(),
+        kept.display(),
         env!("CARGO_BIN_EXE_coppice-gateway")
     ));
     world.gateway.signal("USR2");
-    world.gateway.wait_for_logs(5, &["\"not upgraded"]);
-    std::fs::remove_dir(&journal).unwrap();
+    place.wait_for_failures(5);
+    std::fs::remove_dir(&head).unwrap();
+    std::fs::rename(&kept, &head).unwrap();
     place.restore();
     assert!(endless.chunk().is_some());
     assert_eq!(processes.alive().len(), 1, "nothing is left of those that failed");
@@ -109,11 +119,11 @@ fn an_upgrade_that_fails_changes_nothing() {
     let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#);
     let create = create.header("X-Request-Id", "taken-back");
     assert_eq!(world.ask("exec", create).status, 201);
-    let file = place.directory.path().join("audit.jsonl");
+    let journal = file("audit.jsonl");
     eventually("it is on record", PATIENCE, || {
-        std::fs::read_to_string(&file).unwrap().contains("\"taken-back\"")
+        std::fs::read_to_string(&journal).unwrap().contains("\"taken-back\"")
     });
-    let verified = Program::new().run(&["audit", "verify", file.to_str().unwrap()]);
+    let verified = Program::new().run(&["audit", "verify", journal.to_str().unwrap()]);
     assert_eq!(verified.code, 0, "{verified:?}");
     // And then one that succeeds.
     processes.upgrade();

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::beginning::{Beginning, Load, StartError};
 pub use self::renewal::{Patience, Renewed};
@@ -84,7 +84,7 @@ pub struct App {
     /// What it listens on, for a successor.
     sockets: Mutex<Vec<(Place, bind::Socket)>>,
     /// Where connections go that a predecessor gives up.
-    adopting: Mutex<Vec<UnboundedSender<Adopted>>>,
+    adopting: Mutex<Vec<UnboundedSender<(Adopted, OwnedSemaphorePermit)>>>,
     /// Places for connections, taken or not.
     places: usize,
     towards: renewal::Towards,

@@ -101,12 +101,18 @@ impl App {
         self.drain();
     }
 
-    /// Goes on with a connection of the process before this one.
+    /// Goes on with a connection of the process before this one, if there is a place for it.
     pub fn adopt(&self, number: usize, adopted: Adopted) {
+        let Ok(place) = Arc::clone(&self.shared.places).try_acquire_owned() else {
+            tracing::warn!(
+                "a connection of the process before this one finds no place, and is closed"
+            );
+            return;
+        };
         let adopting = lock(&self.adopting);
         if let Some(worker) = number.checked_rem(adopting.len()).and_then(|at| adopting.get(at)) {
             // Workers end after the last one that could come.
-            let _ = worker.send(adopted);
+            let _ = worker.send((adopted, place));
         }
     }
 

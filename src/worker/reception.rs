@@ -121,10 +121,13 @@ impl Reception {
         Conn::new(listener, peer, Arc::clone(&self.shared.trusted_proxies.load()))
     }
 
-    /// Goes on with connections of the process before this one, until that has ended. They had a place there.
-    pub(super) async fn adopt(self, mut adopted: UnboundedReceiver<Adopted>) {
-        while let Some(Adopted { listener, is_used, stream }) = adopted.recv().await {
-            let place = self.place().await;
+    /// Goes on with connections of the process before this one, until that has ended.
+    pub(super) async fn adopt(
+        self,
+        mut adopted: UnboundedReceiver<(Adopted, OwnedSemaphorePermit)>,
+    ) {
+        while let Some((Adopted { listener, is_used, stream }, place)) = adopted.recv().await {
+            let place = Some(place);
             let served = match stream {
                 Stream::Tcp(stream) => TcpStream::from_std(stream).and_then(|io| {
                     let conn = self.conn(listener, Some(io.peer_addr()?.ip()));

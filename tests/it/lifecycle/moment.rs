@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -145,6 +147,29 @@ fn a_reload_of_a_process_that_was_replaced_reaches_the_new_one() {
     let status = |key: &str| Ask::get("/auth/whoami").key(key).send(world.control()).status;
     eventually("the new process reloads", PATIENCE, || status("k-comes") == 200);
     assert_eq!(status("k-goes"), 401);
+}
+
+#[test]
+fn a_new_process_takes_no_more_connections_than_it_has_places_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = directory.path().join("gateway.toml");
+    fs::write(&settings, "").unwrap();
+    let world = World::with(Options::default(), |setup| {
+        setup.env("COPPICE_CONFIG", settings.to_str().unwrap())
+    });
+    let (processes, control) = (Processes::of(&world.gateway), world.control());
+    let mut kept: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(control).unwrap()).collect();
+    // Whether it is answered, or was closed.
+    let is_answered = |stream: &mut TcpStream| {
+        let _ = stream.write_all(&Ask::get("/health").kept_bytes(control));
+        stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0)
+    };
+    assert!(kept.iter_mut().all(is_answered));
+    fs::write(&settings, "[server]\nmax_connections = 2\n").unwrap();
+    processes.upgrade();
+    assert_eq!(kept.iter_mut().filter_map(|stream| is_answered(stream).then_some(())).count(), 2);
+    drop(kept);
+    assert_eq!(whoami().send(control).status, 200);
 }
 
 /// A new process whose old one is the test.

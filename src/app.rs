@@ -2,44 +2,59 @@
 //!
 //! The one module that knows both settings and the parts they set up. Nothing here sees a request.
 
+mod beginning;
+mod quotas;
+mod renewal;
 mod secret;
 mod sockets;
+mod succession;
+mod upstreams;
 mod watch;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+pub use self::beginning::{Beginning, Load, StartError};
+pub use self::renewal::{Patience, Renewed};
+use self::sockets::Opened;
+pub use self::sockets::{Given, Place, Purpose};
+pub use self::succession::{Estate, Late, Owner, TellLate};
+pub use self::upstreams::{asker, reach};
 use crate::audit::journal::{self, Journal};
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
 use crate::config::{
-    AuditPolicy, AuditSettings, AuditSync, Listen, Loaded, Settings, TenantSettings,
-    UpstreamSettings, UpstreamUrl,
+    AuditPolicy, AuditSettings, AuditSync, Given as Values, Listen, Loaded, ServerSettings,
+    Settings,
 };
 use crate::directory::Directory;
 use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
+use crate::listener::bind;
 use crate::listener::head_guard::Limits;
-use crate::metrics::Reloads;
+use crate::listener::tls;
+use crate::metrics::{Reloads, Requests};
 use crate::ops::{self, Ops};
 use crate::ownership::Ownership;
 use crate::permit::Isolation;
 use crate::proxy::admission::Admissions;
-use crate::proxy::census::Census;
-use crate::proxy::edit::Reserved;
-use crate::proxy::lookup::Asker;
-use crate::proxy::{Marking, Shown, Upstream, Upstreams, pool, v1};
-use crate::quota::{self, Cadence, Ledger, MemoryLedger, Policy};
+use crate::quota::MemoryLedger;
 use crate::route::{Listener, Router};
+use crate::secret::Secret;
 use crate::server::connection;
+use crate::token::Sealer;
 use crate::traces::Sending;
-use crate::worker::{self, Shared};
+use crate::worker::{self, Adopted, Shared};
 use watch::Watching;
 
 /// A running gateway.
@@ -49,6 +64,8 @@ pub struct App {
     pub keys: Arc<KeyRing>,
     /// Who is who, for reloads.
     pub authenticator: Arc<Authenticator>,
+    /// What TLS offers, where it is spoken, for reloads.
+    pub tls: Option<Arc<tls::Store>>,
     /// The steps of stopping.
     pub phases: Phases,
     /// Where it listens, and what for; free ports are known by now.
@@ -57,63 +74,58 @@ pub struct App {
     pub reloads: Arc<Reloads>,
     /// Where audit events are written, for reopening and for its end.
     pub journal: Option<Arc<Journal>>,
+    shared: Arc<Shared>,
+    ledger: MemoryLedger,
+    /// What seals sandbox tokens, if that is nowhere but in memory.
+    secret: Option<Secret>,
+    requests: Arc<Requests>,
+    /// Which settings were given which values when they last took effect.
+    values: Mutex<Values>,
+    /// What it listens on, for a successor.
+    sockets: Mutex<Vec<(Place, bind::Socket)>>,
+    /// Where connections go that a predecessor gives up.
+    adopting: Mutex<Vec<UnboundedSender<Adopted>>>,
+    /// Places for connections, taken or not.
+    places: usize,
+    towards: renewal::Towards,
     workers: Vec<JoinHandle<io::Result<()>>>,
     sending: Option<Sending>,
 }
 
-/// Why a gateway did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address could not be bound.
-    #[error("cannot listen on {address}: {cause}")]
-    Listen {
-        /// The address as it was set.
-        address: String,
-        /// Why.
-        cause: io::Error,
-    },
-    /// The state directory cannot be used.
-    #[error("cannot use the state directory: {0}")]
-    State(io::Error),
-    /// The audit log cannot be kept.
-    #[error("cannot keep the audit log {path}: {cause}")]
-    Audit {
-        /// Its file as it was set.
-        path: String,
-        /// Why.
-        cause: io::Error,
-    },
-    /// The auth callback cannot be set up.
-    #[error("cannot set the auth callback up: {0}")]
-    Callback(io::Error),
-    /// Traces cannot be sent.
-    #[error("cannot set traces up: {0}")]
-    Traces(io::Error),
-    /// A thread could not be started.
-    #[error("cannot start a worker: {0}")]
-    Worker(io::Error),
-}
-
 impl App {
-    /// Binds every socket, then starts the workers.
+    /// Opens every socket, then starts the workers.
     ///
     /// # Errors
     /// What could not be had from the system.
-    pub fn start(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { settings, keys, warnings } = loaded;
+    pub fn start(loaded: Loaded, beginning: Beginning<'_>) -> Result<Self, StartError> {
+        let Loaded { settings, keys, warnings, given: values } = loaded;
+        let Beginning { mut given, watched, is_counted, take_over } = beginning;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
         let count = settings.server.workers.map_or_else(cores, usize::from);
-        let (listening, mut sockets) = sockets::for_workers(&settings, count)?;
-        let ops_sockets = sockets::for_operators(&settings)?;
+        let opened = sockets::for_clients(&settings, count, &mut given)?;
+        check_reach(&settings, &opened)?;
+        let for_operators = sockets::for_operators(&settings, &mut given)?;
+        let failed = |cause| StartError::Listen { address: "all".to_owned(), cause };
+        let dealt = sockets::deal(&opened, count).map_err(failed)?;
+        let estate = take_over()?;
         let phases = Phases::default();
         let keys = Arc::new(KeyRing::new(keys));
         let journal = journal(&settings.audit)?.map(Arc::new);
-        let watching = watch::begin(&settings, journal.clone(), &phases);
+        let watching = watch::begin(&settings, journal.clone(), &phases, is_counted);
         let watching = watching.map_err(StartError::Traces)?;
-        let shared = Arc::new(share(&settings, Arc::clone(&keys), phases.clone(), &watching)?);
+        let towards = renewal::Towards::of(&settings);
+        let (sealer, secret) =
+            secret::sealer(&settings, estate.secret).map_err(StartError::State)?;
+        let ledger = quotas::ledger(&settings, estate.slots).map_err(StartError::State)?;
+        let own = Own { keys: Arc::clone(&keys), sealer, ledger: ledger.clone(), watched };
+        let shared = Arc::new(share(&settings, own, phases.clone(), &watching)?);
+        for (id, tenant, marked) in estate.owners {
+            shared.gate.directory.ownership().learn(&id, tenant.as_ref(), marked);
+        }
         let reloads = Arc::new(Reloads::default());
+        let requests = Arc::clone(&watching.requests);
         let registry = watch::registry(
             watching.requests,
             watching.spans,
@@ -122,21 +134,69 @@ impl App {
             &keys,
             &reloads,
         );
-        let mut workers = Vec::with_capacity(count);
-        for number in 0..count {
-            let (shared, sockets) = (Arc::clone(&shared), sockets.pop().unwrap_or_default());
-            let serve = move || worker::run(shared, sockets, number == 0);
+        let (mut workers, mut adopting) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (number, sockets) in dealt.into_iter().enumerate() {
+            let (adopt, adopted) = unbounded_channel();
+            let part = worker::Part { sockets, adopted, keeps_census: number == 0 };
+            let shared = Arc::clone(&shared);
+            let serve = move || worker::run(shared, part);
             workers.push(begin(format!("worker-{number}"), "a worker", serve)?);
+            adopting.push(adopt);
         }
         let authenticator = Arc::clone(&shared.gate.authenticator);
-        if !ops_sockets.is_empty() {
+        let tls = shared.tls.clone();
+        if !for_operators.is_empty() {
             let unready = watch::unready(Arc::clone(&authenticator), Arc::clone(&keys));
             let ops = Ops { registry, phases: phases.clone(), workers: count, unready };
-            let serve = move || ops::run(ops, ops_sockets);
+            let sockets = for_operators.iter().flat_map(|opened| &opened.sockets);
+            let sockets: io::Result<Vec<_>> = sockets.map(bind::Socket::try_clone).collect();
+            let sockets = sockets.map_err(failed)?;
+            let serve = move || ops::run(ops, sockets);
             begin("ops".to_owned(), "metrics and health", serve)?;
         }
-        let sending = watching.sending;
-        Ok(Self { keys, authenticator, phases, listening, reloads, journal, workers, sending })
+        let listening =
+            opened.iter().map(|opened| (opened.address.clone(), opened.listener)).collect();
+        let kept = opened.into_iter().chain(for_operators);
+        let kept = kept.flat_map(|Opened { place, sockets, .. }| {
+            sockets.into_iter().map(move |socket| (place.clone(), socket))
+        });
+        Ok(Self {
+            keys,
+            authenticator,
+            tls,
+            phases,
+            listening,
+            reloads,
+            journal,
+            shared,
+            ledger,
+            secret,
+            requests,
+            values: Mutex::new(values),
+            sockets: Mutex::new(kept.collect()),
+            adopting: Mutex::new(adopting),
+            places: settings.server.max_connections.get(),
+            towards,
+            workers,
+            sending: watching.sending,
+        })
+    }
+
+    /// What it is at work on now.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let shared = &self.shared;
+        let tunnels = shared.tunnels.load(Ordering::Relaxed);
+        let held = self.places.saturating_sub(shared.places.available_permits());
+        let under_way = usize::try_from(self.requests.under_way()).unwrap_or(usize::MAX);
+        Load { connections: held + tunnels, streams: under_way.max(tunnels) }
+    }
+
+    /// Stops to take connections: what runs may finish.
+    pub fn drain(&self) {
+        // They would keep the addresses open.
+        drop(std::mem::take(&mut *lock(&self.sockets)));
+        self.phases.drain.cancel();
     }
 
     /// Sends what still waits to be sent. To be called when all is over.
@@ -144,6 +204,30 @@ impl App {
         if let Some(sending) = self.sending {
             sending.finish();
         }
+    }
+
+    /// What admits sandboxes.
+    #[must_use]
+    pub fn admissions(&self) -> Arc<Admissions> {
+        Arc::clone(&self.shared.admissions)
+    }
+
+    /// Whether there are open tunnels.
+    #[must_use]
+    pub fn has_tunnels(&self) -> bool {
+        self.shared.tunnels.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many workers have not ended.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.workers.iter().filter(|worker| !worker.is_finished()).count()
+    }
+
+    /// Whether every worker accepts connections.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.phases.accepting.count() >= self.workers.len()
     }
 
     /// Whether every worker has ended.
@@ -157,6 +241,23 @@ impl App {
     pub fn has_failed(&self) -> bool {
         !self.phases.drain.is_cancelled() && self.workers.iter().any(JoinHandle::is_finished)
     }
+}
+
+/// Whatever panics elsewhere, what these locks guard is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An open gateway must not be reachable from elsewhere by mistake; of addresses that are set, the settings say so.
+fn check_reach(settings: &Settings, opened: &[Opened]) -> Result<(), StartError> {
+    let is_open = settings.auth.is_open() && !settings.server.allow_open;
+    let reachable = opened.iter().find(|opened| is_open && !opened.address.is_local());
+    reachable.map_or(Ok(()), |opened| {
+        Err(StartError::Inherited(format!(
+            "{} is reachable from elsewhere and no keys are set; set some, or say --allow-open",
+            opened.address
+        )))
+    })
 }
 
 fn cores() -> usize {
@@ -173,25 +274,37 @@ fn begin(
     std::thread::Builder::new().name(name).spawn(serve).map_err(StartError::Worker)
 }
 
+/// What the workers share that is made before the rest.
+struct Own {
+    keys: Arc<KeyRing>,
+    sealer: Sealer,
+    ledger: MemoryLedger,
+    watched: Option<Duration>,
+}
+
 fn share(
     settings: &Settings,
-    keys: Arc<KeyRing>,
+    own: Own,
     phases: Phases,
     watching: &Watching,
 ) -> Result<Shared, StartError> {
+    let Own { keys, sealer, ledger, watched } = own;
     let auth = &settings.auth;
     let keys = (!auth.is_open()).then_some(keys);
     let callback = auth.callback.clone().map(Callback::new).transpose();
     let callback = callback.map_err(StartError::Callback)?.map(Arc::new);
-    let sealer = secret::sealer(settings).map_err(StartError::State)?;
     let ownership = Ownership::open(settings.state_dir.as_deref()).map_err(StartError::State)?;
     let authenticator = Authenticator::new(keys, callback, sealer, settings.auth.precedence);
     let directory = Directory::new(ownership);
-    let admissions = admissions(settings, &directory).map_err(StartError::State)?;
+    let admissions = quotas::admissions(settings, ledger, &directory);
     let server = &settings.server;
-    let origins = server.cors_origins.iter();
-    let origins =
-        origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()).collect();
+    if let Some(offer) = &server.tls {
+        let clients = offer.clients().map_or("not asked for", |clients| {
+            if clients.are_required { "required" } else { "optional" }
+        });
+        let certificates = offer.identities().len();
+        tracing::info!(certificates, client_certificates = clients, "TLS is spoken on TCP");
+    }
     Ok(Shared {
         gate: Arc::new(Gate {
             authenticator: Arc::new(authenticator),
@@ -203,25 +316,23 @@ fn share(
             audit: watching.journal.clone(),
         }),
         admissions: Arc::new(admissions),
-        upstreams: Arc::new(upstreams(settings)),
-        cors: Arc::new(Cors::new(origins)),
+        upstreams: Arc::new(upstreams::of(settings)),
+        cors: Arc::new(Cors::new(origins(server))),
         observers: watching.observers.clone(),
         audit: Audit::new(Arc::clone(&watching.trail), phases.drain.clone()),
         sampler: settings.traces.as_ref().map(|traces| traces.sampler),
         tunnels: Arc::default(),
-        pool: pool_settings(&settings.upstream),
+        pool: upstreams::pool(&settings.upstream),
+        tls: server.tls.clone().map(|offer| Arc::new(tls::Store::new(offer))),
         connections: connection::Settings {
-            limits: Limits {
-                head_timeout: server.head_timeout,
-                idle_timeout: server.idle_timeout,
-                park_after: Some(connection::PARK_AFTER),
-                ..Limits::default()
-            },
+            limits: Arc::new(ArcSwap::from_pointee(connection_limits(server))),
             max_streams: server.max_streams,
         },
-        trusted_proxies: server.trusted_proxies.as_slice().into(),
+        trusted_proxies: ArcSwap::from_pointee(server.trusted_proxies.as_slice().into()),
         places: Arc::new(Semaphore::new(server.max_connections.get())),
         phases,
+        heir: OnceLock::new(),
+        watched,
     })
 }
 
@@ -246,78 +357,16 @@ fn journal(audit: &AuditSettings) -> Result<Option<Journal>, StartError> {
     opened.map(Some).map_err(failed)
 }
 
-/// What admits sandboxes. What was being started when an earlier process was killed is known where there is a state
-/// directory.
-fn admissions(settings: &Settings, directory: &Directory) -> io::Result<Admissions> {
-    let TenantSettings { limits, quota_status, .. } = &settings.tenants;
-    for (tenant, limit) in limits.lines() {
-        tracing::info!(tenant, limit, "active sandboxes are limited");
+fn origins(server: &ServerSettings) -> Vec<HeaderValue> {
+    let origins = server.cors_origins.iter();
+    origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok()).collect()
+}
+
+fn connection_limits(server: &ServerSettings) -> Limits {
+    Limits {
+        head_timeout: server.head_timeout,
+        idle_timeout: server.idle_timeout,
+        park_after: Some(connection::PARK_AFTER),
+        ..Limits::default()
     }
-    let policy = Policy { grace: quota::GRACE, honours_keys: true };
-    let ledger = match &settings.state_dir {
-        Some(state) => MemoryLedger::open(policy, &state.join("quota"))?,
-        None => MemoryLedger::new(policy),
-    };
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-    Ok(Admissions {
-        census: Census::new(Arc::clone(&ledger), directory.clone()),
-        ledger,
-        limits: limits.clone(),
-        over_quota: (*quota_status).into(),
-        cadence: Cadence::default(),
-    })
-}
-
-fn marking(tenants: &TenantSettings) -> Marking {
-    let names = tenants.metadata_reserved.iter().map(ToString::to_string);
-    let names: Vec<String> = names.collect();
-    Marking {
-        reserved: Reserved::new(names.iter().map(String::as_str)),
-        shown: if tenants.show_marker { Shown::ToAdmins } else { Shown::ToNobody },
-    }
-}
-
-fn upstreams(settings: &Settings) -> Upstreams {
-    let upstream = &settings.upstream;
-    Upstreams {
-        control: address(&upstream.url),
-        key: key(upstream),
-        ports: upstream.envd.by_port().map(|(port, url)| (port, address(url))).collect(),
-        any_port: upstream.envd.rest().map(address),
-        domain: settings
-            .server
-            .domain
-            .as_ref()
-            .map_or("localhost", |domain| domain.as_str())
-            .into(),
-        response_timeout: upstream.response_timeout,
-        create_timeout: upstream.create_timeout,
-        lookup_timeout: upstream.lookup_timeout,
-        marking: marking(&settings.tenants),
-        dialects: v1::Dialects::default(),
-    }
-}
-
-/// Asks the upstream that the settings name, without a gateway. Call it inside a runtime.
-#[must_use]
-pub fn asker(settings: &Settings) -> Asker {
-    Asker::new(pool::build(&pool_settings(&settings.upstream)), Arc::new(upstreams(settings)))
-}
-
-fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
-    pool::Settings {
-        connect_timeout: upstream.connect_timeout,
-        idle_timeout: upstream.idle_timeout,
-        http2: upstream.http2,
-    }
-}
-
-fn address(url: &UpstreamUrl) -> Upstream {
-    Upstream::new(url.authority().clone(), url.path_prefix())
-}
-
-fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {
-    let mut key = HeaderValue::from_str(upstream.api_key.as_ref()?.expose()).ok()?;
-    key.set_sensitive(true);
-    Some(key)
 }

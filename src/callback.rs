@@ -32,7 +32,7 @@ use tokio::time::timeout;
 
 pub use call::{Failure, Line};
 pub use question::Question;
-pub use settings::{BadPem, CacheBy, DefaultIdentity, Passed, Settings, Tls, WhenUnavailable};
+pub use settings::{CacheBy, DefaultIdentity, Passed, Settings, WhenUnavailable};
 pub use tally::Tally;
 pub use url::{BadUrl, CallbackUrl};
 

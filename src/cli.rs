@@ -14,6 +14,7 @@ mod explain;
 mod hash_key;
 mod login;
 mod logout;
+mod man;
 mod output;
 mod routes;
 mod serve;
@@ -26,6 +27,8 @@ use std::process::ExitCode;
 pub use args::command;
 
 use args::{Invocation, Verb};
+
+use crate::daemon::Program;
 
 /// How a command ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,12 +73,16 @@ impl Failure {
 /// Runs the command that `args` (the program's name first) ask for.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (file, arguments) = args
+        .split_first()
+        .map_or_else(Default::default, |(file, rest)| (file.clone(), rest.to_vec()));
     let Invocation { verb, sources } = match Invocation::parse(args) {
         Ok(invocation) => invocation,
         Err(error) => return args::report(&error).into(),
     };
     let result = match verb {
-        Verb::Serve => serve::run(sources),
+        Verb::Serve => serve::run(&sources, Program { file, arguments }),
         Verb::Check { live } => Ok(check::run(&sources, live)),
         Verb::Demo(options) => demo::run(&options, &sources),
         Verb::Routes { json } => Ok(routes::run(json)),
@@ -86,7 +93,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Login(options) => login::run(&options, &sources),
         Verb::Logout => logout::run(&sources),
         Verb::Completions(shell) => Ok(completions::run(shell)),
-        Verb::Man => completions::man(),
+        Verb::Man { out } => man::run(out.as_deref()),
     };
     let exit = result.unwrap_or_else(|failure| {
         output::complain(&format!("error: {}", failure.message));

@@ -2,12 +2,13 @@
 //! once.
 //!
 //! A setting that is present but empty or malformed is a problem, never "off". Nothing below this module knows where a
-//! value came from. Only `sources` reads the environment and files.
+//! value came from. Only `sources` reads the environment, and it and `pem` the files.
 
 mod audit;
 mod auth;
 mod callback;
 mod document;
+mod given;
 mod listen;
 mod nearest;
 mod network;
@@ -17,24 +18,30 @@ mod settings;
 mod sources;
 mod table;
 mod tenants;
+mod tls;
 mod traces;
+mod trust;
 mod upstream;
 mod value;
 
 pub use audit::{AuditPolicy, AuditSettings, AuditSync};
 pub use auth::AuthSettings;
+pub use given::Given;
 pub use listen::{DataListen, Listen};
 pub use network::Origin;
 pub use problem::{Problem, Problems, Spelling};
 pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, UpstreamSettings};
 pub use sources::Sources;
-pub use table::{FileForm, SETTINGS, Setting, Shape, is_unsupported_flag};
+pub use table::{FileForm, PAIRS, Pairs, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
 pub use traces::TraceSettings;
-pub use upstream::{DataUpstreams, UpstreamUrl};
+pub use upstream::{DataUpstreams, UpstreamTls, UpstreamUrl};
+
+use std::sync::Arc;
 
 use crate::keys::KeySet;
 use crate::route::Domain;
+use crate::tls::Offer;
 use reader::Reader;
 
 /// What a successful load gives.
@@ -46,6 +53,8 @@ pub struct Loaded {
     pub keys: KeySet,
     /// What is not wrong, but should be looked at; a line each.
     pub warnings: Vec<String>,
+    /// Which settings were given which values.
+    pub given: Given,
 }
 
 impl Settings {
@@ -64,19 +73,32 @@ impl Settings {
         if let Some(settings) = &settings {
             remarks(&mut reader, settings);
         }
+        let given = reader.given_values();
         let (settings, warnings) = reader.finish(settings)?;
-        Ok(Loaded { settings, keys, warnings })
+        Ok(Loaded { settings, keys, warnings, given })
     }
 }
 
-/// Reads the keys alone, after their file changed.
+/// Reads the keys alone, after their file changed. A process that was `replaced` passes over settings that it does not
+/// know: its successor may.
 ///
 /// # Errors
 /// Every problem with them, and with the syntax of the settings file.
-pub fn load_keys(sources: &Sources, previous: &KeySet) -> Result<KeySet, Problems> {
-    let mut reader = Reader::new(sources);
+pub fn load_keys(sources: &Sources, previous: &KeySet, replaced: bool) -> Result<KeySet, Problems> {
+    let mut reader = if replaced { Reader::forgiving(sources) } else { Reader::new(sources) };
     let (_, keys) = auth::read_keys(&mut reader, Some(previous));
     reader.finish(Some(keys)).map(|(keys, _)| keys)
+}
+
+/// Reads what TLS offers alone, after one of its files changed, with the warnings that come up.
+///
+/// # Errors
+/// Every problem with it, and with the syntax of the settings file.
+pub fn load_tls(sources: &Sources) -> Result<(Option<Arc<Offer>>, Vec<String>), Problems> {
+    let mut reader = Reader::new(sources);
+    let proxies = reader.list(table::TRUSTED_PROXIES, network::Proxy::parse);
+    let offer = tls::read(&mut reader, &proxies);
+    reader.finish(Some(offer))
 }
 
 /// The settings that decide about requests. Nothing has to be set.
@@ -145,6 +167,7 @@ fn remarks(reader: &mut Reader<'_>, settings: &Settings) {
                 .to_owned(),
         );
     }
+    tls::remarks(reader, &settings.server);
     if !settings.server.envd_listen.is_empty() && settings.upstream.envd.is_empty() {
         reader.warn("--envd-listen without --envd-upstream: the data plane answers 404".to_owned());
     }

@@ -1,47 +1,111 @@
 //! The daemon: starts a gateway and runs it to its end, reloading on the way.
 //!
 //! First SIGTERM or SIGINT: stop accepting and let streams finish; at the deadline, or with a second signal, close what
-//! is left. SIGHUP, or a changed keys file, reloads without touching a connection; a reload that fails keeps what is in
-//! force and says so.
+//! is left. SIGHUP, or a changed file of keys or TLS, reloads without touching a connection; a reload that fails keeps what is in
+//! force and says so. SIGUSR2 has a new process of the program take this one's place. One thread does all of this; it sees
+//! no request, and no request waits for it.
 
-use std::error::Error;
+mod reload;
+mod running;
+mod service;
+mod succession;
+mod watch;
+
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::app::App;
-use crate::config::{Loaded, Settings, Sources, load_keys};
+use self::running::Running;
+use self::service::Service;
+use self::succession::Heritage;
+pub use self::succession::Program;
+use self::watch::Watch;
+use crate::app::{self, App, Beginning, Given, Patience, StartError};
+use crate::config::{Loaded, Sources};
+use crate::platform::inherited::{self, Variables};
 use crate::telemetry;
 
-/// How often the keys file is looked at: a change takes effect within two seconds.
-const LOOK: Duration = Duration::from_secs(1);
+/// Why a daemon did not start, or did not end as it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Sockets that it was given are not what it can use: the settings around it have to change.
+    #[error("{0}")]
+    Configuration(String),
+    /// It could not start.
+    #[error(transparent)]
+    Start(StartError),
+    /// The system does not have what it needs.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// It ran, and a part of it ended.
+    #[error("a worker ended on its own; the log says why")]
+    WorkerEnded,
+}
 
-/// How long the end waits for the workers to let go of what was cut off.
-const LETTING_GO: Duration = Duration::from_secs(1);
+impl From<StartError> for ServeError {
+    fn from(why: StartError) -> Self {
+        if matches!(why, StartError::Inherited(_)) {
+            return Self::Configuration(why.to_string());
+        }
+        Self::Start(why)
+    }
+}
 
-/// How long it then waits for the audit journal to reach the disk.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// Serves until a signal ends it.
+/// Serves until a signal ends it. `program` is what an upgrade starts.
 ///
 /// # Errors
 /// It could not start, or a worker ended on its own.
-pub fn serve(sources: Sources, loaded: Loaded) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub fn serve(sources: &Sources, loaded: Loaded, program: Program) -> Result<(), ServeError> {
     telemetry::start(&loaded.settings.log);
     let keys_file = loaded.settings.auth.keys_file.clone();
-    let drain = loaded.settings.server.drain_timeout;
-    let daemon = Daemon::prepare(keys_file, drain)?;
-    let app = App::start(loaded)?;
-    let ended = daemon.run(&app, &sources);
+    let mut daemon = Daemon::prepare(keys_file, Patience::of(&loaded.settings))?;
+    let is_successor = sources.environment.contains_key(succession::VARIABLE);
+    let (mut heritage, given) = if is_successor {
+        let (heritage, given) = Heritage::receive()?;
+        (Some(heritage), given)
+    } else {
+        (None, inherited_sockets(sources)?)
+    };
+    daemon.service = Service::of(sources, is_successor);
+    let asker = heritage.is_some().then(|| {
+        let _inside = daemon.runtime.enter();
+        app::asker(&loaded.settings)
+    });
+    let app = App::start(
+        loaded,
+        Beginning {
+            given,
+            watched: daemon.service.watched(),
+            is_counted: daemon.service.is_heard(),
+            take_over: Box::new(|| match &mut heritage {
+                Some(heritage) => heritage.take_over(),
+                None => Ok(app::Estate::default()),
+            }),
+        },
+    )?;
+    daemon.program = Some(program);
+    daemon.heritage = heritage.zip(asker);
+    let ended = daemon.run(&app, sources);
     app.finish();
     match ended {
         Ended::Drained | Ended::CutOff => Ok(()),
-        Ended::Failed => Err("a worker ended on its own; the log says why".into()),
+        Ended::Failed => Err(ServeError::WorkerEnded),
     }
+}
+
+/// What a service manager opened for this process.
+fn inherited_sockets(sources: &Sources) -> Result<Given, ServeError> {
+    let variable = |name: &str| sources.environment.get(name).map(AsRef::as_ref);
+    let variables = Variables {
+        pid: variable("LISTEN_PID"),
+        count: variable("LISTEN_FDS"),
+        names: variable("LISTEN_FDNAMES"),
+    };
+    let sockets = inherited::take(variables);
+    let sockets = sockets.map_err(|why| ServeError::Configuration(why.to_string()))?;
+    Ok(Given::named(sockets)?)
 }
 
 /// What a run comes to.
@@ -61,63 +125,63 @@ pub enum Ended {
 pub struct Daemon {
     runtime: Runtime,
     signals: Signals,
-    hang_up: Signal,
     watch: Option<Watch>,
-    drain: Duration,
+    patience: Patience,
+    service: Service,
+    program: Option<Program>,
+    heritage: Option<(Heritage, crate::proxy::lookup::Asker)>,
 }
 
 impl Daemon {
-    /// Starts to receive signals and to watch the keys file. `drain` bounds the wait for streams at the end.
+    /// Starts to receive signals and to watch the keys file.
     ///
     /// # Errors
     /// Signals cannot be received.
-    pub fn prepare(keys_file: Option<PathBuf>, drain: Duration) -> io::Result<Self> {
+    pub fn prepare(keys_file: Option<PathBuf>, patience: Patience) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
-        let (signals, hang_up) = (Signals::new()?, signal(SignalKind::hangup())?);
+        let signals = Signals::new()?;
         drop(inside);
-        Ok(Self { runtime, signals, hang_up, watch: keys_file.map(Watch::new), drain })
+        Ok(Self {
+            runtime,
+            signals,
+            watch: keys_file.map(Watch::new),
+            patience,
+            service: Service::default(),
+            program: None,
+            heritage: None,
+        })
     }
 
     /// Runs until a signal ends it.
     #[must_use]
     pub fn run(self, app: &App, sources: &Sources) -> Ended {
-        let Self { runtime, mut signals, mut hang_up, mut watch, drain } = self;
-        runtime.block_on(async {
-            let mut tick = tokio::time::interval(LOOK);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    () = signals.end() => break,
-                    _ = hang_up.recv() => {
-                        if let Some(journal) = &app.journal {
-                            journal.reopen();
-                        }
-                        reload_all(app, sources);
-                    }
-                    _ = tick.tick() => {
-                        telemetry::tell_left_out();
-                        if watch.as_mut().is_some_and(Watch::has_changed) {
-                            reload_keys(app, sources);
-                        }
-                        if app.has_failed() {
-                            tracing::error!("a worker ended on its own");
-                            app.phases.drain.cancel();
-                            close_accounts(app).await;
-                            return Ended::Failed;
-                        }
-                    }
-                }
-            }
-            stop(app, &mut signals, drain).await
-        })
+        let Self { runtime, signals, watch, patience, service, program, heritage } = self;
+        let predecessor = heritage.map(|(heritage, asker)| heritage.into_predecessor(asker));
+        if predecessor.is_none() {
+            app.hear_no_more();
+        }
+        let running =
+            Running::new(app, sources, patience, watch, service, program.as_ref(), predecessor);
+        runtime.block_on(running.run(signals))
     }
 }
 
+/// The signals that mean something.
 #[derive(Debug)]
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    upgrade: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    End,
+    Reload,
+    Upgrade,
 }
 
 impl Signals {
@@ -125,140 +189,18 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
-    async fn end(&mut self) {
+    /// Waits for the next one.
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::Reload,
+            _ = self.upgrade.recv() => Asked::Upgrade,
         }
     }
-}
-
-/// Drains, then stops.
-async fn stop(app: &App, signals: &mut Signals, limit: Duration) -> Ended {
-    tracing::info!(limit_s = limit.as_secs(), "draining: no new connections, streams may finish");
-    app.phases.drain.cancel();
-    let deadline = Instant::now() + limit;
-    let mut look = tokio::time::interval(Duration::from_millis(20));
-    let ended = loop {
-        tokio::select! {
-            _ = look.tick() => {
-                if app.has_ended() {
-                    break Ended::Drained;
-                }
-            }
-            () = tokio::time::sleep_until(deadline) => break Ended::CutOff,
-            () = signals.end() => break Ended::CutOff,
-        }
-    };
-    match ended {
-        Ended::Drained => tracing::info!("drained"),
-        Ended::CutOff | Ended::Failed => tracing::warn!("closed what was still open"),
-    }
-    close_accounts(app).await;
-    ended
-}
-
-/// Waits until the workers have let go of what was cut off, which is accounted for then, tunnels included, and has the
-/// audit journal write and sync what it was offered.
-async fn close_accounts(app: &App) {
-    app.phases.stop.cancel();
-    let mut look = tokio::time::interval(Duration::from_millis(20));
-    let limit = Instant::now() + LETTING_GO;
-    while !app.has_ended() && Instant::now() < limit {
-        look.tick().await;
-    }
-    if let Some(journal) = &app.journal {
-        journal.close(LAST_WORDS);
-    }
-}
-
-fn reload_keys(app: &App, sources: &Sources) {
-    let old = app.keys.snapshot();
-    match load_keys(sources, &old) {
-        Ok(keys) => {
-            let count = keys.len();
-            let revoked = app.keys.install(keys);
-            app.reloads.count(true);
-            tracing::info!(keys = count, revoked, "the keys were reloaded");
-        }
-        Err(problems) => {
-            app.reloads.count(false);
-            tracing::error!(%problems, "the keys were not reloaded; the old ones stay in force")
-        }
-    }
-}
-
-/// Keys and the log's filter take effect at once and what the auth callback said is forgotten; other settings are
-/// checked, and take effect with a restart.
-fn reload_all(app: &App, sources: &Sources) {
-    app.reloads.count(try_reload_all(app, sources));
-}
-
-/// Whether it could be done.
-fn try_reload_all(app: &App, sources: &Sources) -> bool {
-    let callback = app.authenticator.callback();
-    let old = app.keys.snapshot();
-    match Settings::load(sources, Some(&old)) {
-        // Whether anybody is asked for a key is decided at the start.
-        Ok(loaded) if app.authenticator.is_open() && !loaded.settings.auth.is_open() => {
-            tracing::error!(
-                "not reloaded; the gateway started open and stays so: restart it to have credentials checked"
-            );
-            false
-        }
-        Ok(loaded) if callback.is_some() != loaded.settings.auth.callback.is_some() => {
-            tracing::error!("not reloaded; an auth callback comes or goes with a restart");
-            false
-        }
-        Ok(loaded) => {
-            telemetry::refilter(&loaded.settings.log.filter);
-            let count = loaded.keys.len();
-            let revoked = app.keys.install(loaded.keys);
-            if let Some(callback) = callback {
-                callback.flush();
-            }
-            tracing::info!(
-                keys = count,
-                revoked,
-                "reloaded; settings other than keys and the log's filter take effect with a restart"
-            );
-            true
-        }
-        Err(problems) => {
-            tracing::error!(%problems, "not reloaded; the old configuration stays in force");
-            false
-        }
-    }
-}
-
-/// Notices that a file was changed or replaced.
-#[derive(Debug)]
-struct Watch {
-    path: PathBuf,
-    seen: Option<Stamp>,
-}
-
-type Stamp = (SystemTime, u64, u64);
-
-impl Watch {
-    fn new(path: PathBuf) -> Self {
-        let seen = stamp(&path);
-        Self { path, seen }
-    }
-
-    fn has_changed(&mut self) -> bool {
-        let now = stamp(&self.path);
-        let changed = now != self.seen;
-        self.seen = now;
-        changed
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }

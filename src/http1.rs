@@ -6,14 +6,17 @@
 //! where it ends, nothing was said behind it, and nobody asked for the connection to be closed. Nothing is sent twice, unless its
 //! kept connection turned out dead before a byte of it was written.
 
+mod address;
 mod answer;
 mod connect;
 mod connection;
 mod head;
 mod idle;
 mod request;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upload;
 
 use std::future::{Future, poll_fn};
@@ -23,11 +26,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Response, Uri};
+use http::{Method, Response};
 use http_body::Body;
-use tokio::net::TcpStream;
-use tower::ServiceExt as _;
 
+pub use self::address::Address;
 pub use self::answer::Answer;
 use self::answer::Sending;
 pub use self::connect::{ConnectError, Connector};
@@ -35,6 +37,10 @@ use self::connection::Connection;
 use self::head::Head;
 use self::idle::{Idle, Place};
 pub use self::request::Fields;
+pub use self::stream::Stream;
+pub use self::tls::{
+    Authorities, BadCertificate, BadIdentity, Identity, Offer, ServerName, Tls, server_name,
+};
 use self::upload::{Upload, Writer};
 
 /// What went wrong on a connection.
@@ -64,7 +70,7 @@ pub enum Fault {
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// There is no connection.
-    #[error(transparent)]
+    #[error("could not connect")]
     Connect(#[from] ConnectError),
     /// It went wrong before anything was sent.
     #[error("could not be sent")]
@@ -101,7 +107,7 @@ impl Switched {
     ///
     /// # Errors
     /// The request was not sent to its end.
-    pub fn into_stream(self) -> io::Result<(TcpStream, Bytes)> {
+    pub fn into_stream(self) -> io::Result<(Stream, Bytes)> {
         self.0.into_stream()
     }
 }
@@ -120,12 +126,21 @@ impl Http1 {
         Self { connector, idle: Arc::new(Idle::new(idle_timeout)) }
     }
 
-    /// Sends a request to the address in its URI.
+    /// Opens a connection and closes it again.
+    ///
+    /// # Errors
+    /// It could not be opened.
+    pub async fn reach(&self, to: &Address) -> Result<(), ConnectError> {
+        self.connector.connect(to, Offer::Http1).await.map(drop)
+    }
+
+    /// Sends a request. Of its URI, path and query count.
     ///
     /// # Errors
     /// There is no answer.
     pub fn request<'a, B>(
         &'a self,
+        to: &'a Address,
         head: &'a Parts,
         fields: &'a Fields<'_>,
         body: B,
@@ -135,19 +150,19 @@ impl Http1 {
     {
         let upload = Upload::new(head, body);
         let length = upload.length();
-        self.exchange(&head.uri, &head.method, upload, move |writer| {
+        self.exchange(to, &head.method, upload, move |writer| {
             writer.begin(head, fields, length);
         })
     }
 
-    /// Sends a request without a body to the address in `to`. `head`, in pieces, is all of its head, from the first line to
+    /// Sends a request without a body. `head`, in pieces, is all of its head, from the first line to
     /// the empty one, and says `method`.
     ///
     /// # Errors
     /// There is no answer.
     pub async fn ask(
         &self,
-        to: &Uri,
+        to: &Address,
         method: &Method,
         head: &[&[u8]],
     ) -> Result<Response<Answer>, SendError> {
@@ -156,7 +171,7 @@ impl Http1 {
 
     async fn exchange<B>(
         &self,
-        to: &Uri,
+        to: &Address,
         method: &Method,
         mut upload: Upload<B>,
         begin: impl FnOnce(&mut Writer),
@@ -164,8 +179,7 @@ impl Http1 {
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
-        let address = to.authority().ok_or(ConnectError::Unaddressed)?;
-        let (place, kept) = self.idle.take(address);
+        let (place, kept) = self.idle.take(to);
         let (mut connection, mut is_kept) = match kept {
             Some(connection) => (connection, true),
             // Rare, and larger than all else here.
@@ -192,10 +206,9 @@ impl Http1 {
         }
     }
 
-    async fn connect(&self, to: &Uri) -> Result<Box<Connection>, SendError> {
-        let stream = self.connector.clone().oneshot(to.clone()).await;
-        let stream = stream.map_err(ConnectError::failed)?;
-        Ok(Box::new(Connection::new(stream.into_inner())))
+    async fn connect(&self, to: &Address) -> Result<Box<Connection>, SendError> {
+        let stream = self.connector.connect(to, Offer::Http1).await?;
+        Ok(Box::new(Connection::new(stream)))
     }
 
     fn answer<B>(

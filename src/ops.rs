@@ -58,7 +58,7 @@ impl fmt::Debug for Ops {
     }
 }
 
-/// Answers until the gateway stops; while it drains, too.
+/// Answers until the gateway stops; while it drains, too, unless another process has taken its place.
 ///
 /// # Errors
 /// The runtime or a socket could not be set up.
@@ -88,7 +88,11 @@ where
     L: Listener<Io: Unpin + Send + 'static>,
 {
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match socket.accept().await {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = ops.phases.replaced() => return,
+        };
+        match accepted {
             Ok((stream, _)) => serve(&ops, stream, place),
             Err(cause) => {
                 tracing::warn!(%cause, "could not accept a connection for metrics and health");
@@ -152,7 +156,7 @@ impl Ops {
 
     /// Why the gateway should get no requests now.
     fn unready(&self) -> Option<&'static str> {
-        if self.phases.drain.is_cancelled() {
+        if self.phases.leaving.is_cancelled() || self.phases.drain.is_cancelled() {
             return Some("draining");
         }
         if self.phases.accepting.count() < self.workers {

@@ -8,10 +8,11 @@ mod file;
 mod keeping;
 mod records;
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use self::file::{Line, StateFile};
 pub use self::keeping::Keeping;
@@ -34,6 +35,19 @@ pub struct Ownership {
     looked: AtomicBool,
     /// Whether the log says that the record was needed although the upstream keeps markers.
     needed: AtomicBool,
+    successor: OnceLock<Successor>,
+}
+
+/// A process that has taken this one's place, and learns what is still put on record here.
+struct Successor(Box<Tell>);
+
+/// Tells of a sandbox, whose it is or that it is gone, and whether it was made with a marker.
+type Tell = dyn Fn(&SandboxId, Option<&TenantId>, bool) + Send + Sync;
+
+impl fmt::Debug for Successor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Successor")
+    }
 }
 
 impl Default for Ownership {
@@ -45,6 +59,7 @@ impl Default for Ownership {
             verdict: Verdict::default(),
             looked: AtomicBool::new(false),
             needed: AtomicBool::new(false),
+            successor: OnceLock::new(),
         }
     }
 }
@@ -85,6 +100,42 @@ impl Ownership {
         if let Some(file) = &self.file {
             file.append(&Line { id, tenant: Some(tenant), time: UnixTime::now() });
         }
+        self.pass_on(id, Some(tenant), marked);
+    }
+
+    /// Takes note of what another process of this gateway put on record, or took off it. The file knows already.
+    pub fn learn(&self, id: &SandboxId, tenant: Option<&TenantId>, marked: bool) {
+        match tenant {
+            Some(tenant) => self.records().bind(id.clone(), tenant.clone(), marked, CAPACITY),
+            None => {
+                self.records().release(id);
+            }
+        }
+        self.pass_on(id, tenant, marked);
+    }
+
+    /// Has another process learn what is put on record from now on: a sandbox, whose it is or that it is gone, and whether it
+    /// was made with a marker. Of the first one that is named here only.
+    pub fn tell(
+        &self,
+        successor: impl Fn(&SandboxId, Option<&TenantId>, bool) + Send + Sync + 'static,
+    ) {
+        // There is one successor at most.
+        let _ = self.successor.set(Successor(Box::new(successor)));
+    }
+
+    /// Everything on record, oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<(SandboxId, TenantId, bool)> {
+        let records = self.records();
+        let all = records.iter();
+        all.map(|(id, tenant, marked)| (id.clone(), tenant.clone(), marked)).collect()
+    }
+
+    fn pass_on(&self, id: &SandboxId, tenant: Option<&TenantId>, marked: bool) {
+        if let Some(Successor(tell)) = self.successor.get() {
+            tell(id, tenant, marked);
+        }
     }
 
     /// Takes a sandbox that was killed off the record.
@@ -93,6 +144,7 @@ impl Ownership {
         if let Some(file) = self.file.as_ref().filter(|_| was_bound) {
             file.append(&Line { id, tenant: None, time: UnixTime::now() });
         }
+        self.pass_on(id, None, false);
     }
 
     /// Whose a sandbox is of which the upstream just said that it has no marker.

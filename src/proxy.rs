@@ -16,6 +16,7 @@ mod lease;
 pub mod list;
 pub mod lookup;
 pub mod pool;
+mod timeouts;
 pub mod tunnel;
 pub mod usage;
 pub mod v1;
@@ -23,9 +24,8 @@ pub mod v1;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, Uri};
 
 use self::body::Reply;
@@ -33,33 +33,35 @@ use crate::authn::Authenticator;
 use crate::caller::Caller;
 use crate::directory::Directory;
 use crate::error::GatewayError;
+use crate::http1::Address;
 use crate::record::Pending;
 use admission::Admissions;
 use edit::Reserved;
 use pool::Pool;
+pub use timeouts::Timeouts;
 use tunnel::Tunnels;
 use usage::Usages;
 use v1::Dialects;
 
-/// One upstream's address, in the pieces that requests are built from.
+/// One upstream's address, and what requests there are built from.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    authority: Authority,
+    address: Address,
     host: HeaderValue,
     /// What precedes every path; empty or starting with `/` and not ending in one.
     prefix: Box<str>,
 }
 
 impl Upstream {
-    /// An upstream at `http://authority` + `prefix`.
+    /// An upstream at `address`, where every path begins with `prefix`.
     #[must_use]
-    pub fn new(authority: Authority, prefix: &str) -> Self {
-        let host = HeaderValue::from_str(authority.as_str())
+    pub fn new(address: Address, prefix: &str) -> Self {
+        let host = HeaderValue::from_str(address.authority().as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("upstream"));
-        Self { authority, host, prefix: prefix.trim_end_matches('/').into() }
+        Self { address, host, prefix: prefix.trim_end_matches('/').into() }
     }
 
-    /// The URI of `path_and_query` there; nothing is parsed again unless there is a prefix.
+    /// `path_and_query` as it is called there; nothing is parsed again unless there is a prefix.
     ///
     /// # Errors
     /// [`GatewayError::Internal`], which cannot happen for a path that was parsed before.
@@ -71,11 +73,7 @@ impl Upstream {
             PathAndQuery::from_maybe_shared(bytes::Bytes::from(joined))
                 .map_err(|_| GatewayError::Internal)?
         };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path_and_query);
-        Uri::from_parts(parts).map_err(|_| GatewayError::Internal)
+        Ok(Uri::from(path_and_query))
     }
 }
 
@@ -92,12 +90,8 @@ pub struct Upstreams {
     pub any_port: Option<Upstream>,
     /// The domain in the `Host` that sandboxes are addressed by.
     pub domain: Box<str>,
-    /// To the head of an answer, on requests that only read.
-    pub response_timeout: Duration,
-    /// The same, on requests that may start something.
-    pub create_timeout: Duration,
-    /// For the gateway's own questions about a sandbox.
-    pub lookup_timeout: Duration,
+    /// How long they may take.
+    pub timeouts: Timeouts,
     /// What tenants may put into metadata, and see of it.
     pub marking: Marking,
     /// Which generation of the API the control plane speaks, once known.

@@ -29,6 +29,7 @@ mod cadence;
 mod journal;
 mod listing;
 mod memory;
+mod passing;
 mod repeats;
 
 /// The primitives of the accounts' locks; a test of interleavings has its own.
@@ -47,6 +48,7 @@ pub use book::{Ask, AtLimit, Policy, Standing, Start};
 pub use cadence::Cadence;
 pub use listing::Mark;
 pub use memory::MemoryLedger;
+pub use passing::{OpenSlot, Outcome, Told};
 
 use crate::principal::TenantId;
 use crate::target::SandboxId;
@@ -120,6 +122,8 @@ pub enum Admission {
     Unlisted,
     /// Another request with the same `Idempotency-Key` is under way.
     Busy,
+    /// Another process counts by now, and has to be asked.
+    Moved,
 }
 
 /// What an admitted request holds until its outcome is told. Dropped without a word, its outcome is in doubt.

@@ -38,6 +38,8 @@ pub struct Conn {
     pub peer_value: HeaderValue,
     /// Whether the peer is a configured proxy, whose forwarded headers count.
     pub trusted_proxy: bool,
+    /// Whether it came through TLS.
+    pub is_secure: bool,
     proxies: Arc<[IpNet]>,
 }
 
@@ -50,7 +52,21 @@ impl Conn {
         let text = peer.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let peer_value =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { listener, peer, peer_value, trusted_proxy, proxies }
+        Self { listener, peer, peer_value, trusted_proxy, is_secure: false, proxies }
+    }
+
+    /// The same through TLS, whose peer may have proved there to be a configured proxy.
+    #[must_use]
+    pub fn secured(mut self, is_proxy: bool) -> Self {
+        self.is_secure = true;
+        self.trusted_proxy |= is_proxy;
+        self
+    }
+
+    /// `http` or `https`, as the peer speaks it.
+    #[must_use]
+    pub const fn proto(&self) -> HeaderValue {
+        HeaderValue::from_static(if self.is_secure { "https" } else { "http" })
     }
 
     /// The client's address: the peer's, or the last one that trusted proxies reported and that is none of theirs. What
@@ -97,7 +113,7 @@ impl Origin {
         let Parts { headers, uri, .. } = head;
         let host = headers.get(HOST).cloned().or_else(|| authority(uri));
         if !conn.trusted_proxy {
-            let proto = HeaderValue::from_static("http");
+            let proto = conn.proto();
             return Self { forwarded_for: conn.peer_value.clone(), proto, host };
         }
         let only = |name: &HeaderName| {
@@ -106,7 +122,7 @@ impl Origin {
         };
         Self {
             forwarded_for: chain(headers, &conn.peer_value),
-            proto: only(&X_FORWARDED_PROTO).unwrap_or_else(|| HeaderValue::from_static("http")),
+            proto: only(&X_FORWARDED_PROTO).unwrap_or_else(|| conn.proto()),
             host: only(&X_FORWARDED_HOST).or(host),
         }
     }

@@ -2,32 +2,33 @@
 //!
 //! Workers share immutable snapshots and nothing that has to be locked on the way of a request.
 
+mod reception;
+
+use std::fmt;
 use std::io;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::net::Listener as Accepts;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
+use self::reception::Reception;
 use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::layer::observe::Watch;
-use crate::lifecycle::Phases;
-use crate::listener::bind;
+use crate::lifecycle::{Phases, Pulse};
+use crate::listener::{bind, tls};
 use crate::proxy::admission::Admissions;
 use crate::proxy::pool;
 use crate::proxy::tunnel::Tunnels;
 use crate::proxy::{Forwarder, Upstreams};
 use crate::record::Observers;
-use crate::request::Conn;
 use crate::request::trace::Sampler;
 use crate::route::Listener;
 use crate::server::connection::{self, Connections};
@@ -54,14 +55,49 @@ pub struct Shared {
     pub audit: Audit,
     /// How upstreams are reached.
     pub pool: pool::Settings,
+    /// What TLS offers on TCP; none: clients are spoken to in clear text.
+    pub tls: Option<Arc<tls::Store>>,
     /// What connections may take.
     pub connections: connection::Settings,
-    /// Whose forwarded headers are believed.
-    pub trusted_proxies: Arc<[IpNet]>,
+    /// Whose forwarded headers are believed; a reload changes it for connections that come later.
+    pub trusted_proxies: ArcSwap<Arc<[IpNet]>>,
     /// Places for open connections.
     pub places: Arc<Semaphore>,
     /// The steps of stopping.
     pub phases: Phases,
+    /// Who goes on with connections that are to leave this process; nobody until there is one.
+    pub heir: OnceLock<Heir>,
+    /// How often somebody wants to see that the workers turn; none: nobody does.
+    pub watched: Option<Duration>,
+}
+
+/// Goes on with connections that leave this process.
+pub struct Heir(pub Box<dyn Fn(Adopted) + Send + Sync>);
+
+impl fmt::Debug for Heir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Heir")
+    }
+}
+
+/// A client's connection that changes processes.
+#[derive(Debug)]
+pub struct Adopted {
+    /// What requests on it are for.
+    pub listener: Listener,
+    /// Whether a request ever came on it.
+    pub is_used: bool,
+    /// The connection.
+    pub stream: Stream,
+}
+
+/// A connection outside of any runtime.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// On a unix socket.
+    Unix(std::os::unix::net::UnixStream),
 }
 
 /// One socket of a worker and what it stands for.
@@ -73,21 +109,28 @@ pub struct Socket {
     pub socket: bind::Socket,
 }
 
-/// How long a connection may be silent before the kernel asks whether its peer is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// How long accepting rests after it failed, for want of file descriptors most likely.
-const REST: Duration = Duration::from_millis(50);
+/// What one worker has to itself.
+#[derive(Debug)]
+pub struct Part {
+    /// What it accepts connections on.
+    pub sockets: Vec<Socket>,
+    /// Connections that come from the process before this one, until that has ended.
+    pub adopted: UnboundedReceiver<Adopted>,
+    /// Whether it lists sandboxes for all of them.
+    pub keeps_census: bool,
+}
 
 /// Serves until the gateway drains and every connection has ended, or until it stops.
 ///
 /// # Errors
 /// The runtime or a socket could not be set up.
-pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io::Result<()> {
+pub fn run(shared: Arc<Shared>, part: Part) -> io::Result<()> {
+    let Part { sockets, adopted, keeps_census } = part;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let tunnels = Tunnels {
             open: TaskTracker::new(),
+            close: shared.phases.close.clone(),
             stop: shared.phases.stop.clone(),
             count: Arc::clone(&shared.tunnels),
         };
@@ -100,9 +143,18 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
             tunnels.clone(),
         );
         let census = keeps_census.then(|| {
-            let (admissions, asker) = (Arc::clone(&shared.admissions), forwarder.asker());
-            tokio::spawn(async move { admissions.census.keep(&asker, admissions.cadence).await })
+            let (shared, asker) = (Arc::clone(&shared), forwarder.asker());
+            tokio::spawn(async move {
+                let admissions = &shared.admissions;
+                tokio::select! {
+                    () = admissions.census.keep(&asker, admissions.cadence) => {}
+                    () = shared.phases.replaced() => {}
+                }
+            })
         });
+        if let Some(interval) = shared.watched {
+            tokio::spawn(turn(shared.phases.pulse.clone(), interval));
+        }
         let callback = shared.gate.authenticator.callback();
         let line = callback.map(|callback| callback.line()).transpose()?;
         let watch = Watch {
@@ -112,18 +164,20 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
         };
         let stack = stack(Arc::clone(&shared.gate), line, watch, shared.audit.clone(), forwarder);
         let connections = Connections::new(&shared.connections, stack);
-        let worker = Worker { shared: &shared, connections, open: tunnels.open.clone() };
+        let open = tunnels.open.clone();
+        let reception = Reception { shared: Arc::clone(&shared), connections, open: open.clone() };
         let accepting = TaskTracker::new();
         for socket in sockets {
-            worker.accept_on(socket, &accepting)?;
+            reception.accept_on(socket, &accepting)?;
         }
+        open.spawn(reception.adopt(adopted));
         let begun = shared.phases.accepting.begin();
         accepting.close();
         accepting.wait().await;
         drop(begun);
-        worker.open.close();
+        open.close();
         tokio::select! {
-            () = worker.open.wait() => {}
+            () = open.wait() => {}
             () = shared.phases.stop.cancelled() => {}
         }
         if let Some(census) = census {
@@ -133,100 +187,12 @@ pub fn run(shared: Arc<Shared>, sockets: Vec<Socket>, keeps_census: bool) -> io:
     })
 }
 
-struct Worker<'a> {
-    shared: &'a Arc<Shared>,
-    connections: Connections,
-    /// Every open connection and tunnel.
-    open: TaskTracker,
-}
-
-impl Worker<'_> {
-    fn accept_on(&self, socket: Socket, accepting: &TaskTracker) -> io::Result<()> {
-        let accept = Accept {
-            shared: Arc::clone(self.shared),
-            connections: self.connections.clone(),
-            open: self.open.clone(),
-            listener: socket.listener,
-        };
-        match socket.socket {
-            bind::Socket::Tcp(socket) => {
-                let socket = TcpListener::from_std(socket)?;
-                accepting.spawn(accept.from(socket, |stream, peer| {
-                    prepare(stream)?;
-                    Ok(Some(peer.ip()))
-                }));
-            }
-            bind::Socket::Unix(socket) => {
-                let socket = UnixListener::from_std(socket)?;
-                accepting.spawn(accept.from(socket, |_, _| Ok(None)));
-            }
-        }
-        Ok(())
+/// Answers whenever somebody wants to see that this worker turns.
+async fn turn(pulse: Pulse, interval: Duration) {
+    let (mut ticks, mut seen) = (tokio::time::interval(interval), 0);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        pulse.answer(&mut seen);
     }
-}
-
-/// The accept loop of one socket.
-struct Accept {
-    shared: Arc<Shared>,
-    connections: Connections,
-    open: TaskTracker,
-    listener: Listener,
-}
-
-impl Accept {
-    /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer.
-    async fn from<L>(
-        self,
-        mut socket: L,
-        greet: impl Fn(&L::Io, L::Addr) -> io::Result<Option<IpAddr>>,
-    ) where
-        L: Accepts<Io: Unpin + Send + 'static>,
-    {
-        loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                () = self.shared.phases.drain.cancelled() => return,
-            };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(cause) => {
-                    tracing::warn!(%cause, "could not accept a connection");
-                    tokio::time::sleep(REST).await;
-                    continue;
-                }
-            };
-            match greet(&stream, address) {
-                Ok(peer) => {
-                    let Some(place) = self.place().await else { return };
-                    self.serve(stream, peer, place);
-                }
-                Err(cause) => tracing::debug!(%cause, "a connection went away at once"),
-            }
-        }
-    }
-
-    /// A place for one more connection; `None` once the gateway drains. While there is none, further connections wait in the
-    /// kernel's queue.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            place = Arc::clone(&self.shared.places).acquire_owned() => place.ok(),
-            () = self.shared.phases.drain.cancelled() => None,
-        }
-    }
-
-    fn serve<IO>(&self, stream: IO, peer: Option<IpAddr>, place: OwnedSemaphorePermit)
-    where
-        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let conn = Conn::new(self.listener, peer, Arc::clone(&self.shared.trusted_proxies));
-        let serving = self.connections.serve(stream, Arc::new(conn), &self.shared.phases);
-        // An async block would take the room of this future twice, for as long as the connection lasts.
-        self.open.spawn(serving.map(|()| drop(place)));
-    }
-}
-
-/// Small writes go out at once, and a peer that vanished without a word is noticed, however silent its stream may be.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))
 }

@@ -9,16 +9,19 @@ use crate::secret::Secret;
 use crate::token::Sealer;
 
 /// The sealer of sandbox tokens: of the secrets that were set, else of one that is kept in the state directory, else of
-/// one that dies with the process.
-pub(super) fn sealer(settings: &Settings) -> io::Result<Sealer> {
+/// one that dies with the process, unless it is `inherited` from the process before. Gives that last one, too.
+pub(super) fn sealer(
+    settings: &Settings,
+    inherited: Option<Secret>,
+) -> io::Result<(Sealer, Option<Secret>)> {
     if !settings.auth.secrets.is_empty() {
-        return Ok(Sealer::new(&settings.auth.secrets));
+        return Ok((Sealer::new(&settings.auth.secrets), None));
     }
-    let secret = match &settings.state_dir {
-        Some(directory) => kept_secret(directory)?,
-        None => Secret::random("", 32)?,
-    };
-    Ok(Sealer::new(&[secret]))
+    if let Some(directory) = &settings.state_dir {
+        return Ok((Sealer::new(&[kept_secret(directory)?]), None));
+    }
+    let secret = inherited.map_or_else(|| Secret::random("", 32), Ok)?;
+    Ok((Sealer::new(std::slice::from_ref(&secret)), Some(secret)))
 }
 
 fn kept_secret(directory: &Path) -> io::Result<Secret> {

@@ -33,6 +33,7 @@ pub(super) fn begin(
     settings: &Settings,
     journal: Option<Arc<Journal>>,
     phases: &Phases,
+    is_counted: bool,
 ) -> io::Result<Watching> {
     let requests = Arc::new(Requests::default());
     let trail = Arc::new(Trail::new(
@@ -40,7 +41,7 @@ pub(super) fn begin(
         journal.clone().map(|journal| journal as Arc<dyn Sink>),
     ));
     let mut observers: Vec<Arc<dyn Observer>> = vec![Arc::new(Line), trail.clone()];
-    if !settings.server.ops_listen.is_empty() {
+    if is_counted || !settings.server.ops_listen.is_empty() {
         observers.push(requests.clone());
     }
     let (mut spans, mut sending) = (None, None);
@@ -70,7 +71,9 @@ pub(super) fn registry(
         registry.callback(Arc::clone(callback));
     }
     let admissions = &shared.admissions;
-    registry.quotas(Quotas::new(Arc::clone(&admissions.ledger), admissions.limits.clone()));
+    let rules = Arc::clone(admissions);
+    let limits = move |tenant: &_| rules.rules.load().limits.of(tenant);
+    registry.quotas(Quotas::new(Arc::clone(&admissions.ledger), limits));
     let keys = Arc::clone(keys);
     registry.gauge("keys_loaded", "Static keys in force.", move || keys.snapshot().len() as u64);
     let reloads = Arc::clone(reloads);
@@ -104,6 +107,9 @@ pub(super) fn registry(
         streams.sample(&[("kind", "http")], requests.under_way().saturating_sub(tunnels));
         streams.sample(&[("kind", "tunnel")], tunnels);
     });
+    if let Some(tls) = shared.tls.clone() {
+        registry.add(move |into| tls.write(into));
+    }
     if let Some(spans) = spans {
         registry.add(move |into| {
             let help = "Spans of kept traces, by whether the collector took them.";

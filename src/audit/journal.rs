@@ -149,9 +149,43 @@ struct Shared {
     closing: AtomicBool,
     ended: Mutex<bool>,
     end: Condvar,
+    order: Mutex<Option<Order>>,
+    is_away: Mutex<bool>,
+    away: Condvar,
+}
+
+/// Whose the file is from now on.
+enum Order {
+    /// Nobody's: it is finished and let go of, and what comes waits.
+    Pause,
+    /// This process's again.
+    Resume,
+    /// Another one's, which is sent the objects.
+    Pass(Pass),
+}
+
+/// Sends an event's object to the process that writes.
+type Pass = Box<dyn FnMut(Vec<u8>) + Send>;
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::Pass(_) => "Pass",
+        })
+    }
 }
 
 impl Shared {
+    fn order(&self, order: Order) {
+        *self.order.lock().unwrap_or_else(PoisonError::into_inner) = Some(order);
+    }
+
+    fn is_away(&self) -> MutexGuard<'_, bool> {
+        self.is_away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn gap(&self) -> MutexGuard<'_, Gap> {
         self.gap.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,6 +257,33 @@ impl Journal {
     /// Has the writer look for its file by name: it may have been moved away.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Has what was written so far synced and lets go of the file, so that another process may open it. What is offered
+    /// meanwhile waits. False when that was not done in `patience`; then nothing has changed.
+    pub fn pause(&self, patience: Duration) -> bool {
+        self.shared.order(Order::Pause);
+        self.wake();
+        let away =
+            self.shared.away.wait_timeout_while(self.shared.is_away(), patience, |away| !*away);
+        let is_away = *away.unwrap_or_else(PoisonError::into_inner).0;
+        if !is_away {
+            self.resume();
+        }
+        is_away
+    }
+
+    /// Goes on with the file after [`pause`](Self::pause), where the chain has come to since.
+    pub fn resume(&self) {
+        self.shared.order(Order::Resume);
+        self.wake();
+    }
+
+    /// Sends all that is offered, and waited after [`pause`](Self::pause), to the process that has the file now: a chain has
+    /// one writer.
+    pub fn pass_on(&self, to: impl FnMut(Vec<u8>) + Send + 'static) {
+        self.shared.order(Order::Pass(Box::new(to)));
         self.wake();
     }
 

@@ -1,13 +1,12 @@
 //! One call to the service, from the connection to the head of the answer.
 //!
 //! Never redirected, never through a proxy of the environment; sent again only where it crossed with the end of a kept
-//! connection. What goes wrong is told in words that hold neither the address nor a header. `http://` is what every
-//! worker speaks to its upstreams too; `https://` is reqwest's, for whose cryptography a call more or less is nothing.
+//! connection. What goes wrong is told in words that hold neither the address nor a header. It goes
+//! through the client that upstreams are asked with too, whether in clear or through TLS.
 
-mod plain;
 mod rest;
-mod tls;
 mod told;
+mod wire;
 
 use std::error::Error;
 use std::future::Future;
@@ -18,12 +17,12 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::Semaphore;
 
-use self::plain::Plain;
 pub(super) use self::rest::DRAINS;
 use self::rest::drain;
-use self::tls::Tls;
 pub(super) use self::told::Told;
+use self::wire::Wire;
 use super::settings::Settings;
+use crate::http1::Answer;
 
 /// Longest head read, in bytes of names and values.
 const MAX_HEAD: usize = 64 << 10;
@@ -68,11 +67,6 @@ pub struct Line {
     drains: Arc<Semaphore>,
 }
 
-enum Wire {
-    Plain(Plain),
-    Tls(Tls),
-}
-
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Line")
@@ -81,18 +75,11 @@ impl std::fmt::Debug for Line {
 
 impl Line {
     pub(super) fn new(settings: &Settings, drains: &Arc<Semaphore>) -> io::Result<Self> {
-        let wire = match settings.url.expose().scheme() {
-            "https" => Wire::Tls(Tls::new(settings)?),
-            _ => Wire::Plain(Plain::new(settings)?),
-        };
-        Ok(Self { wire: Arc::new(wire), drains: Arc::clone(drains) })
+        Ok(Self { wire: Arc::new(Wire::new(settings)?), drains: Arc::clone(drains) })
     }
 
     /// The head of an answer. What is behind it is seen to without anybody waiting for that.
-    fn head<B>(&self, answer: Response<B>) -> Result<Head, Failure>
-    where
-        B: http_body::Body + Send + Unpin + 'static,
-    {
+    fn head(&self, answer: Response<Answer>) -> Result<Head, Failure> {
         let (head, body) = answer.into_parts();
         let lines = head.headers.iter();
         let size: usize = lines.map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -106,10 +93,7 @@ impl Line {
 
 impl Ask for Line {
     async fn call(&self, told: &Told) -> Result<Head, Failure> {
-        match &*self.wire {
-            Wire::Plain(plain) => self.head(plain.post(told).await?),
-            Wire::Tls(tls) => self.head(tls.post(told).await?),
-        }
+        self.head(self.wire.post(told).await?)
     }
 }
 

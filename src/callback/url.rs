@@ -66,6 +66,12 @@ impl CallbackUrl {
         self.had_user
     }
 
+    /// Whether it is reached through TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
     /// Whether credentials would cross a network in clear text.
     #[must_use]
     pub fn is_in_clear(&self) -> bool {
@@ -73,7 +79,7 @@ impl CallbackUrl {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let is_near = host.eq_ignore_ascii_case("localhost")
             || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        self.url.scheme() == "http" && !is_near
+        !self.is_tls() && !is_near
     }
 }
 

@@ -56,8 +56,11 @@ pub(super) enum Verb {
     Logout,
     /// Print shell completions.
     Completions(Shell),
-    /// Print the manual page.
-    Man,
+    /// Print the manual page, or write all pages.
+    Man {
+        /// Where to write them.
+        out: Option<PathBuf>,
+    },
 }
 
 /// Options of `demo`, less the settings.
@@ -118,7 +121,7 @@ impl Invocation {
             "completions" => {
                 Verb::Completions(inner.get_one("shell").copied().unwrap_or(Shell::Bash))
             }
-            "man" => Verb::Man,
+            "man" => Verb::Man { out: inner.get_one("out").cloned() },
             _ => Verb::Serve,
         };
         flags.extend(setting_flags(inner));
@@ -132,7 +135,7 @@ impl Invocation {
             | Verb::Login(_)
             | Verb::Logout
             | Verb::Completions(_)
-            | Verb::Man => false,
+            | Verb::Man { .. } => false,
         };
         if let Some(flag) = flags.keys().find(|flag| !takes(flag)) {
             let message = format!("--{flag} means nothing to '{name}'\n");
@@ -186,7 +189,17 @@ pub fn command() -> Command {
         .subcommand(Command::new("completions").about("Print a shell's completions").arg(
             Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell)),
         ))
-        .subcommand(Command::new("man").about("Print the manual page"));
+        .subcommand(
+            Command::new("man").about("Print the manual page, or write all pages").arg(
+                Arg::new("out")
+                    .long("out")
+                    .value_name("DIR")
+                    .value_parser(value_parser!(PathBuf))
+                    .help(
+                        "Write a page for the program, for each command and for the settings there",
+                    ),
+            ),
+        );
     with_settings(program)
 }
 

@@ -8,6 +8,7 @@ use super::Exit;
 use super::output::{complain, print, rows};
 use crate::callback;
 use crate::config::{Loaded, QuotaStatus, Settings, Sources, TenantSettings};
+use crate::tls::Offer;
 
 /// How many limits a line of the summary holds.
 const LIMITS_SHOWN: usize = 20;
@@ -48,6 +49,9 @@ fn summary(loaded: &Loaded) -> String {
         let listeners = server.envd_listen.iter().map(|listen| listen.at.to_string()).collect();
         lines.push(("envd-listen", list(listeners)));
     }
+    if let Some(offer) = &server.tls {
+        lines.push(("tls", tls(offer)));
+    }
     if !settings.upstream.envd.is_empty() {
         let upstreams: BTreeSet<String> =
             settings.upstream.envd.iter().map(ToString::to_string).collect();
@@ -77,6 +81,25 @@ fn summary(loaded: &Loaded) -> String {
         lines.push(("auth callback", brief(callback)));
     }
     format!("the settings are sound\n{}", rows(&lines))
+}
+
+/// What TLS offers in a line.
+fn tls(offer: &Offer) -> String {
+    let shown = offer.identities().iter().map(|identity| {
+        let certificate = identity.certificate();
+        let names = if certificate.names.is_empty() {
+            "no name".to_owned()
+        } else {
+            certificate.names.join(" ")
+        };
+        format!("{names} until {}", certificate.ends)
+    });
+    let clients = match offer.clients() {
+        None => "",
+        Some(clients) if clients.are_required => "; client certificates required",
+        Some(_) => "; client certificates optional",
+    };
+    format!("{}{clients}", shown.collect::<Vec<_>>().join(", "))
 }
 
 /// Limits on active sandboxes in a line, as they are written. Of many, the first.

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, IsTerminal as _};
 use super::args::DemoOptions;
 use super::output::{complain, print};
 use super::{Exit, Failure};
-use crate::app::{App, StartError};
+use crate::app::{App, Beginning, Patience, StartError};
 use crate::config::{Listen, Loaded, Settings, Sources};
 use crate::daemon::{Daemon, Ended};
 use crate::route::{Listener, PortLabel};
@@ -72,8 +72,8 @@ pub(super) fn run(options: &DemoOptions, sources: &Sources) -> Result<Exit, Fail
     };
     demand_loopback(&loaded.settings)?;
     telemetry::start(&loaded.settings.log);
-    let drain = loaded.settings.server.drain_timeout;
-    let daemon = Daemon::prepare(None, drain).map_err(failed)?;
+    let patience = Patience::of(&loaded.settings);
+    let daemon = Daemon::prepare(None, patience).map_err(failed)?;
     let app = start(loaded)?;
     let (api, sandboxes) = urls(&app.listening);
     let no_color = sources.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -129,12 +129,14 @@ fn demand_loopback(settings: &Settings) -> Result<(), Failure> {
 }
 
 fn start(loaded: Loaded) -> Result<App, Failure> {
-    App::start(loaded).map_err(|why| {
+    App::start(loaded, Beginning::default()).map_err(|why| {
         let advice = match &why {
             StartError::Listen { cause, .. } if cause.kind() == ErrorKind::AddrInUse => {
                 "; choose another address with --listen, where port 0 takes any free port"
             }
             StartError::Listen { .. }
+            | StartError::Inherited(_)
+            | StartError::NothingLeft
             | StartError::State(_)
             | StartError::Audit { .. }
             | StartError::Callback(_)

@@ -3,14 +3,20 @@
 use super::output::complain;
 use super::{Exit, Failure};
 use crate::config::{Problem, Settings, Sources, Spelling};
-use crate::daemon;
+use crate::daemon::{self, Program, ServeError};
 
 /// Runs until the daemon ends.
-pub(super) fn run(sources: Sources) -> Result<Exit, Failure> {
-    match Settings::load(&sources, None) {
-        Ok(loaded) => daemon::serve(sources, loaded)
-            .map(|()| Exit::Done)
-            .map_err(|why| Failure::new(Exit::Failed, why.to_string())),
+pub(super) fn run(sources: &Sources, program: Program) -> Result<Exit, Failure> {
+    match Settings::load(sources, None) {
+        Ok(loaded) => daemon::serve(sources, loaded, program).map(|()| Exit::Done).map_err(|why| {
+            let exit = match why {
+                ServeError::Configuration(_) => Exit::Config,
+                ServeError::Start(_) | ServeError::System(_) | ServeError::WorkerEnded => {
+                    Exit::Failed
+                }
+            };
+            Failure::new(exit, why.to_string())
+        }),
         Err(problems) => {
             complain(&problems.to_string());
             if problems.iter().any(is_missing_upstream) {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::table::{self, SETTINGS, Setting};
+use super::trust::Files;
 use super::value::{Raw, count, duration, either, number};
-use crate::callback::{
-    CacheBy, CallbackUrl, DefaultIdentity, Passed, Settings, Tls, WhenUnavailable,
-};
+use crate::callback::{CacheBy, CallbackUrl, DefaultIdentity, Passed, Settings, WhenUnavailable};
+use crate::http1::{Authorities, Tls};
 use crate::principal::{Scope, Scopes, TenantId};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -47,7 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state_dir: Option<PathBuf>) -> Optio
             name: reader.value(table::CALLBACK_DEFAULT_NAME, name),
             scopes: reader.value(table::CALLBACK_DEFAULT_SCOPES, scopes),
         },
-        tls: read_tls(reader),
+        tls: read_tls(reader, url.as_ref()),
         state_dir,
         url: url?,
     };
@@ -81,31 +81,20 @@ fn read_url(reader: &mut Reader<'_>) -> Option<CallbackUrl> {
     Some(url)
 }
 
-fn read_tls(reader: &mut Reader<'_>) -> Tls {
-    let (certificate, key) = (table::CALLBACK_CLIENT_CERT, table::CALLBACK_CLIENT_KEY);
-    for (one, other) in [(certificate, key), (key, certificate)] {
-        if let (Some(spelling), None) = (reader.given(one), reader.given(other)) {
-            reader.problem(spelling, format!("needs {} beside it", other.env));
-        }
+const FILES: Files = Files {
+    authorities: table::CALLBACK_CA,
+    certificate: table::CALLBACK_CLIENT_CERT,
+    key: table::CALLBACK_CLIENT_KEY,
+};
+
+fn read_tls(reader: &mut Reader<'_>, url: Option<&CallbackUrl>) -> Tls {
+    let authorities = FILES.authorities(reader, Authorities::of_system);
+    let identity = FILES.identity(reader);
+    if url.is_some_and(CallbackUrl::is_tls) {
+        Tls::new(authorities.unwrap_or_else(Authorities::of_system), identity)
+    } else {
+        Tls::default()
     }
-    let authorities = reader.named_file(table::CALLBACK_CA);
-    let (certificate, key) = (reader.named_file(certificate), reader.named_file(key));
-    if let Some((path, _)) = key.as_ref().filter(|(_, file)| file.is_public) {
-        reader.warn(format!("{}: holds a secret and every user can read it", path.display()));
-    }
-    let authorities = authorities.as_ref().map(|(_, file)| file.text.as_str());
-    let identity = certificate.as_ref().zip(key.as_ref());
-    let identity = identity.map(|((_, one), (_, other))| (one.text.as_str(), other.text.as_str()));
-    // Each on its own first, so that both problems are told.
-    for (setting, read) in [
-        (table::CALLBACK_CA, Tls::parse(authorities, None)),
-        (table::CALLBACK_CLIENT_CERT, Tls::parse(None, identity)),
-    ] {
-        if let Err(why) = read {
-            reader.problem(reader.origin(setting), why.to_string());
-        }
-    }
-    Tls::parse(authorities, identity).unwrap_or_default()
 }
 
 fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {

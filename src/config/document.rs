@@ -5,18 +5,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::problem::{Problem, Spelling};
-use super::table::{SETTINGS, is_unsupported_key};
+use super::table::{PAIRS, Pairs, SETTINGS, is_unsupported_key};
 use super::value::Raw;
 
 /// The values of a file by their dotted keys.
 #[derive(Default)]
 pub(super) struct Document {
-    values: BTreeMap<String, (Spelling, Result<Raw, String>)>,
+    values: BTreeMap<String, Value>,
+    pairs: Vec<(&'static str, [Value; 2])>,
+    /// Settings that this version does not know; each of them a problem, if nothing else is said.
+    pub(super) strangers: Vec<Problem>,
 }
+
+/// A value, and where it stands.
+pub(super) type Value = (Spelling, Result<Raw, String>);
 
 impl Document {
     /// Reads a file's text. What is wrong with it as a whole goes to `problems`.
@@ -33,9 +40,14 @@ impl Document {
         walk.document
     }
 
-    /// The value of a key, and where it stands.
-    pub(super) fn get(&self, key: &str) -> Option<&(Spelling, Result<Raw, String>)> {
+    /// The value of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
+    }
+
+    /// The values of all tables of a kind, in the order of the file.
+    pub(super) fn pairs(&self, pairs: &'static Pairs) -> impl Iterator<Item = &[Value; 2]> {
+        self.pairs.iter().filter(|(key, _)| *key == pairs.key).map(|(_, values)| values)
     }
 }
 
@@ -61,19 +73,52 @@ impl Walk<'_> {
             } else if known_keys().any(|known| known == key) {
                 let spelling = self.spelling(&key, value.span().start);
                 self.document.values.insert(key, (spelling, raw(value.get_ref())));
+            } else if let Some(pairs) = PAIRS.iter().find(|pairs| pairs.key == key) {
+                self.pairs(pairs, value);
             } else if is_unsupported_key(&key) {
-                self.problem(&key, at, "is not supported by this version".to_owned());
+                self.stranger(&key, at, "is not supported by this version".to_owned());
             } else {
                 let hint =
                     nearest(&key, known_keys()).map(|near| format!("; did you mean {near}?"));
-                self.problem(&key, at, format!("unknown setting{}", hint.unwrap_or_default()));
+                self.stranger(&key, at, format!("unknown setting{}", hint.unwrap_or_default()));
             }
+        }
+    }
+
+    fn pairs(&mut self, pairs: &'static Pairs, value: &Spanned<DeValue<'_>>) {
+        let tables = value.get_ref().as_array().into_iter().flatten();
+        let tables: Option<Vec<_>> =
+            tables.map(|item| Some((item.span().start, item.get_ref().as_table()?))).collect();
+        let Some(tables) = tables.filter(|tables| !tables.is_empty()) else {
+            let message = format!("must be tables under [[{}]]", pairs.key);
+            return self.problem(pairs.key, value.span().start, message);
+        };
+        for (at, table) in tables {
+            for name in table.keys().filter(|name| !pairs.names.contains(&&**name.get_ref())) {
+                let key = format!("{}.{}", pairs.key, name.get_ref());
+                let [one, other] = pairs.names;
+                let message = format!("unknown setting; there are {one} and {other}");
+                self.problem(&key, name.span().start, message);
+            }
+            let values = pairs.names.map(|name| {
+                let key = format!("{}.{name}", pairs.key);
+                match table.get(name) {
+                    Some(value) => (self.spelling(&key, value.span().start), raw(value.get_ref())),
+                    None => (self.spelling(&key, at), Err("is missing from this table".to_owned())),
+                }
+            });
+            self.document.pairs.push((pairs.key, values));
         }
     }
 
     fn problem(&mut self, key: &str, at: usize, message: String) {
         let spelling = self.spelling(key, at);
         self.problems.push(Problem::Setting(spelling, message));
+    }
+
+    fn stranger(&mut self, key: &str, at: usize, message: String) {
+        let spelling = self.spelling(key, at);
+        self.document.strangers.push(Problem::Setting(spelling, message));
     }
 
     fn spelling(&self, key: &str, at: usize) -> Spelling {

@@ -1,8 +1,9 @@
-//! Networks and origins: trusted proxies, web origins.
+//! Who is trusted to speak of others: proxies, by network or certificate, and web origins.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use rustls::pki_types::DnsName;
 
 use super::value::decimal;
 
@@ -41,14 +42,40 @@ impl Origin {
     }
 }
 
-/// Reads a network, or one address. The whole Internet is no proxy.
-pub(super) fn proxy(text: &str) -> Result<IpNet, String> {
-    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let net = net.map_err(|_| format!("'{text}' is no network; write 10.0.0.0/8 or an address"))?;
-    if net.prefix_len() == 0 {
-        return Err(format!("'{text}' would let everybody forge forwarded headers"));
+/// A proxy whose forwarded headers are believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Proxy {
+    /// Any with an address of this network.
+    Network(IpNet),
+    /// Any that proves, with its certificate, to have this DNS name; in lower case.
+    Certificate(Box<str>),
+}
+
+impl Proxy {
+    /// Reads `cert:NAME`, a network, or one address. The whole Internet is no proxy.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("cert:") {
+            return match DnsName::try_from(name) {
+                Ok(_) => Ok(Self::Certificate(name.to_ascii_lowercase().into())),
+                Err(_) => Err(format!("'{name}' is no DNS name of a certificate")),
+            };
+        }
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let net = net.map_err(|_| {
+            format!("'{text}' is no network; write 10.0.0.0/8, an address, or cert:NAME")
+        })?;
+        if net.prefix_len() == 0 {
+            return Err(format!("'{text}' would let everybody forge forwarded headers"));
+        }
+        Ok(Self::Network(net.trunc()))
     }
-    Ok(net.trunc())
+
+    pub(super) const fn network(&self) -> Option<IpNet> {
+        match self {
+            Self::Network(network) => Some(*network),
+            Self::Certificate(_) => None,
+        }
+    }
 }
 
 fn is_label(label: &str) -> bool {
@@ -91,10 +118,25 @@ mod tests {
 
     #[test]
     fn proxies() {
-        assert_eq!(proxy("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
-        assert_eq!(proxy("::1").unwrap().to_string(), "::1/128");
-        for text in ["0.0.0.0/0", "::/0", "10.0.0.0/33", "proxy", "10.0.0"] {
-            assert!(proxy(text).is_err(), "{text}");
+        let network = |text: &str| Proxy::parse(text).unwrap().network().unwrap().to_string();
+        assert_eq!(network("10.1.2.3/8"), "10.0.0.0/8");
+        assert_eq!(network("::1"), "::1/128");
+        assert_eq!(
+            Proxy::parse("cert:Edge.Example"),
+            Ok(Proxy::Certificate("edge.example".into()))
+        );
+        for text in [
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/33",
+            "proxy",
+            "10.0.0",
+            "cert:",
+            "cert:*.example",
+            "cert:a b",
+            "Cert:a",
+        ] {
+            assert!(Proxy::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::document::Document;
+use super::given::Given;
 use super::nearest::nearest;
 use super::problem::{Problem, Problems, Spelling};
-use super::sources::{FileText, LongFile, Sources, read_file};
+use super::sources::{LongFile, Sources, read_file};
 use super::table::{
-    OTHER_VARIABLES, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
+    OTHER_VARIABLES, Pairs, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
 };
 use super::value::{self, Raw};
 
@@ -21,6 +22,7 @@ pub(super) struct Reader<'a> {
     sources: &'a Sources,
     document: Document,
     origins: BTreeMap<&'static str, Spelling>,
+    given: Given,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -28,10 +30,18 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Opens the settings file, if one is named.
     pub(super) fn new(sources: &'a Sources) -> Self {
+        let mut reader = Self::forgiving(sources);
+        reader.problems.append(&mut reader.document.strangers);
+        reader
+    }
+
+    /// The same for a process whose successor may know more settings.
+    pub(super) fn forgiving(sources: &'a Sources) -> Self {
         let mut reader = Self {
             sources,
             document: Document::default(),
             origins: BTreeMap::new(),
+            given: Given::default(),
             problems: Vec::new(),
             warnings: Vec::new(),
         };
@@ -78,7 +88,11 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let mut chosen = None;
         for (rank, (spelling, raw)) in self.spellings(setting).into_iter().enumerate() {
-            match raw.and_then(checked).and_then(|raw| parse(&raw)) {
+            let raw = raw.and_then(checked);
+            if let (0, Ok(raw)) = (rank, &raw) {
+                self.given.note(setting, raw);
+            }
+            match raw.and_then(|raw| parse(&raw)) {
                 Ok(value) if rank == 0 => {
                     self.origins.insert(setting.key, spelling);
                     chosen = Some(value);
@@ -126,20 +140,8 @@ impl<'a> Reader<'a> {
         self.optional(setting, |raw| raw.list(&parse)).unwrap_or_default()
     }
 
-    /// The file whose path a setting holds, with that path. No problem quotes the path: it may be a secret, put where
-    /// the path belongs.
-    pub(super) fn named_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, FileText)> {
-        let path = self.optional(setting, value::path)?;
-        match read_file(&path) {
-            Ok(file) => Some((path, file)),
-            Err(why) => {
-                self.problem(self.origin(setting), format!("the file {why}"));
-                None
-            }
-        }
-    }
-
-    /// The file whose path a setting holds, with that path, to be read in pieces. See [`Self::named_file`].
+    /// The file whose path a setting holds, with that path, to be read in pieces. No problem quotes the path: it may be a secret,
+    /// put where the path belongs.
     pub(super) fn long_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, LongFile)> {
         let path = self.optional(setting, value::path)?;
         match LongFile::open(&path) {
@@ -149,6 +151,31 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// The two values of each table of a kind, with their spellings. None for a table in which one is not sound.
+    pub(super) fn pairs<T>(
+        &mut self,
+        pairs: &'static Pairs,
+        parse: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Vec<Option<[(Spelling, T); 2]>> {
+        let tables: Vec<_> = self.document.pairs(pairs).cloned().collect();
+        let mut read = |(spelling, raw): (Spelling, Result<Raw, String>)| match raw
+            .and_then(checked)
+            .and_then(|raw| parse(&raw))
+        {
+            Ok(value) => Some((spelling, value)),
+            Err(message) => {
+                self.problem(spelling, message);
+                None
+            }
+        };
+        let tables = tables.into_iter().map(|[one, other]| {
+            // Both, so that both problems are told.
+            let (one, other) = (read(one), read(other));
+            Some([one?, other?])
+        });
+        tables.collect()
     }
 
     /// In which spelling a setting is present, sound or not; the one that counts.
@@ -268,6 +295,11 @@ impl<'a> Reader<'a> {
                 self.warnings.push(format!("{name}: no such setting, ignored{hint}"));
             }
         }
+    }
+
+    /// Which settings were given which values, as far as they were read.
+    pub(super) fn given_values(&self) -> Given {
+        self.given.clone()
     }
 
     /// Adds a problem.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,15 +10,17 @@ use ipnet::IpNet;
 use super::audit::{self, AuditSettings};
 use super::auth::{AuthSettings, is_open};
 use super::listen::{DataListen, Listen};
-use super::network::{Origin, proxy};
+use super::network::{Origin, Proxy};
 use super::reader::Reader;
 use super::table::{self, Setting};
 use super::tenants::{self, TenantSettings};
+use super::tls;
 use super::traces::{self, TraceSettings};
-use super::upstream::{DataUpstreams, UpstreamUrl};
+use super::upstream::{self, DataUpstreams, UpstreamTls, UpstreamUrl};
 use super::value::{Raw, count, duration, number, switch};
 use crate::route::Domain;
 use crate::secret::Secret;
+use crate::tls::Offer;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -60,6 +63,8 @@ pub struct ServerSettings {
     pub one_port: bool,
     /// Whether an open gateway may listen beyond loopback.
     pub allow_open: bool,
+    /// What TLS offers on TCP; none: clients are spoken to in clear text.
+    pub tls: Option<Arc<Offer>>,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Web origins that preflights are answered for.
@@ -76,6 +81,10 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// From SIGTERM to the end of the last stream.
     pub drain_timeout: Duration,
+    /// From SIGTERM to the first refused connection.
+    pub drain_delay: Duration,
+    /// From an upgrade to the end of the last stream in the process that was replaced.
+    pub upgrade_timeout: Duration,
 }
 
 /// Where requests go.
@@ -87,8 +96,10 @@ pub struct UpstreamSettings {
     pub envd: DataUpstreams,
     /// Sent to the sandbox API in place of the client's credential.
     pub api_key: Option<Secret>,
-    /// Whether upstreams are spoken to in HTTP/2.
+    /// Whether upstreams are spoken to in HTTP/2, where they agree to it.
     pub http2: bool,
+    /// What proves who they are, and who the gateway is.
+    pub tls: UpstreamTls,
     /// To connect.
     pub connect_timeout: Duration,
     /// Until an unused connection is closed.
@@ -157,6 +168,7 @@ fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {
 }
 
 fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
+    let proxies = reader.list(table::TRUSTED_PROXIES, Proxy::parse);
     ServerSettings {
         listen: reader.value(table::LISTEN, |raw| raw.list(Listen::parse)),
         envd_listen: reader.list(table::ENVD_LISTEN, DataListen::parse),
@@ -164,7 +176,8 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
         domain: reader.optional(table::DOMAIN, domain),
         one_port: reader.value(table::ONE_PORT, switch),
         allow_open: reader.value(table::ALLOW_OPEN, switch),
-        trusted_proxies: reader.list(table::TRUSTED_PROXIES, proxy),
+        tls: tls::read(reader, &proxies),
+        trusted_proxies: proxies.iter().filter_map(Proxy::network).collect(),
         cors_origins: reader.list(table::CORS_ORIGINS, Origin::parse),
         workers: reader.optional(table::WORKERS, |raw| count(raw, 1024)),
         max_connections: reader.value(table::MAX_CONNECTIONS, |raw| count(raw, 10_000_000)),
@@ -173,15 +186,23 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
         idle_timeout: time(reader, table::IDLE_TIMEOUT),
         drain_timeout: reader
             .value(table::DRAIN_TIMEOUT, |raw| duration(raw, Duration::ZERO..=DAY)),
+        drain_delay: reader.value(table::DRAIN_DELAY, |raw| duration(raw, Duration::ZERO..=DAY)),
+        upgrade_timeout: reader
+            .value(table::UPGRADE_TIMEOUT, |raw| duration(raw, Duration::ZERO..=7 * DAY)),
     }
 }
 
 fn read_upstream(reader: &mut Reader<'_>) -> Option<UpstreamSettings> {
     let url = reader.required(table::UPSTREAM, |raw| UpstreamUrl::parse(raw.text()?));
+    let envd = reader
+        .optional(table::ENVD_UPSTREAM, |raw| DataUpstreams::parse(&raw.items()?))
+        .unwrap_or_default();
+    // One that could not be read may have been meant to be.
+    let is_any_tls =
+        url.as_ref().is_none_or(UpstreamUrl::is_tls) || envd.iter().any(UpstreamUrl::is_tls);
     let settings = UpstreamSettings {
-        envd: reader
-            .optional(table::ENVD_UPSTREAM, |raw| DataUpstreams::parse(&raw.items()?))
-            .unwrap_or_default(),
+        envd,
+        tls: upstream::read_tls(reader, is_any_tls),
         api_key: reader.optional(table::UPSTREAM_API_KEY, header_value),
         http2: reader.value(table::UPSTREAM_HTTP2, switch),
         connect_timeout: time(reader, table::CONNECT_TIMEOUT),

@@ -107,10 +107,18 @@ settings! {
         "Whether data-plane requests are recognised on the control-plane listeners too when Host is an IP address or localhost.";
     ALLOW_OPEN: Switch "server.allow_open", Some("allow-open"), "COPPICE_ALLOW_OPEN", "on|off" = Some("off");
         "Lets a gateway with neither keys nor an auth callback listen beyond loopback.";
-    TRUSTED_PROXIES: List "server.trusted_proxies", Some("trusted-proxies"), "COPPICE_TRUSTED_PROXIES", "CIDR,…" = None;
-        "Proxies in front of the gateway whose forwarded headers are believed.";
+    TRUSTED_PROXIES: List "server.trusted_proxies", Some("trusted-proxies"), "COPPICE_TRUSTED_PROXIES", "CIDR|cert:NAME,…" = None;
+        "Proxies in front of the gateway whose forwarded headers are believed: networks, or cert:NAME for those whose client certificate has that DNS name.", reload;
+    TLS_CERT: Text "server.tls_cert", Some("tls-cert"), "COPPICE_TLS_CERT", "PATH" = None;
+        "A PEM file with the certificate that TLS clients are shown, then those that lead to its authority. With it, listen and envd_listen speak TLS on TCP.", reload;
+    TLS_KEY: Text "server.tls_key", Some("tls-key"), "COPPICE_TLS_KEY", "PATH" = None;
+        "A PEM file with the key of that certificate.", reload;
+    TLS_CLIENT_CA: Text "server.tls_client_ca", Some("tls-client-ca"), "COPPICE_TLS_CLIENT_CA", "PATH" = None;
+        "A PEM file with the authorities that vouch for clients, who are then asked for a certificate.", reload;
+    TLS_CLIENT_AUTH: Text "server.tls_client_auth", Some("tls-client-auth"), "COPPICE_TLS_CLIENT_AUTH", "required|optional" = Some("required");
+        "Whether a client without a certificate is turned away. Who shows one that nobody vouches for always is.", reload;
     CORS_ORIGINS: List "server.cors_origins", Some("cors-origins"), "COPPICE_CORS_ORIGINS", "ORIGIN,…" = None;
-        "Web origins whose pages may call the gateway, written exactly as browsers send them.";
+        "Web origins whose pages may call the gateway, written exactly as browsers send them.", reload;
     WORKERS: Text "server.workers", Some("workers"), "COPPICE_WORKERS", "N" = None;
         "Threads that serve requests. Without it there is one for each core.";
     MAX_CONNECTIONS: Text "server.max_connections", Some("max-connections"), "COPPICE_MAX_CONNECTIONS", "N" = Some("10000");
@@ -118,30 +126,42 @@ settings! {
     MAX_STREAMS: Text "server.max_streams", Some("max-streams"), "COPPICE_MAX_STREAMS", "N" = Some("200");
         "Concurrent HTTP/2 streams of one connection.";
     HEAD_TIMEOUT: Text "server.head_timeout", Some("head-timeout"), "COPPICE_HEAD_TIMEOUT", "TIME" = Some("10s");
-        "How long a client may take to send a complete request head.";
+        "How long a client may take to send a complete request head.", reload;
     IDLE_TIMEOUT: Text "server.idle_timeout", Some("idle-timeout"), "COPPICE_IDLE_TIMEOUT", "TIME" = Some("650s");
-        "How long a connection may stay quiet between requests. A stream may be silent for as long as it likes.";
+        "How long a connection may stay quiet between requests. A stream may be silent for as long as it likes.", reload;
     DRAIN_TIMEOUT: Text "server.drain_timeout", Some("drain-timeout"), "COPPICE_DRAIN_TIMEOUT", "TIME" = Some("30s");
-        "How long open streams may go on after SIGTERM.";
+        "How long open streams may go on after SIGTERM.", reload;
+    DRAIN_DELAY: Text "server.drain_delay", Some("drain-delay"), "COPPICE_DRAIN_DELAY", "TIME" = Some("0s");
+        "How long /readyz says so before connections are refused after SIGTERM, for balancers that look at it.", reload;
+    UPGRADE_TIMEOUT: Text "server.upgrade_timeout", Some("upgrade-timeout"), "COPPICE_UPGRADE_TIMEOUT", "TIME" = Some("12h");
+        "How long streams may go on in a process that was replaced by an upgrade.", reload;
 
     UPSTREAM: Text "upstream.url", Some("upstream"), "COPPICE_UPSTREAM", "URL" = None;
-        "Base URL of the sandbox API. Required.";
+        "Base URL of the sandbox API: http://, https:// or unix:/path. Required.";
     ENVD_UPSTREAM: List "upstream.envd", Some("envd-upstream"), "COPPICE_ENVD_UPSTREAM", "URL|PORT=URL,…" = None;
-        "Where data-plane requests go: one URL, or one for each sandbox port with * for the rest. Without it they are answered 404.";
+        "Where data-plane requests go: one such URL, or one for each sandbox port with * for the rest. Without it they are answered 404.";
     UPSTREAM_API_KEY: Secret "upstream.api_key", Some("upstream-api-key"), "COPPICE_UPSTREAM_API_KEY", "KEY" = None;
         "Sent to the sandbox API as X-API-Key in place of the client's." @ "upstream-api-key-file";
     UPSTREAM_HTTP2: Switch "upstream.http2", Some("upstream-http2"), "COPPICE_UPSTREAM_HTTP2", "on|off" = Some("off");
-        "Speaks HTTP/2 without TLS to the upstreams, which must expect it.";
+        "Speaks HTTP/2 to the upstreams: through TLS where they agree to it, else in clear, where they must expect it.";
+    UPSTREAM_TLS_CA: Text "upstream.tls_ca", Some("upstream-tls-ca"), "COPPICE_UPSTREAM_TLS_CA", "PATH" = None;
+        "A PEM file of the authorities that vouch for https:// upstreams, in place of the system's.", reload;
+    UPSTREAM_TLS_CLIENT_CERT: Text "upstream.tls_client_cert", Some("upstream-tls-client-cert"), "COPPICE_UPSTREAM_TLS_CLIENT_CERT", "PATH" = None;
+        "A PEM file with the certificate that the gateway shows to https:// upstreams. It needs tls_client_key.", reload;
+    UPSTREAM_TLS_CLIENT_KEY: Text "upstream.tls_client_key", Some("upstream-tls-client-key"), "COPPICE_UPSTREAM_TLS_CLIENT_KEY", "PATH" = None;
+        "A PEM file with the key of that certificate.", reload;
+    UPSTREAM_TLS_SERVER_NAME: Text "upstream.tls_server_name", Some("upstream-tls-server-name"), "COPPICE_UPSTREAM_TLS_SERVER_NAME", "NAME" = None;
+        "The name that https:// upstreams have to prove. Without it, it is the host in each URL.";
     CONNECT_TIMEOUT: Text "upstream.connect_timeout", Some("upstream-connect-timeout"), "COPPICE_UPSTREAM_CONNECT_TIMEOUT", "TIME" = Some("5s");
         "How long a connection to an upstream may take.";
     POOL_IDLE_TIMEOUT: Text "upstream.idle_timeout", Some("upstream-idle-timeout"), "COPPICE_UPSTREAM_IDLE_TIMEOUT", "TIME" = Some("60s");
         "How long an unused upstream connection is kept. It must be shorter than the upstream's own keep-alive time.";
     CREATE_TIMEOUT: Text "upstream.create_timeout", Some("upstream-create-timeout"), "COPPICE_UPSTREAM_CREATE_TIMEOUT", "TIME" = Some("180s");
-        "How long the sandbox API may take to answer a create. At least 80s, since a create may wait for its sandbox.";
+        "How long the sandbox API may take to answer a create. At least 80s, since a create may wait for its sandbox.", reload;
     RESPONSE_TIMEOUT: Text "upstream.response_timeout", Some("upstream-response-timeout"), "COPPICE_UPSTREAM_RESPONSE_TIMEOUT", "TIME" = Some("90s");
-        "How long the sandbox API may take to begin any other answer.";
+        "How long the sandbox API may take to begin any other answer.", reload;
     LOOKUP_TIMEOUT: Text "upstream.lookup_timeout", Some("upstream-lookup-timeout"), "COPPICE_UPSTREAM_LOOKUP_TIMEOUT", "TIME" = Some("5s");
-        "How long the gateway's own questions to the sandbox API may take.";
+        "How long the gateway's own questions to the sandbox API may take.", reload;
 
     API_KEYS: SecretList "auth.api_keys", None, "COPPICE_API_KEYS", "TENANT:KEY:SCOPE|SCOPE,…" = None;
         "Keys that clients may present. KEY may be sha256:<hex>, as hash-key prints it.", reload;
@@ -183,11 +203,11 @@ settings! {
     CALLBACK_DEFAULT_SCOPES: List "auth.callback.default_scopes", Some("auth-callback-default-scopes"), "AUTH_CALLBACK_DEFAULT_SCOPES", "SCOPE|SCOPE" = Some("admin|exec|owner|read");
         "What it may do when the answer does not say.";
     CALLBACK_CA: Text "auth.callback.ca", Some("auth-callback-ca"), "AUTH_CALLBACK_CA", "PATH" = None;
-        "A PEM file of authorities to trust besides the system's.";
+        "A PEM file of authorities to trust besides the system's.", reload;
     CALLBACK_CLIENT_CERT: Text "auth.callback.client_cert", Some("auth-callback-client-cert"), "AUTH_CALLBACK_CLIENT_CERT", "PATH" = None;
-        "A PEM file with the certificate that the gateway shows to the service. It needs client_key.";
+        "A PEM file with the certificate that the gateway shows to the service. It needs client_key.", reload;
     CALLBACK_CLIENT_KEY: Text "auth.callback.client_key", Some("auth-callback-client-key"), "AUTH_CALLBACK_CLIENT_KEY", "PATH" = None;
-        "A PEM file with the key of that certificate.";
+        "A PEM file with the key of that certificate.", reload;
 
     ISOLATION: Switch "tenants.isolation", Some("tenant-isolation"), "COPPICE_TENANT_ISOLATION", "on|off" = Some("on");
         "Whether tenants see and touch only their own sandboxes. When off they are labelled, and that is all.";
@@ -196,12 +216,12 @@ settings! {
     METADATA_RESERVED: List "tenants.metadata_reserved", Some("metadata-reserved"), "COPPICE_METADATA_RESERVED", "NAME|PREFIX*,…" = None;
         "Further metadata keys that callers may not set; a * at the end stands for anything.";
     MAX_SANDBOXES: Text "tenants.max_sandboxes", Some("tenant-max-sandboxes"), "COPPICE_TENANT_MAX_SANDBOXES", "N" = None;
-        "Sandboxes that a tenant may have running or paused at once, where tenants.sandbox_limits says nothing of it. 0 means none.";
+        "Sandboxes that a tenant may have running or paused at once, where tenants.sandbox_limits says nothing of it. 0 means none.", reload;
     SANDBOX_LIMITS: List "tenants.sandbox_limits", Some("tenant-sandbox-limits"), "COPPICE_TENANT_SANDBOX_LIMITS", "TENANT=N,…" = None;
-        "The same for single tenants; * stands for all that are not named.";
+        "The same for single tenants; * stands for all that are not named.", reload;
 
     QUOTA_STATUS: Text "quota.status", Some("quota-status"), "COPPICE_QUOTA_STATUS", "403|429" = Some("403");
-        "The status of the answer to a create above the limit.";
+        "The status of the answer to a create above the limit.", reload;
 
     AUDIT_LOG_CAP: Text "audit.log_cap", Some("audit-log-cap"), "COPPICE_AUDIT_LOG_CAP", "N" = Some("2048");
         "Audit events that are kept in memory, for /audit/events and /audit/stream; the newest ones.";
@@ -223,8 +243,31 @@ settings! {
         "How it is logged; auto is text on a terminal, JSON otherwise.";
 }
 
-/// Variables of the client-side commands and of settings loading itself: known, but no settings.
-pub(super) const OTHER_VARIABLES: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN", "COPPICE_URL"];
+/// Tables that may stand in the file any number of times, each with two values that belong together.
+#[derive(Debug)]
+pub struct Pairs {
+    /// The dotted name between the double brackets.
+    pub key: &'static str,
+    /// The names of the two values, both paths.
+    pub names: [&'static str; 2],
+    /// What they do, as one or two sentences.
+    pub help: &'static str,
+}
+
+/// Further certificates for TLS.
+pub(super) const TLS_PAIRS: &Pairs = &Pairs {
+    key: "server.tls",
+    names: ["cert", "key"],
+    help: "Further certificates, one such table for each. A client is shown the one for the name that it asks for, or the first: that of tls_cert.",
+};
+
+/// Every kind of such tables.
+pub const PAIRS: &[&Pairs] = &[TLS_PAIRS];
+
+/// Variables of the client-side commands, of settings loading itself, and of one process that starts the next: known, but
+/// no settings.
+pub(super) const OTHER_VARIABLES: [&str; 4] =
+    ["COPPICE_CONFIG", "COPPICE_HANDOVER", "COPPICE_TOKEN", "COPPICE_URL"];
 
 /// Variables that would change who gets in or what is enforced, and that this version does not know. Starting without
 /// what they ask for could leave a gateway open, so their mere presence stops the start.

@@ -4,7 +4,9 @@ mod callback;
 mod credentials;
 mod example;
 mod tenants;
+mod tls;
 mod traces;
+mod upstream;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -135,7 +137,7 @@ fn toml_values_may_be_typed() {
 
 #[test]
 fn every_problem_is_told_at_once_under_the_spelling_used() {
-    let given = given(&[("COPPICE_WORKERS", "0"), ("COPPICE_UPSTREAM", "https://canary")])
+    let given = given(&[("COPPICE_WORKERS", "0"), ("COPPICE_UPSTREAM", "https://canary:0")])
         .toml("[server]\ndomain = 'a:1'\nlistn = []\n\n[log]\n  format = 'xml'\n[auth]\napi_keys = 'a:canary:x'\n")
         .flag("upstream-create-timeout", "79s");
     assert_eq!(
@@ -146,7 +148,7 @@ fn every_problem_is_told_at_once_under_the_spelling_used() {
             "gateway.toml:3:1: server.listn: unknown setting; did you mean server.listen?",
             "gateway.toml:6:12: log.format: 'xml' is none of text, json and auto",
             "gateway.toml:8:12: auth.api_keys: entry 1 (tenant a): a scope is unknown (known, in lower case: read, exec, owner, admin)",
-            "COPPICE_UPSTREAM: TLS to the upstream is not supported by this version; write http://",
+            "COPPICE_UPSTREAM: has no usable host and port",
             "COPPICE_WORKERS: '0' is no whole number from 1 to 1024",
         ]
     );
@@ -179,12 +181,31 @@ fn present_but_empty_is_a_problem_and_never_off() {
 fn beside(setting: &Setting) -> &'static [(&'static str, &'static str)] {
     match setting.key {
         "auth.callback.url" => &[],
+        "upstream.tls_client_cert" => &[
+            ("COPPICE_ENVD_UPSTREAM", "https://e"),
+            ("COPPICE_UPSTREAM_TLS_CLIENT_KEY", "/dev/null"),
+        ],
+        "upstream.tls_client_key" => &[
+            ("COPPICE_ENVD_UPSTREAM", "https://e"),
+            ("COPPICE_UPSTREAM_TLS_CLIENT_CERT", "/dev/null"),
+        ],
+        key if key.starts_with("upstream.tls_") => &[("COPPICE_ENVD_UPSTREAM", "https://e")],
         "auth.callback.client_cert" => {
             &[("AUTH_CALLBACK_URL", "http://[::1]/"), ("AUTH_CALLBACK_CLIENT_KEY", "/dev/null")]
         }
         "auth.callback.client_key" => {
             &[("AUTH_CALLBACK_URL", "http://[::1]/"), ("AUTH_CALLBACK_CLIENT_CERT", "/dev/null")]
         }
+        "server.tls_cert" => &[("COPPICE_TLS_KEY", "/dev/null")],
+        "server.tls_key" => &[("COPPICE_TLS_CERT", "/dev/null")],
+        "server.tls_client_ca" => {
+            &[("COPPICE_TLS_CERT", "/dev/null"), ("COPPICE_TLS_KEY", "/dev/null")]
+        }
+        "server.tls_client_auth" => &[
+            ("COPPICE_TLS_CERT", "/dev/null"),
+            ("COPPICE_TLS_KEY", "/dev/null"),
+            ("COPPICE_TLS_CLIENT_CA", "/dev/null"),
+        ],
         key if key.starts_with("auth.callback.") => &[("AUTH_CALLBACK_URL", "http://[::1]/")],
         _ => &[],
     }
@@ -212,7 +233,7 @@ fn settings_of_other_versions_stop_the_start() {
         "COPPICE_TENANT_LIMITS",
         "COPPICE_QUOTA_STATE",
         "COPPICE_AUDIT_FILE",
-        "COPPICE_TLS_CERT",
+        "COPPICE_TLS_CERTS",
     ] {
         for value in ["", "x"] {
             let problems = given(&[(name, value)]).problems();
@@ -220,14 +241,14 @@ fn settings_of_other_versions_stop_the_start() {
         }
     }
     let file = given(&[]).toml(
-        "[server]\n\n[[server.tls]]\ncert = 'x'\n\
+        "[server]\n\ntls_ciphers = 'x'\n\
          [store]\nurl = 'x'\n",
     );
     assert_eq!(
         file.problems(),
         [
-            "gateway.toml:3:10: server.tls: is not supported by this version",
-            "gateway.toml:5:2: store: is not supported by this version",
+            "gateway.toml:3:1: server.tls_ciphers: is not supported by this version",
+            "gateway.toml:4:2: store: is not supported by this version",
         ]
     );
 }

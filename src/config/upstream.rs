@@ -4,35 +4,57 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use http::uri::{Authority, Uri};
 
+use super::reader::Reader;
+use super::table;
+use super::trust::Files;
 use super::value::decimal;
+use crate::http1::{Address, Authorities, ServerName, Tls, server_name};
 
-/// The base URL of an upstream: `http://host[:port][/prefix]`.
+/// The base URL of an upstream: `http://host[:port][/prefix]`, the same with `https://`, or `unix:/path` of a socket.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UpstreamUrl {
-    authority: Authority,
+    place: Place,
     path_prefix: Box<str>,
+}
+
+/// Host and port are as written; without a port, the scheme's own is meant.
+#[derive(Clone, PartialEq, Eq)]
+enum Place {
+    Clear(Authority),
+    Tls(Authority, ServerName),
+    Unix(Box<Path>),
 }
 
 impl UpstreamUrl {
     /// Reads a base URL.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let fail = |message: &str| Err(message.to_owned());
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.len() {
+                1..=MAX_SOCKET_PATH
+                    if path.starts_with('/') && !path.starts_with("//") && !path.contains('\0') =>
+                {
+                    let place = Place::Unix(Path::new(path).into());
+                    Ok(Self { place, path_prefix: "".into() })
+                }
+                _ => fail("has no usable path of a socket; write unix:/PATH, of 103 bytes at most"),
+            };
+        }
         let uri: Uri = match text.parse() {
             Ok(uri) if !text.contains(['#', '\\']) => uri,
-            Ok(_) | Err(_) => return fail("is no URL; write http://HOST:PORT"),
+            Ok(_) | Err(_) => {
+                return fail("is no URL; write http://HOST:PORT, https://HOST or unix:/PATH");
+            }
         };
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return fail("is no whole URL; write http://HOST:PORT");
+            return fail("is no whole URL; write http://HOST:PORT, https://HOST or unix:/PATH");
         };
-        match scheme {
-            "http" => {}
-            "https" => {
-                return fail("TLS to the upstream is not supported by this version; write http://");
-            }
-            _ => return fail("must start with http://"),
+        if !matches!(scheme, "http" | "https") {
+            return fail("must start with http://, https:// or unix:/");
         }
         if authority.as_str().contains('@') {
             return fail("must not hold a user name or password");
@@ -50,13 +72,31 @@ impl UpstreamUrl {
         if path.contains('%') || segments.into_iter().any(|part| matches!(part, "" | "." | "..")) {
             return fail("has a path with empty, '.', '..' or escaped segments");
         }
-        Ok(Self { authority: authority.clone(), path_prefix: path.into() })
+        let place = match (scheme, server_name(authority)) {
+            ("https", Some(name)) => Place::Tls(authority.clone(), name),
+            ("https", None) => return fail("has a host that no certificate can be for"),
+            _ => Place::Clear(authority.clone()),
+        };
+        Ok(Self { place, path_prefix: path.into() })
     }
 
-    /// Host and port as written; without a port, 80 is meant.
+    /// Whether it is reached through TLS.
     #[must_use]
-    pub const fn authority(&self) -> &Authority {
-        &self.authority
+    pub const fn is_tls(&self) -> bool {
+        matches!(self.place, Place::Tls(..))
+    }
+
+    /// Where it is; through TLS as `tls` says, if that is how it is reached.
+    #[must_use]
+    pub fn address(&self, tls: &UpstreamTls) -> Address {
+        match &self.place {
+            Place::Clear(authority) => Address::clear(authority.clone()),
+            Place::Tls(authority, own) => {
+                let name = tls.server_name.as_ref().unwrap_or(own);
+                Address::tls(authority.clone(), name.clone(), tls.tls.clone())
+            }
+            Place::Unix(path) => Address::unix(path),
+        }
     }
 
     /// What goes before every path: empty, or a path that starts with `/` and does not end with one.
@@ -68,7 +108,12 @@ impl UpstreamUrl {
 
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path_prefix)
+        let prefix = &self.path_prefix;
+        match &self.place {
+            Place::Clear(authority) => write!(f, "http://{authority}{prefix}"),
+            Place::Tls(authority, _) => write!(f, "https://{authority}{prefix}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -77,6 +122,52 @@ impl fmt::Debug for UpstreamUrl {
         write!(f, "UpstreamUrl({self})")
     }
 }
+
+/// Longest path of a socket, in bytes: what Linux and FreeBSD both take, with the zero behind it, and some less.
+const MAX_SOCKET_PATH: usize = 103;
+
+/// TLS towards upstreams.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamTls {
+    /// Whom upstreams have to be vouched for by, and who the gateway says it is.
+    pub tls: Tls,
+    /// The name that upstreams have to prove, in place of the one in their URL.
+    pub server_name: Option<ServerName>,
+}
+
+/// Reads it. `any` is whether there is any upstream with TLS.
+pub(super) fn read_tls(reader: &mut Reader<'_>, any: bool) -> UpstreamTls {
+    for setting in FILES.all().into_iter().chain([table::UPSTREAM_TLS_SERVER_NAME]) {
+        if let (Some(spelling), false) = (reader.given(setting), any) {
+            reader.problem(spelling, "needs an https:// upstream beside it".to_owned());
+        }
+    }
+    let server_name = reader.optional(table::UPSTREAM_TLS_SERVER_NAME, |raw| {
+        let authority: Option<Authority> = raw.text()?.parse().ok();
+        let host = authority.filter(|authority| authority.port().is_none());
+        let name = host.as_ref().and_then(server_name);
+        name.ok_or_else(|| "is neither the name of a host nor an IP address".to_owned())
+    });
+    let given = FILES.authorities(reader, Authorities::none);
+    let identity = FILES.identity(reader);
+    if !any {
+        return UpstreamTls::default();
+    }
+    let authorities = given.unwrap_or_else(Authorities::of_system);
+    if authorities.is_empty() {
+        let key = table::UPSTREAM_TLS_CA.key;
+        reader.warn(format!(
+            "{key}: is not set, and the system trusts no authorities, so that no https:// upstream will be trusted"
+        ));
+    }
+    UpstreamTls { tls: Tls::new(authorities, identity), server_name }
+}
+
+const FILES: Files = Files {
+    authorities: table::UPSTREAM_TLS_CA,
+    certificate: table::UPSTREAM_TLS_CLIENT_CERT,
+    key: table::UPSTREAM_TLS_CLIENT_KEY,
+};
 
 /// The data plane's upstreams.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -154,14 +245,20 @@ mod tests {
 
     #[test]
     fn base_urls() {
-        for (text, authority, prefix) in [
-            ("http://127.0.0.1:8080", "127.0.0.1:8080", ""),
-            ("http://api.internal/", "api.internal", ""),
-            ("http://[::1]:80/cubeapi/v1/", "[::1]:80", "/cubeapi/v1"),
-            ("HTTP://a", "a", ""),
+        for (text, address, prefix) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080", ""),
+            ("http://api.internal/", "http://api.internal", ""),
+            ("http://[::1]:80/cubeapi/v1/", "http://[::1]:80", "/cubeapi/v1"),
+            ("HTTP://a", "http://a", ""),
+            ("https://a_b.internal", "https://a_b.internal", ""),
+            ("HTTPS://[::1]:8443/v1", "https://[::1]:8443", "/v1"),
+            ("https://127.0.0.1", "https://127.0.0.1", ""),
+            ("unix:/run/api.sock", "unix:/run/api.sock", ""),
         ] {
             let url = UpstreamUrl::parse(text).unwrap();
-            assert_eq!((url.authority().as_str(), url.path_prefix()), (authority, prefix));
+            let at = url.address(&UpstreamTls::default());
+            assert_eq!((&*at.to_string(), url.path_prefix()), (address, prefix));
+            assert_eq!(url.to_string(), format!("{address}{prefix}"));
         }
     }
 
@@ -172,8 +269,14 @@ mod tests {
             ("127.0.0.1:8080", "is no"),
             ("canary", "is no whole URL"),
             ("/canary", "is no whole URL"),
-            ("https://canary", "TLS to the upstream is not supported by this version"),
-            ("ftp://canary", "must start with http://"),
+            ("https://canary..canary", "has a host that no certificate can be for"),
+            ("https://user:canary@host", "must not hold a user name"),
+            ("ftp://canary", "must start with http://, https:// or unix:/"),
+            ("unix:canary", "has no usable path of a socket"),
+            ("unix:", "has no usable path of a socket"),
+            ("unix:/canary\0", "has no usable path of a socket"),
+            (&format!("unix:/{}", "canary".repeat(18)), "has no usable path of a socket"),
+            ("unix://canary", "has no usable path"),
             ("http://user:canary@host", "must not hold a user name"),
             ("http://canary:0", "no usable host and port"),
             ("http://canary:", "no usable host and port"),
@@ -200,6 +303,11 @@ mod tests {
         assert_eq!(some.iter().count(), 2);
         let all = DataUpstreams::parse(&["49983=http://a:1", "*=http://c:3"]).unwrap();
         assert_eq!(all.for_port(80).unwrap().to_string(), "http://c:3");
+        let mixed = DataUpstreams::parse(&["49983=https://a", "*=unix:/run/x=y.sock"]).unwrap();
+        assert_eq!(mixed.for_port(49983).unwrap().to_string(), "https://a");
+        assert_eq!(mixed.for_port(80).unwrap().to_string(), "unix:/run/x=y.sock");
+        let socket = DataUpstreams::parse(&["unix:/run/x=y.sock"]).unwrap();
+        assert_eq!(socket.for_port(80).unwrap().to_string(), "unix:/run/x=y.sock");
         for items in [
             &["http://a:1", "http://b:2"][..],
             &["49983=http://a:1", "http://b:2"],
@@ -208,7 +316,7 @@ mod tests {
             &["0=http://a:1"],
             &["+80=http://a:1"],
             &["x=http://a:1"],
-            &["80=https://a:1"],
+            &["80=https://a:0"],
             &["80="],
         ] {
             assert!(DataUpstreams::parse(items).is_err(), "{items:?}");

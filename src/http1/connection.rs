@@ -10,12 +10,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http_body::Body;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::io::poll_read_buf;
 
 use super::Fault;
 use super::head::{self, Head};
+use super::stream::{ReadHalf, Stream};
 use super::upload::{Upload, Writer};
 
 /// Room for the first read. A longer answer gets more, up to [`MOST_ROOM`].
@@ -28,22 +27,20 @@ const MOST_ROOM: usize = 256 * 1024;
 pub(super) struct Connection {
     /// `None` once the rest of a request is sent elsewhere.
     writer: Option<Writer>,
-    reader: OwnedReadHalf,
+    reader: ReadHalf,
     buffer: BytesMut,
     room: usize,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        let (reader, writer) = stream.into_split();
+    pub(super) fn new(stream: Stream) -> Self {
+        let (reader, writer) = stream.into_halves();
         Self { writer: Some(Writer::new(writer)), reader, buffer: BytesMut::new(), room: ROOM }
     }
 
-    /// Whether another request may be sent: not where the upstream has closed the connection, or said what nobody asked for. Costs no
-    /// system call unless something has happened.
-    pub(super) fn is_quiet(&self) -> bool {
-        let read = || self.reader.try_read(&mut [0]);
-        self.buffer.is_empty() && read().is_err_and(|cause| cause.kind() == ErrorKind::WouldBlock)
+    /// Whether another request may be sent: not where the upstream has closed the connection, or said what nobody asked for.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.buffer.is_empty() && self.reader.is_quiet()
     }
 
     /// Gives back what only a large exchange needs.
@@ -73,7 +70,11 @@ impl Connection {
             Fault::Ended => true,
             Fault::Io(cause) => matches!(
                 cause.kind(),
-                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+                ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe
+                    // In TLS, without a goodbye.
+                    | ErrorKind::UnexpectedEof
             ),
             Fault::Malformed(_) | Fault::HeadTooLarge | Fault::Body(_) | Fault::Length => false,
         };
@@ -134,9 +135,9 @@ impl Connection {
     }
 
     /// The stream itself, with what was read ahead on it.
-    pub(super) fn into_stream(self) -> io::Result<(TcpStream, Bytes)> {
+    pub(super) fn into_stream(self) -> io::Result<(Stream, Bytes)> {
         let writer = self.writer.ok_or(ErrorKind::BrokenPipe)?;
-        let stream = self.reader.reunite(writer.into_half()).map_err(io::Error::other)?;
+        let stream = self.reader.reunite(writer.into_half())?;
         Ok((stream, self.buffer.freeze()))
     }
 }

@@ -6,8 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use http::uri::Authority;
-
+use super::address::Address;
 use super::connection::Connection;
 
 /// Most connections that wait, for each address.
@@ -30,7 +29,7 @@ pub(super) struct Idle {
 #[derive(Debug, Default)]
 struct Kept {
     /// By address; as many as are configured, at most. None goes away.
-    stacks: Vec<(Authority, Vec<Waiting>)>,
+    stacks: Vec<(Address, Vec<Waiting>)>,
     is_swept: bool,
 }
 
@@ -55,13 +54,13 @@ impl Idle {
     }
 
     /// A connection to `address` on which a request can be sent, and where connections to it wait.
-    pub(super) fn take(&self, address: &Authority) -> (Place, Option<Box<Connection>>) {
+    pub(super) fn take(&self, address: &Address) -> (Place, Option<Box<Connection>>) {
         let mut kept = self.locked();
         let place = kept.place(address);
         let connection = kept.stacks.get_mut(place.0).and_then(|(_, stack)| {
             std::iter::from_fn(|| stack.pop())
                 .map(|waiting| waiting.connection)
-                .find(|connection| connection.is_quiet())
+                .find_map(|mut connection| connection.is_quiet().then_some(connection))
         });
         (place, connection)
     }
@@ -100,7 +99,7 @@ impl Idle {
 
     /// How many connections to `address` wait.
     #[cfg(test)]
-    pub(super) fn count(&self, address: &Authority) -> usize {
+    pub(super) fn count(&self, address: &Address) -> usize {
         let mut kept = self.locked();
         let Place(place) = kept.place(address);
         kept.stacks[place].1.len()
@@ -113,10 +112,9 @@ impl Idle {
 }
 
 impl Kept {
-    fn place(&mut self, address: &Authority) -> Place {
-        // By text: letter case makes another address, which costs a connection and not a comparison letter by letter.
-        let mut known = self.stacks.iter().map(|(known, _)| known.as_str());
-        let place = known.position(|known| known == address.as_str()).unwrap_or_else(|| {
+    fn place(&mut self, address: &Address) -> Place {
+        let known = self.stacks.iter().position(|(known, _)| known == address);
+        let place = known.unwrap_or_else(|| {
             self.stacks.push((address.clone(), Vec::new()));
             self.stacks.len() - 1
         });

@@ -6,14 +6,13 @@ mod oracle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Answer, Connector, Fields, Http1, SendError};
+use super::{Address, Answer, Connector, Fields, Http1, SendError};
 
 /// A client, and an upstream that accepts by hand.
 struct Stage {
@@ -45,11 +44,10 @@ impl Stage {
     }
 
     fn ask(&self, method: Method, body: Sent) -> Asked {
-        let uri = format!("http://{}/a?b", self.listener.local_addr().unwrap());
-        let request = Request::builder().method(method).uri(uri).header("host", "h").body(body);
+        let request = Request::builder().method(method).uri("/a?b").header("host", "h").body(body);
         let (head, body) = request.unwrap().into_parts();
-        let client = self.client.clone();
-        tokio::spawn(async move { client.request(&head, &Fields::default(), body).await })
+        let (client, to) = (self.client.clone(), self.address());
+        tokio::spawn(async move { client.request(&to, &head, &Fields::default(), body).await })
     }
 
     fn get(&self) -> Asked {
@@ -69,17 +67,17 @@ impl Stage {
     }
 
     fn waiting(&self) -> usize {
-        self.client.idle.count(&self.authority())
+        self.client.idle.count(&self.address())
     }
 
     /// Whether a request would be sent on a connection that was used before.
     fn would_use_one_again(&self) -> bool {
-        let (place, kept) = self.client.idle.take(&self.authority());
+        let (place, kept) = self.client.idle.take(&self.address());
         kept.map(|connection| self.client.idle.put(place, connection)).is_some()
     }
 
-    fn authority(&self) -> Authority {
-        self.listener.local_addr().unwrap().to_string().parse().unwrap()
+    fn address(&self) -> Address {
+        Address::clear(self.listener.local_addr().unwrap().to_string().parse().unwrap())
     }
 }
 

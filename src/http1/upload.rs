@@ -15,10 +15,10 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::MapErr;
 use http_body_util::{BodyExt as _, Empty};
 use tokio::io::AsyncWrite;
-use tokio::net::tcp::OwnedWriteHalf;
 
 use super::Fault;
 use super::request::{self, Fields, Length};
+use super::stream::WriteHalf;
 
 /// Memory for heads and sizes that is kept from one request to the next.
 const KEPT: usize = 16 * 1024;
@@ -77,7 +77,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Upload<B> {
 /// The writing half of a connection.
 #[derive(Debug)]
 pub(super) struct Writer {
-    stream: OwnedWriteHalf,
+    stream: WriteHalf,
     /// Heads and sizes, written up to `written`.
     text: Vec<u8>,
     written: usize,
@@ -85,10 +85,12 @@ pub(super) struct Writer {
     data: Bytes,
     end: &'static [u8],
     has_begun: bool,
+    /// Whether some of what was written may still be on this side: TLS writes whole records.
+    is_unflushed: bool,
 }
 
 impl Writer {
-    pub(super) const fn new(stream: OwnedWriteHalf) -> Self {
+    pub(super) const fn new(stream: WriteHalf) -> Self {
         Self {
             stream,
             text: Vec::new(),
@@ -96,6 +98,7 @@ impl Writer {
             data: Bytes::new(),
             end: b"",
             has_begun: false,
+            is_unflushed: false,
         }
     }
 
@@ -129,7 +132,7 @@ impl Writer {
 
     /// Whether nothing waits to be written.
     pub(super) const fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.data.is_empty() && self.end.is_empty()
+        self.text.is_empty() && self.data.is_empty() && self.end.is_empty() && !self.is_unflushed
     }
 
     pub(super) fn rest(&mut self) {
@@ -139,7 +142,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn into_half(self) -> OwnedWriteHalf {
+    pub(super) fn into_half(self) -> WriteHalf {
         self.stream
     }
 
@@ -233,6 +236,10 @@ impl Writer {
         loop {
             let text = self.text.get(self.written..).unwrap_or_default();
             if text.is_empty() && self.data.is_empty() && self.end.is_empty() {
+                if self.is_unflushed {
+                    ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                    self.is_unflushed = false;
+                }
                 self.clear();
                 return Poll::Ready(Ok(()));
             }
@@ -246,7 +253,7 @@ impl Writer {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.has_begun = true;
+            (self.has_begun, self.is_unflushed) = (true, true);
             let of_text = count.min(text.len());
             let of_data = (count - of_text).min(self.data.len());
             self.written += of_text;

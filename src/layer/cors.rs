@@ -3,6 +3,10 @@
 //! A preflight is answered here, before authentication, because browsers send none with it; it never reaches an
 //! upstream. Origins are compared whole: no wildcard, no suffix.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -11,26 +15,37 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-/// The origins that may ask.
-#[derive(Clone, Debug, Default)]
+/// The origins that may ask. Shared by all workers; a reload changes them.
+#[derive(Debug, Default)]
 pub struct Cors {
-    origins: Vec<HeaderValue>,
+    /// Whether there are any, so that most gateways look no further.
+    any: AtomicBool,
+    origins: ArcSwap<Vec<HeaderValue>>,
 }
 
 impl Cors {
     /// CORS for exactly these origins.
     #[must_use]
-    pub const fn new(origins: Vec<HeaderValue>) -> Self {
-        Self { origins }
+    pub fn new(origins: Vec<HeaderValue>) -> Self {
+        let cors = Self::default();
+        cors.install(origins);
+        cors
+    }
+
+    /// Puts others in force.
+    pub fn install(&self, origins: Vec<HeaderValue>) {
+        let any = !origins.is_empty();
+        self.origins.store(Arc::new(origins));
+        self.any.store(any, Ordering::Release);
     }
 
     /// The request's origin, if it may ask.
     #[must_use]
     pub fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        if self.origins.is_empty() {
+        if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        headers.get(ORIGIN).filter(|origin| self.origins.contains(origin)).cloned()
+        headers.get(ORIGIN).filter(|origin| self.origins.load().contains(origin)).cloned()
     }
 
     /// The answer to a preflight of an allowed origin; `None` for any other request.

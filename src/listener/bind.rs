@@ -1,14 +1,17 @@
 //! Binds the sockets, once for all workers.
 //!
-//! On Linux each worker gets its own socket on the same address (`SO_REUSEPORT`), so that the kernel spreads
-//! connections and no accept queue is shared. Elsewhere, and for unix sockets, workers share one.
+//! Where the system spreads connections over sockets on the same address (`SO_REUSEPORT`), there is one for each worker, so
+//! that no accept queue is shared. Elsewhere, and for unix sockets, workers share one.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use socket2::{Domain, Protocol, Type};
+
+use crate::platform::SPREADS_PORTS;
 
 const BACKLOG: i32 = 1024;
 
@@ -21,7 +24,47 @@ pub enum Socket {
     Unix(UnixListener),
 }
 
-/// Binds `address` for `workers`: a socket for each of them. Port 0 becomes one free port for all.
+impl Socket {
+    /// Another one with the same accept queue.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+
+    /// A socket that somebody else opened, of whichever kind it is.
+    ///
+    /// # Errors
+    /// It is none that a server listens on.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        let socket = socket2::Socket::from(descriptor);
+        let domain = socket.local_addr()?.domain();
+        if !socket.is_listener()? || socket.r#type()? != Type::STREAM {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no listening socket"));
+        }
+        socket.set_nonblocking(true)?;
+        match domain {
+            Domain::UNIX => Ok(Self::Unix(socket.into())),
+            Domain::IPV4 | Domain::IPV6 => Ok(Self::Tcp(socket.into())),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        match socket {
+            Socket::Tcp(socket) => socket.into(),
+            Socket::Unix(socket) => socket.into(),
+        }
+    }
+}
+
+/// Binds `address` for `workers`: a socket for each of them, or one for all. Port 0 becomes one free port for all.
 ///
 /// # Errors
 /// The address is in use or not ours.
@@ -29,14 +72,12 @@ pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<(Vec<Socket>, Sock
     // A socket that shares its port would not notice another program on it; one that does not, does. It must not listen
     // yet: clients would get in, only to be thrown out again.
     let (probe, address) = claim(address, false)?;
-    if cfg!(target_os = "linux") {
+    if SPREADS_PORTS {
         drop(probe);
         let sockets = (0..workers).map(|_| listen(claim(address, true)?.0).map(Socket::Tcp));
         return Ok((sockets.collect::<io::Result<_>>()?, address));
     }
-    let probe = listen(probe)?;
-    let sockets = (0..workers).map(|_| probe.try_clone().map(Socket::Tcp));
-    Ok((sockets.collect::<io::Result<_>>()?, address))
+    Ok((vec![Socket::Tcp(listen(probe)?)], address))
 }
 
 /// A socket that has `address`, and which one that is. Nobody can connect to it.
@@ -61,12 +102,12 @@ fn listen(socket: socket2::Socket) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds a unix socket at `path` for `workers`. A socket file that nobody answers on any more is replaced; a live one is
+/// Binds a unix socket at `path`. A socket file that nobody answers on any more is replaced; a live one is
 /// not.
 ///
 /// # Errors
 /// Something answers there, or the path cannot be bound.
-pub fn unix(path: &Path, workers: usize) -> io::Result<Vec<Socket>> {
+pub fn unix(path: &Path) -> io::Result<Socket> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
@@ -78,7 +119,7 @@ pub fn unix(path: &Path, workers: usize) -> io::Result<Vec<Socket>> {
     }
     let one = UnixListener::bind(path)?;
     one.set_nonblocking(true)?;
-    (0..workers).map(|_| one.try_clone().map(Socket::Unix)).collect()
+    Ok(Socket::Unix(one))
 }
 
 fn is_socket(metadata: &std::fs::Metadata) -> bool {
@@ -109,11 +150,11 @@ mod tests {
     fn a_dead_socket_file_is_replaced_and_a_live_one_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gate.sock");
-        let live = unix(&path, 1).unwrap();
-        assert_eq!(unix(&path, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let live = unix(&path).unwrap();
+        assert_eq!(unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(live);
-        assert!(unix(&path, 2).is_ok());
+        assert!(unix(&path).is_ok());
         std::fs::write(directory.path().join("file"), "kept").unwrap();
-        assert!(unix(&directory.path().join("file"), 1).is_err());
+        assert!(unix(&directory.path().join("file")).is_err());
     }
 }

@@ -11,6 +11,7 @@
 mod framer;
 mod handle;
 mod head;
+mod limits;
 mod patience;
 mod plain;
 mod refusal;
@@ -30,6 +31,7 @@ use tokio::time::{Duration, Instant};
 
 use self::framer::{Framer, Stop};
 pub use self::handle::{GuardHandle, InFlight};
+pub use self::limits::Limits;
 use self::patience::{Overdue, Patience};
 pub use self::refusal::Refusal;
 use self::timer::Timer;
@@ -44,34 +46,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const MIN_ROOM: usize = 1024;
 /// Size of one read into the guard's own buffer.
 const READ: usize = 4096;
-
-/// What a client may take.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// From a head's first byte to its last; also from the start of a connection to its first byte.
-    pub head_timeout: Duration,
-    /// How long a connection may be quiet between requests; up to a second or a quarter of it longer.
-    pub idle_timeout: Duration,
-    /// For how long a connection must have been quiet to be parked: its reader then sees the end of the stream, gives the
-    /// guard back, and [`HeadGuard::poll_arrival`] is asked for what comes next. None: never, the reader keeps it.
-    pub park_after: Option<Duration>,
-    /// Most bytes of a head, its empty line included.
-    pub max_head: usize,
-    /// Most header lines of a head. The HTTP server's own limit must not be lower.
-    pub max_headers: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(650),
-            park_after: None,
-            max_head: 32 * 1024,
-            max_headers: 100,
-        }
-    }
-}
 
 /// A stream of which only well-formed HTTP/1 requests, HTTP/2 and decided tunnels can be read. Writes pass unchanged.
 pub struct HeadGuard<IO> {
@@ -88,6 +62,8 @@ pub struct HeadGuard<IO> {
     shut: Option<Instant>,
     /// Whether the last write is still to be done.
     stuffed: bool,
+    /// Whether something that was written is still on its way through TLS.
+    unflushed: bool,
     patience: Patience,
     linger: Timer,
 }
@@ -111,6 +87,8 @@ pub enum Arrival {
     Http2,
     /// The end: the client's, or that of the time it had.
     End,
+    /// Nothing, and the connection may leave: see [`GuardHandle::leave`].
+    Nothing,
 }
 
 impl<IO> HeadGuard<IO> {
@@ -130,10 +108,26 @@ impl<IO> HeadGuard<IO> {
             drained: 0,
             shut: None,
             stuffed: false,
+            unflushed: false,
             patience: Patience::new(&limits),
             linger: Timer::default(),
         };
         (guard, handle)
+    }
+
+    /// Guards a connection that another guard gave up between two requests, and on which nobody reads yet.
+    ///
+    /// Must be called as [`new`](Self::new).
+    pub fn after_another(io: IO, limits: Limits) -> (Self, GuardHandle) {
+        let (mut guard, handle) = Self::new(io, limits);
+        guard.framer = Framer::after_some(limits.max_head, limits.max_headers);
+        guard.patience = Patience::parked(&limits);
+        (guard, handle)
+    }
+
+    /// The connection itself, and whether a request ever came on it. Of a guard that [`Arrival::Nothing`] was told of.
+    pub fn into_inner(self) -> (IO, bool) {
+        (self.io, self.framer.heads() > 0)
     }
 
     /// Whether the end that its reader has seen is only the reader's.
@@ -192,11 +186,16 @@ impl<IO> HeadGuard<IO> {
         }
         let part_of_head = !self.held.is_empty();
         let heads = self.framer.heads();
+        if !part_of_head && self.handle.is_leaving() && self.handle.is_quiet() && !self.stuffed {
+            self.ending = Some(Ending::Parked);
+            return Poll::Ready(());
+        }
         let overdue = if part_of_head || heads == 0 {
             self.patience.poll_head(cx, part_of_head, heads)
         } else {
-            let Self { handle, stuffed, .. } = self;
-            self.patience.poll_quiet(cx, heads, || handle.is_quiet() && !*stuffed)
+            let Self { handle, stuffed, unflushed, .. } = self;
+            let has_written = !*stuffed && !*unflushed;
+            self.patience.poll_quiet(cx, heads, || handle.is_quiet() && has_written)
         };
         match ready!(overdue) {
             Overdue::Head => self.refuse(Refusal::HeadTimeout),
@@ -228,6 +227,9 @@ impl<IO: AsyncRead + Unpin> HeadGuard<IO> {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(Arrival::End)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if self.handle.is_leaving() && self.held.is_empty() => {
+                    return Poll::Ready(Ok(Arrival::Nothing));
+                }
                 Poll::Pending => ready!(self.poll_overdue(cx)),
             }
         }
@@ -356,7 +358,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadGuard<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.unflushed = flushed.is_pending();
+        flushed
     }
 
     /// Shuts down; after a refusal, also waits a little for the client to stop sending. A parked connection stays open.

@@ -4,12 +4,12 @@
 //! are added up as `other`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::exposition::{Exposition, Kind};
 use crate::clock;
-use crate::limits::Limits;
 use crate::principal::TenantId;
 use crate::quota::{Ledger, Standing};
 
@@ -20,19 +20,24 @@ const OTHER: &str = "other";
 /// Longest wait for the ledger.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Tells what a tenant may have at the moment.
+type InForce = dyn Fn(&TenantId) -> Option<u32> + Send + Sync;
+
 /// Reads the ledger.
-#[derive(Debug)]
 pub struct Quotas {
     ledger: Arc<dyn Ledger>,
-    limits: Limits,
+    limits: Box<InForce>,
     named: Mutex<BTreeSet<TenantId>>,
 }
 
 impl Quotas {
-    /// Of this ledger, under these limits.
+    /// Of this ledger, under the limits that are told.
     #[must_use]
-    pub fn new(ledger: Arc<dyn Ledger>, limits: Limits) -> Self {
-        Self { ledger, limits, named: Mutex::default() }
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        limits: impl Fn(&TenantId) -> Option<u32> + Send + Sync + 'static,
+    ) -> Self {
+        Self { ledger, limits: Box::new(limits), named: Mutex::default() }
     }
 
     /// Writes it out; nothing while the ledger can't tell.
@@ -49,7 +54,7 @@ impl Quotas {
         let help = "Sandboxes that a tenant may have at once.";
         let mut limit = into.family("quota_limit", Kind::Gauge, help);
         for (tenant, _) in &named {
-            if let Some(cap) = self.limits.of(tenant) {
+            if let Some(cap) = (self.limits)(tenant) {
                 limit.sample(&[("tenant", tenant.as_str())], cap.into());
             }
         }
@@ -78,6 +83,12 @@ impl Quotas {
     }
 }
 
+impl fmt::Debug for Quotas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quotas").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
 fn count(standing: &Standing) -> u64 {
     (standing.active + standing.pending) as u64
 }
@@ -98,7 +109,7 @@ mod tests {
     #[test]
     fn however_many_tenants_there_are_only_some_are_named() {
         let ledger = MemoryLedger::new(Policy { grace: GRACE, honours_keys: true });
-        let quotas = Quotas::new(Arc::new(ledger), Limits::default());
+        let quotas = Quotas::new(Arc::new(ledger), |_| None);
         let many = |range: std::ops::Range<usize>| {
             range.map(|number| (tenant(&format!("t-{number}")), standing(number + 1))).collect()
         };
@@ -119,7 +130,7 @@ mod tests {
     #[test]
     fn a_tenant_called_other_is_one_of_the_others() {
         let ledger = MemoryLedger::new(Policy { grace: GRACE, honours_keys: true });
-        let quotas = Quotas::new(Arc::new(ledger), Limits::default());
+        let quotas = Quotas::new(Arc::new(ledger), |_| None);
         let (named, other) =
             quotas.shown(vec![(tenant("other"), standing(3)), (tenant("a"), standing(1))]);
         assert_eq!((named, other), (vec![(tenant("a"), 1)], 3));

@@ -80,9 +80,9 @@ impl Records {
         self.by_id.len()
     }
 
-    /// Every sandbox and whose it is.
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&SandboxId, &TenantId)> {
-        self.by_id.iter().map(|(id, owned)| (id, &owned.tenant))
+    /// Every sandbox, oldest first, whose it is, and whether this process made it with a marker.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&SandboxId, &TenantId, bool)> {
+        let owned = self.by_age.values().filter_map(|id| Some((id, self.by_id.get(id)?)));
+        owned.map(|(id, owned)| (id, &owned.tenant, owned.marked))
     }
 }

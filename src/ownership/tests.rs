@@ -87,7 +87,7 @@ fn the_oldest_go_first() {
     for name in ["i1", "i2", "i3", "i1", "i4"] {
         records.bind(id(name), tenant("team-a"), true, 3);
     }
-    let mut left: Vec<_> = records.iter().map(|(id, _)| id.as_str().to_owned()).collect();
+    let mut left: Vec<_> = records.iter().map(|(id, ..)| id.as_str().to_owned()).collect();
     left.sort();
     assert_eq!(left, ["i1", "i3", "i4"], "i1 was bound anew");
     assert_eq!(records.doubtful(&tenant("team-a"), 9), [id("i4"), id("i1"), id("i3")]);
@@ -158,7 +158,7 @@ proptest! {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..cut.min(bytes.len())]).unwrap();
         let again = open(&directory);
-        for (id, owner) in again.records().iter() {
+        for (id, owner, _) in again.records().iter() {
             prop_assert_eq!(owner.as_str(), format!("team-{id}"));
         }
     }

@@ -99,8 +99,10 @@ impl Ask<'_> {
             let (body, sent) = Outgoing::stream(body.of(bounds.principal.clone()));
             // A stranger's time runs from the start: nobody unknown may hold the upstream by sending slowly.
             bounds.sent = sent.filter(|_| !matches!(permit.caller(), Caller::Anonymous));
-            head.uri = inner.upstreams.control.uri(path)?;
-            let answer = exchange(&inner.pool, head, &fields, body, &bounds).await;
+            let control = &inner.upstreams.control;
+            head.uri = control.uri(path)?;
+            let to = &control.address;
+            let answer = exchange(&inner.pool, to, head, &fields, body, &bounds).await;
             match held {
                 Some(held) => Box::pin(start::learn(Some(held), answer)).await?,
                 None => (answer?, None),
@@ -206,7 +208,11 @@ impl Ask<'_> {
         let upstreams = &self.forwarder.inner.upstreams;
         let reads = matches!(*method, Method::GET | Method::HEAD);
         Bounds {
-            head: Some(if reads { upstreams.response_timeout } else { upstreams.create_timeout }),
+            head: Some(if reads {
+                upstreams.timeouts.response()
+            } else {
+                upstreams.timeouts.create()
+            }),
             sent: None,
             principal: self.permit.caller().principal().cloned(),
             creates: self.creates(),

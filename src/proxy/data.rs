@@ -75,7 +75,8 @@ impl Forwarder {
         let (of, request_id) = (principal.cloned(), Some(request_id));
         let bounds = Bounds { principal: of, request_id, ..Bounds::default() };
         let (body, _) = Outgoing::stream(body.of(principal.cloned()));
-        let answer = exchange(&inner.pool, head, &told.fields(), body, &bounds).await?;
+        let fields = told.fields();
+        let answer = exchange(&inner.pool, &upstream.address, head, &fields, body, &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
             return Ok(inner.tunnels.agree(switch, answer, principal.cloned()));

@@ -21,7 +21,7 @@ use self::lookout::Lookout;
 use super::body::Outgoing;
 use super::pool::{Answer, Pool, SendError};
 use crate::error::GatewayError;
-use crate::http1::Fields;
+use crate::http1::{Address, Fields};
 use crate::principal::Principal;
 
 /// What bounds an exchange.
@@ -81,12 +81,13 @@ impl Bounds {
     }
 }
 
-/// Sends a request and waits for the head of the answer. `head` is left in an unknown state.
+/// Sends a request `to` where its upstream is, and waits for the head of the answer. `head` is left in an unknown state.
 ///
 /// # Errors
 /// The upstream cannot be reached, breaks off, or takes too long; or the key was revoked meanwhile.
 pub async fn exchange(
     pool: &Pool,
+    to: &Address,
     head: &mut Parts,
     fields: &Fields<'_>,
     body: Outgoing,
@@ -97,7 +98,7 @@ pub async fn exchange(
     }
     let mut lookout = Lookout::new(pool.alarms());
     let mut deadline = bounds.head.map(|limit| Instant::now() + limit);
-    let answer = pool.request(head, fields, body);
+    let answer = pool.request(to, head, fields, body);
     tokio::pin!(answer);
     loop {
         // The answer first: most come before anybody has to look out for anything.
@@ -106,7 +107,7 @@ pub async fn exchange(
             Poll::Pending => lookout.poll(cx, deadline).map(|()| None),
         });
         if let Some(answered) = answered.await {
-            return answered.map_err(|cause| failed(&cause, bounds));
+            return answered.map_err(|cause| failed(&cause, to, bounds));
         }
         if bounds.is_revoked() {
             return Err(GatewayError::BadCredential);
@@ -123,14 +124,14 @@ pub async fn exchange(
     }
 }
 
-fn failed(cause: &SendError, bounds: &Bounds) -> GatewayError {
+fn failed(cause: &SendError, to: &Address, bounds: &Bounds) -> GatewayError {
     let request_id = bounds.request_id();
     if cause.is_of_the_body() {
         tracing::debug!(request_id, cause = %Chain(cause), "a request body broke off");
         return BROKEN_BODY;
     }
     let unknown_outcome = bounds.creates && !cause.is_unsent();
-    tracing::warn!(request_id, cause = %Chain(cause), "the upstream could not be asked");
+    tracing::warn!(request_id, upstream = %to, cause = %Chain(cause), "the upstream could not be asked");
     GatewayError::UpstreamUnreachable { unknown_outcome }
 }
 

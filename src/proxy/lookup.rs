@@ -120,7 +120,7 @@ impl Asker {
     }
 
     async fn ask_exactly(&self, id: &SandboxId, absent: &[StatusCode]) -> Asked {
-        let limit = self.upstreams.lookup_timeout;
+        let limit = self.upstreams.timeouts.lookup();
         match tokio::time::timeout(limit, self.fetch(id, absent)).await {
             Ok(answer) => answer,
             Err(_) => Err(unavailable("it took too long")),
@@ -132,7 +132,7 @@ impl Asker {
     /// # Errors
     /// [`Unavailable`], with the cause in the log.
     pub async fn lists_nothing(&self, path: String) -> Result<bool, Unavailable> {
-        let limit = self.upstreams.lookup_timeout;
+        let limit = self.upstreams.timeouts.lookup();
         let answer = tokio::time::timeout(limit, self.get(path)).await;
         let (status, body) = answer.map_err(|_| unavailable("it took too long"))??;
         let nothing = |listed: Vec<IgnoredAny>| listed.is_empty();
@@ -144,7 +144,7 @@ impl Asker {
     /// # Errors
     /// [`Unavailable`], with the cause in the log.
     pub async fn health(&self) -> Result<StatusCode, Unavailable> {
-        let limit = self.upstreams.lookup_timeout;
+        let limit = self.upstreams.timeouts.lookup();
         let answer = tokio::time::timeout(limit, self.get("/health".to_owned())).await;
         Ok(answer.map_err(|_| unavailable("it took too long"))??.0)
     }
@@ -183,7 +183,7 @@ impl Asker {
     /// A page in no more time than a look at one sandbox may take, so that an upstream that hung is soon tried again.
     async fn page_at(&self, path: String) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
         let answer = self.answer_to(path, MAX_PAGE);
-        let answer = tokio::time::timeout(self.upstreams.lookup_timeout, answer).await;
+        let answer = tokio::time::timeout(self.upstreams.timeouts.lookup(), answer).await;
         answer.map_err(|_| unavailable("a page of a listing took too long"))?
     }
 
@@ -214,16 +214,18 @@ impl Asker {
     ) -> Result<(StatusCode, HeaderMap, Bytes), Unavailable> {
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .map_err(|_| unavailable("it makes no path"))?;
-        let uri = self.upstreams.control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
+        let control = &self.upstreams.control;
+        let uri = control.uri(path).map_err(|_| unavailable("it makes no URI"))?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.uri = uri;
-        let fields = Fields::host(&self.upstreams.control.host);
+        let fields = Fields::host(&control.host);
         let headers = &mut head.headers;
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(key) = &self.upstreams.key {
             headers.insert(X_API_KEY, key.clone());
         }
-        let answer = exchange(&self.pool, &mut head, &fields, Outgoing::none(), &Bounds::default())
+        let (to, body, bounds) = (&control.address, Outgoing::none(), Bounds::default());
+        let answer = exchange(&self.pool, to, &mut head, &fields, body, &bounds)
             .await
             .map_err(|_| unavailable("the upstream could not be asked"))?;
         let status = answer.status();

@@ -3,7 +3,7 @@
 //! It repeats nothing that may have been sent: a refused connect is tried again, and a request is sent on another connection
 //! only when its kept one died before a byte of it was written.
 //!
-//! A request's URI says where to dial, and its `Host` under which name, whichever HTTP it is sent in.
+//! An address says where to dial, and a request's `Host` under which name, whichever HTTP it is sent in.
 
 mod http2;
 
@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use self::http2::Http2;
 use super::body::Outgoing;
 use super::exchange::Alarms;
-use crate::http1::{self, ConnectError, Connector, Fault, Fields, Http1, Switched};
+use crate::http1::{self, Address, ConnectError, Connector, Fault, Fields, Http1, Switched};
 
 /// How to reach upstreams.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long an idle connection is kept; below the upstream's own limit.
     pub idle_timeout: Duration,
-    /// HTTP/2 with prior knowledge instead of HTTP/1.1.
+    /// HTTP/2 in place of HTTP/1.1: in clear with prior knowledge, through TLS where the upstream agrees to it.
     pub http2: bool,
 }
 
@@ -41,7 +41,7 @@ pub enum SendError {
     #[error(transparent)]
     Http1(#[from] http1::SendError),
     /// There is no connection for HTTP/2.
-    #[error(transparent)]
+    #[error("could not connect")]
     Connect(#[from] ConnectError),
     /// In HTTP/2.
     #[error("could not be sent, or was not answered")]
@@ -145,19 +145,28 @@ impl Pool {
         &self.alarms
     }
 
+    /// Opens a connection, to see whether that can be done, and closes it again.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn reach(&self, to: &Address) -> Result<(), ConnectError> {
+        self.http1.reach(to).await
+    }
+
     /// Sends a request: one that asks for an upgrade in HTTP/1.1, because no other connection can become a tunnel; any
-    /// other as the upstream is spoken to. `head` is left in an unknown state.
+    /// other as the upstream is spoken to. Of its URI, path and query count. `head` is left in an unknown state.
     ///
     /// # Errors
     /// There is no answer.
     pub async fn request(
         &self,
+        to: &Address,
         head: &mut Parts,
         fields: &Fields<'_>,
         body: Outgoing,
     ) -> Result<Response<Answer>, SendError> {
         match &self.http2 {
-            Some(http2) if !head.headers.contains_key(UPGRADE) => {
+            Some(http2) if !head.headers.contains_key(UPGRADE) && http2.is_spoken(to).await? => {
                 let mut request = Request::new(body);
                 *request.method_mut() = head.method.clone();
                 *request.uri_mut() = std::mem::take(&mut head.uri);
@@ -166,10 +175,12 @@ impl Pool {
                 for (name, value) in fields.iter() {
                     headers.insert(name, value.clone());
                 }
-                let answer = Box::pin(http2.clone().request(request)).await?;
+                let answer = Box::pin(http2.clone().request(to.clone(), request)).await?;
                 Ok(answer.map(Answer::Http2))
             }
-            Some(_) | None => Ok(self.http1.request(head, fields, body).await?.map(Answer::Http1)),
+            Some(_) | None => {
+                Ok(self.http1.request(to, head, fields, body).await?.map(Answer::Http1))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! one. A tunnel ends with either side, with its caller's key, or with the gateway, and its request ends then, not with the 101.
 
 mod carry;
+mod websocket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,6 +138,8 @@ impl Drop for Counted {
 pub struct Tunnels {
     /// Every open tunnel.
     pub open: TaskTracker,
+    /// Has those end that can say goodbye.
+    pub close: CancellationToken,
     /// Ends them all at once.
     pub stop: CancellationToken,
     /// How many there are.
@@ -155,8 +158,9 @@ impl Tunnels {
         let (mut parts, upstream) = answer.into_parts();
         strip_response(&mut parts.headers);
         switch.put_into(&mut parts.headers);
+        let is_websocket = switch.protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         let (client, upstream) = (switch.client, upstream.into_switched());
-        let tunnel = Tunnel { client, upstream, principal, among: self.clone() };
+        let tunnel = Tunnel { client, upstream, is_websocket, principal, among: self.clone() };
         Response::from_parts(parts, Reply::tunnel(tunnel))
     }
 }
@@ -166,6 +170,7 @@ impl Tunnels {
 pub struct Tunnel {
     client: OnUpgrade,
     upstream: Option<Switched>,
+    is_websocket: bool,
     principal: Option<Arc<Principal>>,
     among: Tunnels,
 }
@@ -174,7 +179,9 @@ impl Tunnel {
     /// Copies between the two sides, from when the 101 has gone out until either side, the key or the gateway ends. The
     /// request under way ends with that.
     pub fn open(self, mut pending: Pending) {
-        let Self { client, upstream, principal, among: Tunnels { open, stop, count } } = self;
+        let Self { client, upstream, is_websocket, principal, among } = self;
+        let Tunnels { open, close, stop, count } = among;
+        let close = is_websocket.then_some(close);
         let counted = Counted::new(&count);
         open.spawn(async move {
             let revoked = async {
@@ -184,7 +191,7 @@ impl Tunnel {
                 }
             };
             let end = tokio::select! {
-                end = carry(client, upstream, pending.record().id()) => end,
+                end = carry(client, upstream, close, pending.record().id()) => end,
                 () = revoked => {
                     let request_id = pending.record().id();
                     tracing::info!(request_id, "a tunnel ended with its key");

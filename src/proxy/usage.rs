@@ -75,7 +75,8 @@ impl Usages {
     /// # Errors
     /// As [`Self::of`].
     pub async fn of_all(&self, principal: Option<&Principal>) -> Result<Vec<Usage>, GatewayError> {
-        let Admissions { ledger, limits, census, .. } = &*self.admissions;
+        let Admissions { ledger, rules, census, .. } = &*self.admissions;
+        let rules = rules.load();
         let listed = census.take_all(&self.asker).await;
         let listed = listed.map_err(|Unavailable| GatewayError::QuotaUnknown)?;
         let standings = ledger.standings(clock::instant()).await;
@@ -85,7 +86,7 @@ impl Usages {
             .collect();
         let own = principal.map(|principal| &principal.tenant);
         let tenants: BTreeSet<&TenantId> =
-            limits.named().chain(listed.keys()).chain(standings.keys()).chain(own).collect();
+            rules.limits.named().chain(listed.keys()).chain(standings.keys()).chain(own).collect();
         let usage = |tenant: &TenantId| {
             let standing = standings.get(tenant).copied().unwrap_or_default();
             let listed = listed.get(tenant).copied().unwrap_or_default();
@@ -95,7 +96,7 @@ impl Usages {
                 pending: standing.pending,
                 limit: match principal.filter(|principal| principal.tenant == *tenant) {
                     Some(principal) => self.admissions.limit(principal, tenant),
-                    None => limits.of(tenant),
+                    None => rules.limits.of(tenant),
                 },
             }
         };

@@ -102,10 +102,10 @@ pub struct AtLimit {
 /// What an admitted request holds.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    tenant: TenantId,
-    claim: Claim,
+    pub(super) tenant: TenantId,
+    pub(super) claim: Claim,
     /// Whether a later process has to know of it.
-    is_watched: bool,
+    pub(super) is_watched: bool,
 }
 
 /// What counts for a tenant.
@@ -126,8 +126,8 @@ pub struct Standing {
 /// The accounts.
 #[derive(Debug)]
 pub(super) struct Book {
-    shards: [Mutex<HashMap<TenantId, Account>>; SHARDS],
-    tick: AtomicU64,
+    pub(super) shards: [Mutex<HashMap<TenantId, Account>>; SHARDS],
+    pub(super) tick: AtomicU64,
     shares: AtomicBool,
     /// Whether the upstream was seen to honour keys.
     honours: AtomicBool,
@@ -310,7 +310,7 @@ impl Book {
         }
     }
 
-    fn shard(&self, tenant: &TenantId) -> MutexGuard<'_, HashMap<TenantId, Account>> {
+    pub(super) fn shard(&self, tenant: &TenantId) -> MutexGuard<'_, HashMap<TenantId, Account>> {
         let mut hasher = DefaultHasher::new();
         tenant.hash(&mut hasher);
         #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]

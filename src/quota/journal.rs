@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::book::Journal;
 use crate::principal::TenantId;
@@ -34,6 +34,8 @@ struct State {
     open: Open,
     /// Whether the last line may be cut short, so that none may follow it.
     is_torn: bool,
+    /// Whether another process has the file now.
+    is_away: bool,
 }
 
 impl FileJournal {
@@ -47,9 +49,34 @@ impl FileJournal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Open::new(),
             Err(error) => return Err(error),
         };
+        Ok((Self::begin(path, open.clone())?, open))
+    }
+
+    /// A new journal, in which these slots are open, whatever one that is there may tell.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn begin(path: &Path, open: Open) -> io::Result<Self> {
         let (file, lines) = write_anew(path, &open)?;
-        let state = State { file, lines, open: open.clone(), is_torn: false };
-        Ok((Self { path: path.to_owned(), state: Mutex::new(state) }, open))
+        let state = State { file, lines, open, is_torn: false, is_away: false };
+        Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// Leaves the file to another process, which knows what is open.
+    pub(super) fn let_go(&self) {
+        self.state().is_away = true;
+    }
+
+    /// Goes on with the file after [`let_go`](Self::let_go).
+    ///
+    /// # Errors
+    /// When it can't be written; the next slot tries again.
+    pub(super) fn take_back(&self) -> io::Result<()> {
+        let mut state = self.state();
+        (state.is_away, state.is_torn) = (false, true);
+        (state.file, state.lines) = write_anew(&self.path, &state.open)?;
+        state.is_torn = false;
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -57,6 +84,9 @@ impl FileJournal {
     }
 
     fn append(&self, state: &mut State, line: &str) -> io::Result<()> {
+        if state.is_away {
+            return Ok(());
+        }
         if state.is_torn || state.lines >= LINES.max(2 * state.open.len()) {
             (state.file, state.lines) = write_anew(&self.path, &state.open)?;
             state.is_torn = false;
@@ -69,7 +99,7 @@ impl FileJournal {
     }
 }
 
-impl Journal for FileJournal {
+impl Journal for Arc<FileJournal> {
     fn opened(&self, tenant: &TenantId, slots: &[u64]) -> io::Result<()> {
         let mut state = self.state();
         self.append(&mut state, &opening(tenant, slots))?;

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::account::End;
-use super::book::{Answer, Book, Ticket};
-use super::journal::FileJournal;
+use super::book::{Answer, Book, Journal, Ticket};
+use super::journal::{FileJournal, Open};
+use super::passing::{Passing, Told};
 use super::{
     Admission, Answered, Ask, Held, Ledger, LedgerUnavailable, Mark, Policy, Reservation, Standing,
 };
@@ -23,14 +24,16 @@ use crate::target::SandboxId;
 /// The ledger in memory. Cheap to clone; clones share the accounts.
 #[derive(Clone, Debug)]
 pub struct MemoryLedger {
-    book: Arc<Book>,
+    pub(super) book: Arc<Book>,
+    pub(super) journal: Option<Arc<FileJournal>>,
+    pub(super) passing: Arc<Passing>,
 }
 
 impl MemoryLedger {
     /// An empty ledger that forgets everything with the process.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { book: Arc::new(Book::new(policy, None, &HashMap::new())) }
+        Self::over(policy, None, &HashMap::new())
     }
 
     /// A ledger that takes up what earlier processes left under way, as the journal in this file tells.
@@ -39,7 +42,13 @@ impl MemoryLedger {
     /// When the file can't be read or written.
     pub fn open(policy: Policy, journal: &Path) -> io::Result<Self> {
         let (journal, left) = FileJournal::open(journal)?;
-        Ok(Self { book: Arc::new(Book::new(policy, Some(Box::new(journal)), &left)) })
+        Ok(Self::over(policy, Some(Arc::new(journal)), &left))
+    }
+
+    pub(super) fn over(policy: Policy, journal: Option<Arc<FileJournal>>, left: &Open) -> Self {
+        let in_book = journal.clone().map(|journal| Box::new(journal) as Box<dyn Journal>);
+        let book = Arc::new(Book::new(policy, in_book, left));
+        Self { book, journal, passing: Arc::default() }
     }
 
     /// Whether repeats of a request under the same `Idempotency-Key` share its reservation. No longer, once the
@@ -52,9 +61,13 @@ impl MemoryLedger {
 
 impl Ledger for MemoryLedger {
     fn reserve<'a>(&'a self, ask: Ask<'a>) -> Answered<'a, Admission> {
+        let passing = self.passing.lock();
+        if passing.is_some() {
+            return Box::pin(ready(Ok(Admission::Moved)));
+        }
         let admission = match self.book.reserve(&ask) {
             Ok(Answer::Admitted(ticket)) => {
-                let held = HeldHere { book: self.book.clone(), ticket };
+                let held = HeldHere { ledger: self.clone(), ticket };
                 Ok(Admission::Admitted(Reservation::new(Box::new(held))))
             }
             Ok(Answer::AtLimit(at)) => Ok(Admission::AtLimit(at)),
@@ -70,6 +83,9 @@ impl Ledger for MemoryLedger {
 
     fn ended<'a>(&'a self, tenant: &'a TenantId, id: &'a SandboxId) -> Answered<'a, ()> {
         self.book.ended(tenant, id);
+        if let Some(tell) = &*self.passing.lock() {
+            tell(Told::Ended { tenant: tenant.clone(), id: id.clone() });
+        }
         Box::pin(ready(Ok(())))
     }
 
@@ -97,22 +113,22 @@ impl Ledger for MemoryLedger {
 
 #[derive(Debug)]
 struct HeldHere {
-    book: Arc<Book>,
+    ledger: MemoryLedger,
     ticket: Ticket,
 }
 
 impl Held for HeldHere {
     fn bind<'a>(self: Box<Self>, ids: &'a [SandboxId]) -> Answered<'a, ()> {
-        self.book.settle(self.ticket, End::Bound(ids));
+        self.ledger.settle(self.ticket, End::Bound(ids));
         Box::pin(ready(Ok(())))
     }
 
     fn release(self: Box<Self>) -> Answered<'static, ()> {
-        self.book.settle(self.ticket, End::Released);
+        self.ledger.settle(self.ticket, End::Released);
         Box::pin(ready(Ok(())))
     }
 
     fn doubt(self: Box<Self>) {
-        self.book.settle(self.ticket, End::Doubted);
+        self.ledger.settle(self.ticket, End::Doubted);
     }
 }

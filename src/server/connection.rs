@@ -12,12 +12,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::reclaim::Reclaim;
 use self::request::PerConnection;
+pub use self::serving::Left;
 use self::serving::Serving;
 use super::Stack;
 use crate::lifecycle::Phases;
@@ -29,10 +31,10 @@ use crate::request::Conn;
 pub const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// What connections may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the head guard allows.
-    pub limits: Limits,
+    /// What the head guard allows; a reload changes it for connections that come later.
+    pub limits: Arc<ArcSwap<Limits>>,
     /// HTTP/2 streams at once.
     pub max_streams: u32,
 }
@@ -41,8 +43,19 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Connections {
     protocols: Arc<Protocols>,
-    limits: Limits,
+    limits: Arc<ArcSwap<Limits>>,
     stack: Arc<Stack>,
+}
+
+/// A connection to be served.
+#[derive(Debug)]
+pub struct Coming<IO> {
+    /// The connection.
+    pub io: IO,
+    /// Whether another process has answered requests on it before.
+    pub is_used: bool,
+    /// Whether a successor can go on with it: it is nothing but a socket.
+    pub can_leave: bool,
 }
 
 /// How each version of HTTP is spoken, and who hears when it is not.
@@ -82,21 +95,25 @@ impl Connections {
     #[must_use]
     pub fn new(settings: &Settings, stack: Stack) -> Self {
         let protocols = Arc::new(Protocols::new(settings.max_streams));
-        Self { protocols, limits: settings.limits, stack: Arc::new(stack) }
+        Self { protocols, limits: Arc::clone(&settings.limits), stack: Arc::new(stack) }
     }
 
-    /// Serves one connection until it ends, or until the gateway does.
+    /// Serves one connection until it ends, or until the gateway does, or until a successor is to go on with it.
     pub fn serve<IO>(
         &self,
-        io: IO,
+        coming: Coming<IO>,
         conn: Arc<Conn>,
         phases: &Phases,
-    ) -> impl Future<Output = ()> + Send + use<IO>
+    ) -> impl Future<Output = Option<Left<IO>>> + Send + use<IO>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (guard, handle) = HeadGuard::new(io, self.limits);
-        let service = PerConnection::new(Arc::clone(&self.stack), conn, handle);
-        Serving::new(guard, service, Arc::clone(&self.protocols), phases)
+        let Coming { io, is_used, can_leave } = coming;
+        let limits = **self.limits.load();
+        let (guard, handle) =
+            if is_used { HeadGuard::after_another(io, limits) } else { HeadGuard::new(io, limits) };
+        let service = PerConnection::new(Arc::clone(&self.stack), conn, handle.clone());
+        let protocols = Arc::clone(&self.protocols);
+        Serving::new((guard, handle), service, protocols, phases, can_leave)
     }
 }

@@ -57,11 +57,11 @@ fn child(test: &str, path: &Path, wrapper: &[&str]) -> Child {
 }
 
 #[test]
-fn a_third_party_can_verify_it_with_what_the_readme_shows() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let start = readme.find("# verify_audit.py").unwrap();
-    let script = &readme[start..][..readme[start..].find("```").unwrap()];
+fn a_third_party_can_verify_it_with_what_the_documentation_shows() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate/audit.md");
+    let page = fs::read_to_string(page).unwrap();
+    let start = page.find("# verify_audit.py").unwrap();
+    let script = &page[start..][..page[start..].find("```").unwrap()];
     let (directory, path) = place();
     let tool = directory.path().join("verify_audit.py");
     fs::write(&tool, script).unwrap();

@@ -83,7 +83,7 @@ fn wrong_usage_is_64_and_repeats_no_stray_word() {
 #[test]
 fn what_this_version_cannot_do_is_refused_by_name() {
     let upstream = ["--upstream", "http://127.0.0.1:9"];
-    for flag in ["--audit-file", "--store", "--tenant-limits", "--tls-cert"] {
+    for flag in ["--audit-file", "--store", "--tenant-limits", "--tls-ciphers"] {
         for args in
             [&[flag, "canary"][..], &[&format!("{flag}=canary")], &["serve", flag, "canary"]]
         {

@@ -1,6 +1,6 @@
 //! Metrics: what a scrape says is what happened, in either format, and clients cannot make it longer.
 
-mod dashboards;
+pub(crate) mod dashboards;
 mod flood;
 
 use std::collections::BTreeSet;

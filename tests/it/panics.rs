@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use coppice_gateway::audit::Trail;
 use coppice_gateway::authn::{Authenticator, KeyRing};
 use coppice_gateway::clock::UnixTime;
@@ -15,22 +16,22 @@ use coppice_gateway::config::{Loaded, Settings, Sources};
 use coppice_gateway::credential::Precedence;
 use coppice_gateway::directory::Directory;
 use coppice_gateway::endpoint::Audit;
+use coppice_gateway::http1::Address;
 use coppice_gateway::layer::auth::Gate;
 use coppice_gateway::layer::cors::Cors;
 use coppice_gateway::layer::observe::Line;
 use coppice_gateway::lifecycle::Phases;
 use coppice_gateway::limits::Limits as Limited;
 use coppice_gateway::listener::bind;
-use coppice_gateway::listener::head_guard::Limits;
 use coppice_gateway::metrics::{Registry, Requests};
 use coppice_gateway::ops::{self, Ops};
 use coppice_gateway::ownership::Ownership;
 use coppice_gateway::permit::Isolation;
 use coppice_gateway::principal::TenantId;
-use coppice_gateway::proxy::admission::Admissions;
+use coppice_gateway::proxy::admission::{Admissions, Rules};
 use coppice_gateway::proxy::census::Census;
 use coppice_gateway::proxy::v1::Dialects;
-use coppice_gateway::proxy::{Marking, Upstream as To, Upstreams, pool};
+use coppice_gateway::proxy::{Marking, Timeouts, Upstream as To, Upstreams, pool};
 use coppice_gateway::quota::{
     Admission, Answered, Ask as Asked, Cadence, Held, Ledger, LedgerUnavailable, Mark, Reservation,
     Standing,
@@ -41,9 +42,10 @@ use coppice_gateway::server::connection;
 use coppice_gateway::target::SandboxId;
 use coppice_gateway::telemetry;
 use coppice_gateway::token::Sealer;
-use coppice_gateway::worker::{self, Shared, Socket};
+use coppice_gateway::worker::{self, Part, Shared, Socket};
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::audit::event;
 use crate::http2::{connect, parts, whole};
@@ -147,9 +149,9 @@ fn serve(upstream: &str) {
         admissions: Arc::new(Admissions {
             census: Census::new(Arc::clone(&ledger), directory.clone()),
             ledger,
-            limits,
-            over_quota: Default::default(),
+            rules: ArcSwap::from_pointee(Rules { limits, over_quota: Default::default() }),
             cadence: Cadence::default(),
+            elsewhere: Default::default(),
         }),
         gate: Arc::new(Gate {
             authenticator,
@@ -161,14 +163,12 @@ fn serve(upstream: &str) {
             audit: None,
         }),
         upstreams: Arc::new(Upstreams {
-            control: To::new(upstream.parse().unwrap(), ""),
+            control: To::new(Address::clear(upstream.parse().unwrap()), ""),
             key: None,
             ports: Vec::new(),
             any_port: None,
             domain: "localhost".into(),
-            response_timeout: wait,
-            create_timeout: wait,
-            lookup_timeout: wait,
+            timeouts: Timeouts::new(wait, wait, wait),
             marking: Marking::default(),
             dialects: Dialects::default(),
         }),
@@ -177,15 +177,20 @@ fn serve(upstream: &str) {
         sampler: None,
         tunnels: Arc::default(),
         audit: Audit::new(trail, phases.drain.clone()),
+        tls: None,
         pool: pool::Settings { connect_timeout: wait, idle_timeout: wait, http2: false },
-        connections: connection::Settings { limits: Limits::default(), max_streams: 100 },
-        trusted_proxies: Arc::new([]),
+        connections: connection::Settings { limits: Default::default(), max_streams: 100 },
+        trusted_proxies: ArcSwap::from_pointee(Arc::new([])),
         places: Arc::new(Semaphore::new(100)),
         phases,
+        heir: Default::default(),
+        watched: None,
     };
     let listener = Listener::Control { one_port: true };
     let socket = Socket { listener, socket: bound("the control plane") };
-    worker::run(Arc::new(shared), vec![socket], false).unwrap();
+    let (_, adopted) = unbounded_channel();
+    let part = Part { sockets: vec![socket], adopted, keeps_census: false };
+    worker::run(Arc::new(shared), part).unwrap();
 }
 
 /// This test in a process of its own, as a gateway before `upstream`.

@@ -1,13 +1,18 @@
 //! The published SDKs, the newest and the last of the generation before, through every scenario of `tests/clients`.
 //!
 //! Each test is one script in a process of its own, with a world of its own. `plain` points the SDK at two addresses;
-//! `domain` gives it nothing but a domain, as production does: TLS, HTTP/2, and a host name for every sandbox port.
+//! `domain` gives it nothing but a domain, as production does: TLS, HTTP/2, and a host name for every sandbox port; `tls`
+//! does the same where the gateway speaks TLS itself.
 
 use std::process::Command;
 
+use coppice_gateway::simulator::Options;
+
 use crate::support::World;
+use crate::support::authority::Authority;
 use crate::support::client::{WRONG_KEY, javascript, python, succeed};
-use crate::support::front::Front;
+use crate::support::front::{ConnectProxy, Front, Target};
+use crate::support::tls::speaks;
 use crate::support::world::DOMAIN;
 
 /// One way to run a scenario.
@@ -68,6 +73,21 @@ fn domain(sdk: Sdk, scenario: &str) {
     succeed(script, &world.gateway);
 }
 
+fn tls(sdk: Sdk, scenario: &str) {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("server", &format!("DNS:{DOMAIN},DNS:*.{DOMAIN}"));
+    let world = World::with(Options::default(), |setup| speaks(setup, (&certificate, &key)));
+    let proxy = ConnectProxy::start(Target::Tcp(world.control()), DOMAIN);
+    let mut script = sdk.script(scenario);
+    keys(&mut script, &world);
+    script
+        .env("E2B_DOMAIN", DOMAIN)
+        .env("PROXY_URL", proxy.url())
+        .env("SSL_CERT_FILE", authority.file())
+        .env("NODE_EXTRA_CA_CERTS", authority.file());
+    succeed(script, &world.gateway);
+}
+
 fn keys(script: &mut Command, world: &World) {
     script
         .env("E2B_API_KEY", world.key("exec"))
@@ -100,3 +120,4 @@ macro_rules! scenarios {
 
 scenarios!(plain: lifecycle commands files terminal interpreter auth large);
 scenarios!(domain: lifecycle commands files terminal interpreter auth urls);
+scenarios!(tls: lifecycle commands files terminal interpreter);

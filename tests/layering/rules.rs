@@ -6,8 +6,19 @@ use super::source::{self, Import};
 
 /// The modules from the ground up. One imports only from the rows above its own.
 pub(crate) const RANKS: &[&[&str]] = &[
-    &["chunked", "clock", "form", "json", "lifecycle", "secret", "tally", "target"],
-    &["credential", "http1", "principal", "route"],
+    &[
+        "chunked",
+        "clock",
+        "form",
+        "json",
+        "lifecycle",
+        "pem",
+        "platform",
+        "secret",
+        "tally",
+        "target",
+    ],
+    &["credential", "http1", "principal", "route", "tls"],
     &[
         "callback",
         "caller",
@@ -72,6 +83,7 @@ const WALLS: &[(&str, Where, &str)] = &[
         Only(&["src/ops.rs", "src/server*"]),
         "one place serves requests, one its operators",
     ),
+    ("tokio_rustls::server", Only(&["src/listener/tls*"]), "one place shakes hands with clients"),
     ("hyper::client", Only(&["src/proxy/pool/*"]), "one place decides what is sent again"),
     (
         "axum",
@@ -88,14 +100,8 @@ const WALLS: &[(&str, Where, &str)] = &[
     ),
     (
         "reqwest",
-        Only(&[
-            "src/callback/call/tls.rs",
-            "src/callback/settings.rs",
-            "src/callback/url.rs",
-            "src/cli/*",
-            "src/traces/*",
-        ]),
-        "requests are forwarded, and plain calls made, through `http1`",
+        Only(&["src/callback/url.rs", "src/cli/*", "src/traces/*"]),
+        "requests are forwarded, and calls made, through `http1`",
     ),
     ("serde_json", Never(&["src/json*"]), "a reader that drops a duplicate key can't guard one"),
     ("crate::keys", Never(&["src/proxy*"]), "the forwarder knows callers, not keys"),

@@ -30,6 +30,20 @@ impl Medium for File {
     }
 }
 
+/// In place of a file that somebody else may write.
+#[derive(Debug)]
+pub(super) struct LetGo;
+
+impl Medium for LetGo {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(ErrorKind::NotConnected.into())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Makes the medium of a file.
 pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn Medium> + Send>;
 
@@ -41,6 +55,9 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// No file's.
+    pub(super) const NONE: Self = Self { device: 0, inode: 0 };
+
     fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }

@@ -3,6 +3,8 @@
 //! It never gives up: what cannot be written now is kept and tried again, while the queue fills behind it. Nobody waits
 //! for this thread but [`super::Journal::close`].
 
+mod sharing;
+
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -20,6 +22,7 @@ use super::head::{Head, beside};
 use super::resume::{Resumed, resume};
 use super::{Item, Settings, Shared, Syncing};
 use crate::clock::{self, UnixTime};
+use sharing::Whose;
 
 /// Bytes that are sealed before they are written.
 const BATCH: usize = 256 << 10;
@@ -52,6 +55,7 @@ pub(super) struct Writer {
     sync_at: Option<Instant>,
     look_at: Instant,
     fails: Failing,
+    whose: Whose,
     is_over: bool,
 }
 
@@ -111,6 +115,7 @@ impl Writer {
             sync_at: None,
             look_at: clock::instant() + LOOK,
             fails: Failing::default(),
+            whose: Whose::Ours,
             is_over: false,
             settings,
             wrap,
@@ -123,6 +128,19 @@ impl Writer {
     /// Writes until the journal is closed and everything is written.
     pub(super) fn run(mut self) {
         while !self.is_over {
+            self.obey();
+            match self.whose {
+                Whose::Ours => {}
+                Whose::Nobodys => {
+                    self.is_over = self.shared.closing.load(Ordering::Acquire);
+                    std::thread::sleep(GATHER);
+                    continue;
+                }
+                Whose::Anothers(_) => {
+                    self.pass();
+                    continue;
+                }
+            }
             if self.shared.reopen.swap(false, Ordering::AcqRel) || clock::instant() >= self.look_at
             {
                 self.look();

@@ -109,18 +109,6 @@ async fn the_service_is_told_exactly_this() {
 }
 
 #[test]
-fn whoever_writes_heads_itself_is_told_the_same() {
-    let told = told(Kind::Bearer, "2001:db8::7".parse().ok());
-    let headers = told.headers();
-    assert!(headers.values().all(HeaderValue::is_sensitive));
-    let lines =
-        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
-    assert_eq!(lines.collect::<String>().as_bytes(), told.lines());
-    assert_eq!(headers.len(), 6);
-    assert_eq!(headers["x-request-ip"], "2001:db8::7");
-}
-
-#[test]
 fn nothing_that_would_end_a_line_is_sent() {
     let id = HeaderValue::from_static("r");
     let ask = |credential, path, host| {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::Write as _;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use super::Failure;
 use crate::callback::question::Question;
@@ -64,19 +64,6 @@ impl Told {
     /// The lines of the head.
     pub(super) fn lines(&self) -> &[u8] {
         &self.lines
-    }
-
-    /// The same, for whoever writes heads itself.
-    pub(super) fn headers(&self) -> HeaderMap {
-        let lines = self.lines.split(|byte| *byte == b'\n').filter_map(|line| {
-            let colon = line.iter().position(|byte| *byte == b':')?;
-            let (name, value) = line.split_at_checked(colon)?;
-            let value = value.strip_prefix(b": ")?.strip_suffix(b"\r")?;
-            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
-        });
-        let mut headers: HeaderMap = lines.collect();
-        headers.values_mut().for_each(|value| value.set_sensitive(true));
-        headers
     }
 
     /// The request's id, for the log.

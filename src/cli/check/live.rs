@@ -1,4 +1,4 @@
-//! `check --live`: asks the services that the settings name, once each.
+//! `check --live`: asks the services that the settings name, once each, and sees whether sandboxes' ports can be reached.
 //!
 //! The auth callback is shown a credential that was made up on the spot: whoever lets that one in lets everybody in.
 
@@ -20,9 +20,10 @@ pub(super) fn ask(settings: &Settings) -> Vec<Said> {
     let filter = settings.log.filter.clone();
     telemetry::start(&LogSettings { filter, format: LogFormat::Text });
     let upstream = upstream::upstream(settings).map(|line| ("upstream, live", line));
+    let data = upstream::data(settings).map(|line| line.map(|line| ("envd-upstream, live", line)));
     let callback = settings.auth.callback.as_ref().map(callback);
     let callback = callback.map(|said| said.map(|line| ("auth callback, live", line)));
-    std::iter::once(upstream).chain(callback).collect()
+    std::iter::once(upstream).chain(data).chain(callback).collect()
 }
 
 /// What asking came to: a line for the summary, or what is wrong.

@@ -11,7 +11,7 @@ use crate::config::{Decisive, Settings, load_keys};
 const URL: (&str, &str) = ("AUTH_CALLBACK_URL", "https://auth.test/verify?tok=canary");
 
 // Made for these tests: an Ed25519 certificate, its key, and another one's.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+pub(super) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
     MIIBLzCB4qADAgECAhRPhTDJ3DLWArg0eNMo5nzStccTPTAFBgMrZXAwDjEMMAoG\n\
     A1UEAwwDb25lMCAXDTI2MTEyMjA5MjAxMloYDzIxMjYxMDI5MDkyMDEyWjAOMQww\n\
     CgYDVQQDDANvbmUwKjAFBgMrZXADIQDqcnZrUW8H2FXCphqgW31RXMLinzapNJXj\n\
@@ -20,14 +20,14 @@ const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
     A0EAQ3MZ+2rdOhGshwKDQEblok5dsZ1GefBwFPZb78VU2Cf7SUeFdVp6iVl0IuNc\n\
     8S62xijpuEKaYgcOMMB5r5FNBA==\n\
     -----END CERTIFICATE-----\n";
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+pub(super) const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEIJFTcs7OTX4jmZmWQPjuX5wnvMtYswVl9FRBnUPz9v8D\n\
     -----END PRIVATE KEY-----\n";
-const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+pub(super) const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEIOaprE7pb6kDA5ertIxH6RQeCg1PVAPJE6bKrrx+oSjU\n\
     -----END PRIVATE KEY-----\n";
 /// PEM on the outside, nothing within.
-const HOLLOW: &str = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
+pub(super) const HOLLOW: &str = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
 
 /// A gateway with a callback, and further variables.
 fn with(variables: &[(&str, &str)]) -> Given {
@@ -65,7 +65,6 @@ fn an_address_is_all_it_needs() {
     let default = set.default;
     assert_eq!((default.tenant.as_str(), &*default.name), ("callback", "callback"));
     assert_eq!(default.scopes.to_string(), "admin|exec|owner|read");
-    assert!(set.tls.authorities().is_empty() && set.tls.identity().is_none());
     assert_eq!(set.state_dir, None);
 }
 
@@ -96,7 +95,6 @@ fn every_setting_is_read() {
     assert_eq!(set.breaker_pause.as_secs(), 60);
     assert_eq!((set.default.tenant.as_str(), &*set.default.name), ("guests", "Some One"));
     assert_eq!(set.default.scopes.to_string(), "exec|read");
-    assert_eq!((set.tls.authorities().len(), set.tls.identity().is_some()), (2, true));
     assert_eq!(set.state_dir.unwrap().to_str(), Some("/var/lib/x"));
 }
 
@@ -269,18 +267,20 @@ fn a_client_certificate_needs_its_key() {
 
 #[test]
 fn pem_files_that_cannot_be_used() {
-    let no_authority = "AUTH_CALLBACK_CA: holds no certificate in PEM form, or a broken one";
-    let no_identity =
-        "AUTH_CALLBACK_CLIENT_CERT: certificate and key are not in PEM form, or not of each other";
+    let no_authority = "AUTH_CALLBACK_CA: the file holds no certificate in PEM form";
+    let broken_authority = "AUTH_CALLBACK_CA: the file holds a certificate that is broken";
+    let no_certificate = "AUTH_CALLBACK_CLIENT_CERT: the file holds no certificate in PEM form";
+    let no_key = "AUTH_CALLBACK_CLIENT_KEY: the file holds no private key in PEM form";
+    let no_pair = "AUTH_CALLBACK_CLIENT_CERT: the file does not fit the key, or is broken";
     for (ca, certificate, key, said) in [
         (KEY, CERTIFICATE, KEY, &[no_authority][..]),
         ("canary", CERTIFICATE, KEY, &[no_authority]),
-        (CERTIFICATE, CERTIFICATE, CERTIFICATE, &[no_identity]),
-        (CERTIFICATE, "", KEY, &[no_identity]),
-        (CERTIFICATE, CERTIFICATE, OTHER_KEY, &[no_identity]),
-        (CERTIFICATE, HOLLOW, KEY, &[no_identity]),
-        (HOLLOW, CERTIFICATE, KEY, &[no_authority]),
-        ("", "canary", "canary", &[no_authority, no_identity]),
+        (CERTIFICATE, CERTIFICATE, CERTIFICATE, &[no_key]),
+        (CERTIFICATE, "", KEY, &[no_certificate]),
+        (CERTIFICATE, CERTIFICATE, OTHER_KEY, &[no_pair]),
+        (CERTIFICATE, HOLLOW, KEY, &[no_pair]),
+        (HOLLOW, CERTIFICATE, KEY, &[broken_authority]),
+        ("", "canary", "canary", &[no_authority, no_certificate, no_key]),
     ] {
         let given = with(&[])
             .file("ca", ca)
@@ -303,7 +303,7 @@ fn keys_may_go_as_long_as_a_callback_stays() {
     let without_keys = with(&[]);
     let loaded = Settings::load(&without_keys.sources, Some(&old)).unwrap();
     assert!(loaded.keys.is_empty() && !loaded.settings.auth.is_open());
-    assert!(load_keys(&without_keys.sources, &old).unwrap().is_empty());
+    assert!(load_keys(&without_keys.sources, &old, false).unwrap().is_empty());
 
     // One that is broken does not count as gone, and stops the reload for what it is.
     let broken = given(&[("AUTH_CALLBACK_URL", "")]);

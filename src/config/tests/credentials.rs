@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::given;
 use crate::config::{Settings, load_keys};
-use crate::keys::KeyDigest;
+use crate::keys::{KeyDigest, KeySet};
 use crate::secret::Secret;
 
 #[test]
@@ -139,14 +139,14 @@ fn a_reload_swaps_keys_or_keeps_all() {
         given(&[]).file("keys", "a:kept:read\na:gone:read").names("COPPICE_API_KEYS_FILE", "keys");
     let old = given.loads().keys;
     let given = given.file("keys", "a:kept:read\na:new:read");
-    let new = load_keys(&given.sources, &old).unwrap();
+    let new = load_keys(&given.sources, &old, false).unwrap();
     let find = |key: &str| new.find(&KeyDigest::of(key.as_bytes()));
     assert!(find("gone").is_none() && find("new").is_some());
     let kept = old.find(&KeyDigest::of(b"kept")).unwrap();
     assert_eq!(find("kept").unwrap().since(), kept.since());
 
     let given = given.file("keys", "a:kept");
-    assert!(load_keys(&given.sources, &old).is_err());
+    assert!(load_keys(&given.sources, &old, false).is_err());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_reload_cannot_open_the_gateway() {
     let given = given.toml("");
     let problems = Settings::load(&given.sources, Some(&old)).unwrap_err().to_string();
     assert!(problems.starts_with("auth.api_keys: a reload cannot"), "{problems}");
-    assert!(load_keys(&given.sources, &old).is_err());
+    assert!(load_keys(&given.sources, &old, false).is_err());
 }
 
 #[test]
@@ -174,4 +174,14 @@ fn a_secret_in_the_place_of_a_path_is_not_told() {
         let problems = given(&[(name, "team-a:canary:admin")]).problems();
         assert!(problems[0].starts_with(name) && !problems[0].contains("canary"), "{problems:?}");
     }
+}
+
+#[test]
+fn a_process_that_was_replaced_passes_over_what_only_its_successor_knows() {
+    let given = given(&[]).toml("[server]\nof_tomorrow = 1\n[auth]\napi_keys = [\"a:k1:read\"]\n");
+    let old = KeySet::default();
+    assert!(load_keys(&given.sources, &old, false).is_err());
+    assert_eq!(load_keys(&given.sources, &old, true).unwrap().len(), 1);
+    let torn = given.toml("[auth]\napi_keys = [\"a:k1:read\"");
+    assert!(load_keys(&torn.sources, &old, true).is_err());
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::given;
-use crate::config::{FileForm, SETTINGS, Setting, Shape};
+use crate::config::{FileForm, PAIRS, SETTINGS, Setting, Shape};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.example.toml");
 
@@ -24,6 +24,7 @@ fn example() -> String {
     for setting in SETTINGS {
         let (section, name) = setting.key.rsplit_once('.').unwrap();
         if section != table {
+            text += &pairs(table);
             write!(text, "\n[{section}]\n").unwrap();
             table = section;
         }
@@ -31,11 +32,27 @@ fn example() -> String {
         for line in wrap(setting.help).into_iter().chain(wrap(&spellings(setting))) {
             writeln!(text, "# {line}").unwrap();
         }
-        let waits =
-            section == "auth.callback" || matches!(setting.key, "audit.policy" | "audit.sync");
+        let waits = section == "auth.callback"
+            || matches!(setting.key, "audit.policy" | "audit.sync" | "server.tls_client_auth");
         let mark = if setting.default.is_none() || waits { "# " } else { "" };
         let shown = value(setting, setting.default.unwrap_or(setting.value));
         writeln!(text, "{mark}{name} = {shown}").unwrap();
+    }
+    text
+}
+
+/// Tables that may stand below this one any number of times.
+fn pairs(table: &str) -> String {
+    let mut text = String::new();
+    for pairs in PAIRS.iter().filter(|pairs| pairs.key.rsplit_once('.').unwrap().0 == table) {
+        text += "\n";
+        for line in wrap(&format!("{} A reload brings changes into force.", pairs.help)) {
+            writeln!(text, "# {line}").unwrap();
+        }
+        writeln!(text, "# [[{}]]", pairs.key).unwrap();
+        for name in pairs.names {
+            writeln!(text, "# {name} = \"PATH\"").unwrap();
+        }
     }
     text
 }

@@ -208,12 +208,12 @@ impl std::fmt::Debug for Exchange {
 
 /// What is left of a head here: nothing that is for its hop alone, and one statement of how long the body is.
 fn for_others(head: &mut Head) {
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        head.headers.remove(CONTENT_LENGTH);
-    }
-    // What the connection becomes is told in such fields.
+    // What the connection becomes is told in such fields, and there is no body.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
+    }
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        head.headers.remove(CONTENT_LENGTH);
     }
     if let Some(length) = head.headers.remove(CONTENT_LENGTH) {
         head.headers.insert(CONTENT_LENGTH, length);

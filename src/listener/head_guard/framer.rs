@@ -59,6 +59,11 @@ impl Framer {
         }
     }
 
+    /// One that goes on where another left off, between two requests.
+    pub(super) fn after_some(max_head: usize, max_headers: usize) -> Self {
+        Self { state: State::Head, heads: 1, ..Self::new(max_head, max_headers) }
+    }
+
     /// How many heads have passed.
     pub(super) fn heads(&self) -> u64 {
         self.heads

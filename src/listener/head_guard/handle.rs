@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -21,6 +21,7 @@ struct Shared {
     verdict: AtomicU8,
     waker: AtomicWaker,
     in_flight: AtomicUsize,
+    leaving: AtomicBool,
 }
 
 /// A request in progress: while one lives, its connection is not idle.
@@ -40,6 +41,7 @@ impl GuardHandle {
             verdict: AtomicU8::new(NOT_ASKED),
             waker: AtomicWaker::new(),
             in_flight: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
         }))
     }
 
@@ -63,6 +65,17 @@ impl GuardHandle {
     pub fn request_started(&self) -> InFlight {
         self.0.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(Arc::clone(&self.0))
+    }
+
+    /// The connection is to be parked as soon as no request is in progress, however short that time may be. Its reader has
+    /// to read again to notice.
+    pub fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether it is to be.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Acquire)
     }
 
     fn decide(&self, verdict: u8) {

@@ -73,6 +73,12 @@ impl Patience {
         }
     }
 
+    /// The clocks of a connection that is parked from the beginning.
+    pub(super) fn parked(limits: &Limits) -> Self {
+        let end = Instant::now() + limits.idle_timeout;
+        Self { parked_until: Some(end), ..Self::new(limits) }
+    }
+
     /// Waits for the first byte, or, with `part_of_head`, for the rest of a head. `heads` have come before.
     pub(super) fn poll_head(
         &mut self,

@@ -160,7 +160,9 @@ impl Ask<'_> {
         body: Vec<u8>,
         bounds: &Bounds,
     ) -> Result<Response<Answer>, GatewayError> {
-        head.uri = self.forwarder.inner.upstreams.control.uri(path)?;
+        let inner = &self.forwarder.inner;
+        let control = &inner.upstreams.control;
+        head.uri = control.uri(path)?;
         head.headers.remove(http::header::TRAILER);
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if !body.is_empty() {
@@ -168,7 +170,7 @@ impl Ask<'_> {
             head.headers.entry(CONTENT_TYPE).or_insert(json);
         }
         let body = Outgoing::whole(Bytes::from(body));
-        exchange(&self.forwarder.inner.pool, head, fields, body, bounds).await
+        exchange(&inner.pool, &control.address, head, fields, body, bounds).await
     }
 }
 

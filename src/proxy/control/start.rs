@@ -99,7 +99,7 @@ impl Ask<'_> {
     }
 
     fn nobody_is_limited(&self, principal: &Principal) -> bool {
-        self.forwarder.inner.admissions.limits.is_empty() && principal.max_sandboxes.is_none()
+        self.forwarder.inner.admissions.limits_nobody() && principal.max_sandboxes.is_none()
     }
 
     /// The sandbox that the path names, also where the caller did not have to show that it is its own.
@@ -128,7 +128,7 @@ impl Ask<'_> {
             return None;
         }
         let known = self.control.sandbox.is_some();
-        let counts = !self.forwarder.inner.admissions.limits.is_empty();
+        let counts = !self.forwarder.inner.admissions.limits_nobody();
         self.permit.caller().principal().filter(|_| known || counts)?;
         let Sandbox { id, tenant, .. } = Box::pin(self.named_sandbox()).await.ok()??;
         Some(Owned { id, tenant: tenant? })

@@ -1,13 +1,14 @@
 //! Connections to HTTP/2 upstreams: one for each address, whatever the names in the requests on it.
 //!
 //! hyper-util's client keeps connections by the authority in the URI and sends the same as `:authority`, so that either every sandbox would
-//! need a connection of its own, or none had its name. Here the URI says where to dial, as in HTTP/1.1, and `Host` becomes
-//! `:authority` (RFC 9113 8.3.1).
+//! need a connection of its own, or none had its name. Here `Host` becomes `:authority` (RFC 9113 8.3.1), and where to dial is
+//! told apart from that, as in HTTP/1.1.
+//!
+//! Through TLS an upstream may agree to HTTP/1.1 alone. That is remembered for as long as an idle connection would be kept.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,18 +17,17 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
-use tower::ServiceExt;
 
 use super::super::body::Outgoing;
 use super::super::exchange::Chain;
 use super::{SendError, Settings};
-use crate::http1::{ConnectError, Connector};
+use crate::http1::{Address, ConnectError, Connector, Offer};
 
 /// A worker's HTTP/2 connections. Cheap to clone.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(super) struct Http2 {
     builder: Builder<TokioExecutor>,
     idle_timeout: Duration,
     /// As many as there are configured addresses, at most.
-    connections: Arc<Mutex<HashMap<Authority, Connection>>>,
+    connections: Arc<Mutex<Vec<(Address, Connection)>>>,
 }
 
 struct Connection {
@@ -45,7 +45,15 @@ struct Connection {
 }
 
 /// One attempt, shared by all who wait for it.
-type Opening = Shared<BoxFuture<'static, Result<SendRequest<Outgoing>, ConnectError>>>;
+type Opening = Shared<BoxFuture<'static, Result<Spoken, ConnectError>>>;
+
+/// What came of an attempt.
+#[derive(Clone)]
+enum Spoken {
+    Http2(SendRequest<Outgoing>),
+    /// Nothing else than HTTP/1.1.
+    Http1,
+}
 
 impl Http2 {
     pub(super) fn new(connector: Connector, settings: &Settings) -> Self {
@@ -59,18 +67,29 @@ impl Http2 {
         Self { connector, builder, idle_timeout, connections: Arc::default() }
     }
 
-    /// Sends a request to the address in its URI, under the name in its `Host`.
+    /// Whether HTTP/2 is spoken at an address. In clear that has been promised; else there is a connection to it afterwards.
+    pub(super) async fn is_spoken(&self, to: &Address) -> Result<bool, SendError> {
+        if to.scheme() == Scheme::HTTP {
+            return Ok(true);
+        }
+        let spoken = self.connection(to).await?;
+        Ok(matches!(spoken, Spoken::Http2(_)))
+    }
+
+    /// Sends a request to where HTTP/2 is spoken, under the name in its `Host`.
     pub(super) async fn request(
         self,
+        to: Address,
         mut request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, SendError> {
-        let address = request.uri().authority().cloned().ok_or(ConnectError::Unaddressed)?;
-        name_authority(&mut request).map_err(|_| ConnectError::Unaddressed)?;
+        name_authority(&to, &mut request).map_err(|_| ConnectError::Unaddressed)?;
         loop {
-            let opening = self.connection(&address);
+            let opening = self.connection(&to);
             let reused = opening.peek().is_some();
-            let mut connection = opening.await?;
-            match connection.try_send_request(request).await {
+            let Spoken::Http2(mut sender) = opening.await? else {
+                return Err(ConnectError::Changed.into());
+            };
+            match sender.try_send_request(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) if reused => request = unsent,
@@ -82,25 +101,30 @@ impl Http2 {
 
     /// The connection to an address, or a new one where that has ended, could not be opened, or has been idle for so long that the upstream
     /// may be about to end it. Streams on one that is given up go on.
-    fn connection(&self, address: &Authority) -> Opening {
+    fn connection(&self, to: &Address) -> Opening {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if let Some(connection) = connections.get_mut(address) {
-            let usable = match connection.opening.peek() {
-                None => true,
-                Some(Ok(sender)) => {
-                    !sender.is_closed() && now - connection.used < self.idle_timeout
+        let mut known = connections.iter_mut().find(|(known, _)| known == to);
+        if let Some((_, connection)) = &mut known {
+            let is_young = now - connection.used < self.idle_timeout;
+            match connection.opening.peek() {
+                Some(Ok(Spoken::Http2(sender))) if is_young && !sender.is_closed() => {
+                    connection.used = now;
+                    return connection.opening.clone();
                 }
-                Some(Err(_)) => false,
-            };
-            if usable {
-                connection.used = now;
-                return connection.opening.clone();
+                // It is asked again from time to time, however often it is used.
+                Some(Ok(Spoken::Http1)) if is_young => return connection.opening.clone(),
+                Some(_) => {}
+                None => return connection.opening.clone(),
             }
         }
-        let opening =
-            open(self.connector.clone(), self.builder.clone(), address.clone()).boxed().shared();
-        connections.insert(address.clone(), Connection { opening: opening.clone(), used: now });
+        let opening = open(self.connector.clone(), self.builder.clone(), to.clone());
+        let opening = opening.boxed().shared();
+        let connection = Connection { opening: opening.clone(), used: now };
+        match known {
+            Some((_, given_up)) => *given_up = connection,
+            None => connections.push((to.clone(), connection)),
+        }
         opening
     }
 }
@@ -108,28 +132,31 @@ impl Http2 {
 async fn open(
     connector: Connector,
     builder: Builder<TokioExecutor>,
-    address: Authority,
-) -> Result<SendRequest<Outgoing>, ConnectError> {
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(address);
-    parts.path_and_query = Some(PathAndQuery::from_static("/"));
-    let to = Uri::from_parts(parts).map_err(ConnectError::failed)?;
-    let stream = connector.oneshot(to).await.map_err(ConnectError::failed)?;
-    let (sender, connection) = builder.handshake(stream).await.map_err(ConnectError::failed)?;
+    to: Address,
+) -> Result<Spoken, ConnectError> {
+    let stream = connector.connect(&to, Offer::Http2).await?;
+    if !stream.takes_http2() {
+        return Ok(Spoken::Http1);
+    }
+    let shaken = builder.handshake(TokioIo::new(stream)).await;
+    let (sender, connection) =
+        shaken.map_err(|cause| ConnectError::Unreachable(Arc::new(cause)))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(cause = %Chain(&cause), "a connection to an upstream broke off");
         }
     });
-    Ok(sender)
+    Ok(Spoken::Http2(sender))
 }
 
-/// `Host` becomes `:authority`.
-fn name_authority(request: &mut Request<Outgoing>) -> Result<(), http::Error> {
-    let Some(host) = request.headers_mut().remove(HOST) else { return Ok(()) };
+/// `Host`, or what stands for it at this address, becomes `:authority`.
+fn name_authority(to: &Address, request: &mut Request<Outgoing>) -> Result<(), http::Error> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.authority = Some(Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes()))?);
+    parts.scheme = Some(to.scheme());
+    parts.authority = Some(match request.headers_mut().remove(HOST) {
+        Some(host) => Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes()))?,
+        None => to.authority().clone(),
+    });
     *request.uri_mut() = Uri::from_parts(parts)?;
     Ok(())
 }

@@ -30,7 +30,7 @@ fn whole_lines_tell_and_the_rest_is_passed_over() {
 fn the_file_does_not_grow_forever() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("quota");
-    let (journal, _) = FileJournal::open(&path).unwrap();
+    let journal = Arc::new(FileJournal::open(&path).unwrap().0);
     journal.opened(&tenant("a"), &[1]).unwrap();
     for slot in 2..20_000 {
         journal.opened(&tenant("b"), &[slot]).unwrap();
@@ -46,7 +46,7 @@ fn a_slot_that_cannot_be_written_down_is_an_error() {
     let path = directory.path().join("deeper").join("quota");
     assert!(FileJournal::open(&path).is_err());
     fs::create_dir(directory.path().join("deeper")).unwrap();
-    let (journal, _) = FileJournal::open(&path).unwrap();
+    let journal = Arc::new(FileJournal::open(&path).unwrap().0);
     journal.state().file = File::open(&path).unwrap();
     assert!(journal.opened(&tenant("a"), &[1]).is_err());
     journal.opened(&tenant("a"), &[2]).unwrap();

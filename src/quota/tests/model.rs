@@ -202,7 +202,9 @@ impl World {
         let admission = self.ledger.reserve(ask).now_or_never().unwrap().unwrap();
         match admission {
             Admission::Admitted(reservation) => Some(reservation),
-            Admission::AtLimit(_) | Admission::Unlisted | Admission::Busy => None,
+            Admission::AtLimit(_) | Admission::Unlisted | Admission::Busy | Admission::Moved => {
+                None
+            }
         }
     }
 

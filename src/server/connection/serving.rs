@@ -22,11 +22,20 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Protocols;
 use super::seldom::Seldom;
-use crate::lifecycle::Phases;
-use crate::listener::head_guard::{Arrival, HeadGuard};
+use crate::lifecycle::{Phases, Succession};
+use crate::listener::head_guard::{Arrival, GuardHandle, HeadGuard};
 use crate::proxy::exchange::Chain;
 
-/// One connection; ready when it has ended.
+/// A connection on which nobody talks, for somebody else to go on with.
+#[derive(Debug)]
+pub struct Left<IO> {
+    /// The connection.
+    pub io: IO,
+    /// Whether a request ever came on it.
+    pub is_used: bool,
+}
+
+/// One connection; ready when it has ended, or with what is left of it when somebody else is to go on with it.
 #[must_use = "futures do nothing unless polled"]
 pub(super) struct Serving<IO, S: HttpService<Incoming>> {
     at: At<IO, S>,
@@ -35,6 +44,11 @@ pub(super) struct Serving<IO, S: HttpService<Incoming>> {
     /// Ready when the gateway drains, and from then on when it stops.
     signal: Seldom<WaitForCancellationFutureOwned>,
     stop: Option<CancellationToken>,
+    handle: GuardHandle,
+    /// Whether a successor takes the connection over between two requests; none: it cannot.
+    succession: Option<Succession>,
+    /// Whether that is what is waited for.
+    is_leaving: bool,
 }
 
 enum At<IO, S: HttpService<Incoming>> {
@@ -44,6 +58,8 @@ enum At<IO, S: HttpService<Incoming>> {
     Http2(Box<http2::Connection<TokioIo<HeadGuard<IO>>, S, TokioExecutor>>),
     /// Nobody will talk any more.
     Closing(HeadGuard<IO>),
+    /// Somebody else will talk.
+    Leaving(HeadGuard<IO>),
     Over,
 }
 
@@ -58,14 +74,17 @@ where
 {
     /// A connection that begins, until it ends or the gateway does.
     pub(super) fn new(
-        guard: HeadGuard<IO>,
+        (guard, handle): (HeadGuard<IO>, GuardHandle),
         service: S,
         protocols: Arc<Protocols>,
         phases: &Phases,
+        can_leave: bool,
     ) -> Self {
         let signal = Seldom::new(phases.drain.clone().cancelled_owned());
         let stop = Some(phases.stop.clone());
-        Self { at: At::Waiting(guard), service, protocols, signal, stop }
+        let succession = can_leave.then(|| phases.succession.clone());
+        let (at, is_leaving) = (At::Waiting(guard), false);
+        Self { at, service, protocols, signal, stop, handle, succession, is_leaving }
     }
 
     fn is_draining(&self) -> bool {
@@ -73,7 +92,10 @@ where
     }
 
     /// Goes on as far as that is possible now.
-    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+    fn poll_connection(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Left<IO>>, hyper::Error>> {
         loop {
             self.at = match &mut self.at {
                 At::Waiting(guard) => {
@@ -81,18 +103,18 @@ where
                         Ok(arrival) => arrival,
                         Err(cause) => {
                             tracing::debug!(%cause, "a connection broke off");
-                            return Poll::Ready(Ok(()));
+                            return Poll::Ready(Ok(None));
                         }
                     };
                     let At::Waiting(guard) = std::mem::replace(&mut self.at, At::Over) else {
-                        return Poll::Ready(Ok(()));
+                        return Poll::Ready(Ok(None));
                     };
                     self.take_in_hand(arrival, guard)
                 }
                 At::Http1(talk) => {
                     ready!(Pin::new(talk.as_mut()).poll(cx))?;
                     let At::Http1(talk) = std::mem::replace(&mut self.at, At::Over) else {
-                        return Poll::Ready(Ok(()));
+                        return Poll::Ready(Ok(None));
                     };
                     self.rest_of(*talk)
                 }
@@ -106,7 +128,14 @@ where
                     }
                     At::Over
                 }
-                At::Over => return Poll::Ready(Ok(())),
+                At::Leaving(_) => {
+                    let At::Leaving(guard) = std::mem::replace(&mut self.at, At::Over) else {
+                        return Poll::Ready(Ok(None));
+                    };
+                    let (io, is_used) = guard.into_inner();
+                    return Poll::Ready(Ok(Some(Left { io, is_used })));
+                }
+                At::Over => return Poll::Ready(Ok(None)),
             };
         }
     }
@@ -121,9 +150,15 @@ where
             }
             Arrival::Http2 => {
                 let talk = self.protocols.http2.serve_connection(TokioIo::new(guard), service);
-                At::Http2(Box::new(talk))
+                let mut talk = Box::new(talk);
+                if self.is_draining() {
+                    // Its first bytes came before that, and only now are they known for what they are.
+                    Pin::new(talk.as_mut()).graceful_shutdown();
+                }
+                At::Http2(talk)
             }
             Arrival::End => At::Closing(guard),
+            Arrival::Nothing => At::Leaving(guard),
         }
     }
 
@@ -134,7 +169,7 @@ where
         let parts = talk.into_parts().filter(|parts| parts.read_buf.is_empty());
         match parts.map(|parts| parts.io.into_inner()).filter(HeadGuard::is_parked) {
             // Nobody waits any more.
-            Some(guard) if self.is_draining() => At::Closing(guard),
+            Some(guard) if self.is_draining() && !self.is_leaving => At::Closing(guard),
             Some(guard) => {
                 tracing::trace!("a quiet connection is parked");
                 self.protocols.reclaim.parked();
@@ -144,8 +179,13 @@ where
         }
     }
 
-    /// What is running may finish; nothing else begins.
+    /// What is running may finish; nothing else begins, unless a successor goes on with it.
     fn drain(&mut self) {
+        self.is_leaving = self.succession.as_ref().is_some_and(Succession::has_begun);
+        if self.is_leaving && matches!(self.at, At::Waiting(_) | At::Http1(_)) {
+            self.handle.leave();
+            return;
+        }
         self.at = match std::mem::replace(&mut self.at, At::Over) {
             At::Waiting(guard) => At::Closing(guard),
             At::Http1(mut talk) => {
@@ -156,7 +196,7 @@ where
                 Pin::new(talk.as_mut()).graceful_shutdown();
                 At::Http2(talk)
             }
-            ending @ (At::Closing(_) | At::Over) => ending,
+            ending @ (At::Closing(_) | At::Leaving(_) | At::Over) => ending,
         };
     }
 }
@@ -168,20 +208,25 @@ where
     S::ResBody: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
     TokioExecutor: Http2ServerConnExec<S::Future, S::ResBody>,
 {
-    type Output = ();
+    type Output = Option<Left<IO>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
             // First the connection: a request that has come before the signal is taken in hand before that is heard.
-            if let Poll::Ready(ended) = this.poll_connection(cx) {
-                if let Err(cause) = ended {
+            let mut polled = this.poll_connection(cx);
+            if this.is_leaving && polled.is_pending() {
+                // What ended with this turn is noticed only by whoever reads again.
+                polled = this.poll_connection(cx);
+            }
+            if let Poll::Ready(ended) = polled {
+                return Poll::Ready(ended.unwrap_or_else(|cause| {
                     tracing::debug!(cause = %Chain(&cause), "a connection broke off");
-                }
-                return Poll::Ready(());
+                    None
+                }));
             }
             ready!(this.signal.poll(cx));
-            let Some(stop) = this.stop.take() else { return Poll::Ready(()) };
+            let Some(stop) = this.stop.take() else { return Poll::Ready(None) };
             this.signal = Seldom::new(stop.cancelled_owned());
             this.drain();
         }
@@ -195,6 +240,7 @@ impl<IO, S: HttpService<Incoming>> fmt::Debug for Serving<IO, S> {
             At::Http1(_) => "HTTP/1",
             At::Http2(_) => "HTTP/2",
             At::Closing(_) => "closing",
+            At::Leaving(_) => "leaving",
             At::Over => "over",
         };
         f.debug_struct("Serving").field("at", &at).finish_non_exhaustive()

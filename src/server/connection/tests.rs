@@ -3,6 +3,7 @@
 //! Time is made up, so that waiting costs none and every moment can be met exactly.
 
 mod endings;
+mod leaving;
 mod parking;
 mod races;
 
@@ -81,7 +82,7 @@ struct Talk {
     client: DuplexStream,
     alive: Arc<()>,
     phases: Phases,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Option<Left<DuplexStream>>>,
 }
 
 impl Talk {
@@ -133,6 +134,18 @@ impl Talk {
         assert_eq!(self.answer().await, (200, format!("{path} ")));
     }
 
+    /// Has a successor take connections over from now on.
+    fn hand_over(&self) {
+        self.phases.succession.begin();
+        self.phases.drain.cancel();
+    }
+
+    /// The client's end, and what is left of the other: it must have been given up at once.
+    async fn left(self) -> (DuplexStream, Left<DuplexStream>) {
+        let left = timeout(secs(0.1), self.serving).await.unwrap().unwrap();
+        (self.client, left.expect("it ended"))
+    }
+
     /// Reads to the end, which must be one.
     async fn rest(mut self) -> String {
         let mut rest = String::new();
@@ -145,7 +158,8 @@ impl Talk {
 fn serve(server: DuplexStream, alive: Arc<()>, phases: &Phases) -> Serving<DuplexStream, App> {
     let limits = Limits { park_after: Some(PARK_AFTER), ..Limits::default() };
     let (guard, handle) = HeadGuard::new(server, limits);
-    Serving::new(guard, App { guard: handle, _alive: alive }, Arc::new(Protocols::new(100)), phases)
+    let app = App { guard: handle.clone(), _alive: alive };
+    Serving::new((guard, handle), app, Arc::new(Protocols::new(100)), phases, true)
 }
 
 fn get(path: &str) -> String {

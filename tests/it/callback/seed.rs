@@ -1,4 +1,4 @@
-//! The flow that Cube's documentation promises, against the service that the README prints.
+//! The flow that Cube's documentation promises, against the service that the documentation prints.
 
 use std::net::SocketAddr;
 

@@ -9,9 +9,12 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::Scripted;
-use crate::support::World;
+use crate::support::authority::Authority;
 use crate::support::callback::Reply;
 use crate::support::telemetry::{Collector, Scrape, alerts};
+use crate::support::tls::{Secure, speaks};
+use crate::support::world::key;
+use crate::support::{Ask, World};
 use coppice_gateway::simulator::Options;
 
 const PREFIX: &str = "coppice_gateway_";
@@ -40,19 +43,27 @@ fn queries(document: &Value, found: &mut Vec<(String, String)>) {
 /// What a gateway with everything turned on shows: each name, with every value of its labels.
 type Shown = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-fn shown() -> (BTreeMap<String, String>, Shown) {
+/// A scrape of a gateway with everything turned on.
+pub(crate) fn everything() -> Scrape {
     let (service, collector) = (Scripted::always(Reply::status(401)), Collector::start(0));
-    let journal = tempfile::tempdir().unwrap();
+    let (journal, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let (certificate, tls_key) = authority.issue("server", "DNS:gate.test");
     let world = World::with(Options::default(), |setup| {
-        setup
+        speaks(setup, (&certificate, &tls_key))
             .flag("--ops-listen=127.0.0.1:0")
             .env("AUTH_CALLBACK_URL", service.url())
             .env("COPPICE_AUDIT_LOG", journal.path().join("audit.jsonl").to_str().unwrap())
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
             .env("COPPICE_TENANT_SANDBOX_LIMITS", "team-a=5")
     });
-    world.create("exec");
-    let (families, samples) = Scrape::of(&world.gateway, "").read();
+    let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#).key(&key("exec"));
+    let created = Secure::open(world.control(), &authority, "gate.test").ask(&create);
+    assert_eq!(created.status, 201);
+    Scrape::of(&world.gateway, "")
+}
+
+fn shown() -> (BTreeMap<String, String>, Shown) {
+    let (families, samples) = everything().read();
     let mut shown = Shown::new();
     for (name, labels) in samples.into_keys() {
         let known = shown.entry(name).or_default();

@@ -56,6 +56,24 @@ impl Authority {
         (path("pem"), path("key"))
     }
 
+    /// The same, but its time was over years ago.
+    pub(crate) fn issue_expired(&self, file: &str, name: &str) -> (PathBuf, PathBuf) {
+        let folder = self.folder.path();
+        let config = format!(
+            "[ca]\ndefault_ca = one\n[one]\ndatabase = index\nserial = serial\nnew_certs_dir = .\npolicy = any\n\
+             default_md = sha256\n[any]\ncommonName = supplied\n\
+             [end]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = {name}\n"
+        );
+        std::fs::write(folder.join("ca.cnf"), config).unwrap();
+        std::fs::write(folder.join("index"), "").unwrap();
+        let ask = "req -config openssl.cnf -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj";
+        run(folder, &format!("{ask} /CN={file} -keyout {file}.key -out {file}.csr"));
+        let sign = "ca -batch -notext -config ca.cnf -create_serial -cert ca.pem -keyfile ca.key -extensions end";
+        let time = "-startdate 20200101000000Z -enddate 20200201000000Z";
+        run(folder, &format!("{sign} {time} -in {file}.csr -out {file}.pem"));
+        (folder.join(format!("{file}.pem")), folder.join(format!("{file}.key")))
+    }
+
     /// A server under `name`, which may insist on a client certificate of this authority.
     pub(crate) fn server(&self, name: &str, ask_client: bool) -> Arc<ServerConfig> {
         let (certificate, key) = self.issue("server", name);
@@ -79,11 +97,14 @@ impl Authority {
 }
 
 fn openssl(folder: &Path, arguments: &str, file: &str) {
+    let begin = "req -x509 -config openssl.cnf -newkey ec -nodes -days 2";
+    let curve = "-pkeyopt ec_paramgen_curve:prime256v1";
+    run(folder, &format!("{begin} {curve} {arguments} -keyout {file}.key -out {file}.pem"));
+}
+
+fn run(folder: &Path, arguments: &str) {
     let made = Command::new("openssl")
-        .args("req -x509 -config openssl.cnf -newkey ec -nodes -days 2".split(' '))
-        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
         .args(arguments.split(' '))
-        .args(["-keyout", &format!("{file}.key"), "-out", &format!("{file}.pem")])
         .current_dir(folder)
         .output()
         .expect("openssl must be installed");

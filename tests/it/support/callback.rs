@@ -1,4 +1,4 @@
-//! The operator's auth service: the one that the README shows ([`FastApi`]), and one that does whatever a test says
+//! The operator's auth service: the one that the documentation shows ([`FastApi`]), and one that does whatever a test says
 //! ([`Scripted`]).
 //!
 //! Both listen on loopback and end with the value. What the gateway sent is kept as it came over the wire.

@@ -4,8 +4,10 @@
 //! nginx ends TLS (HTTP/2 and HTTP/1.1) and passes everything on unbuffered, as an operator would set it up. Only its
 //! own certificate authority, made for the one test, vouches for it. Nothing here knows what a sandbox is.
 
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use socket2::SockRef;
 use tempfile::TempDir;
 
 use super::authority::Authority;
@@ -43,13 +46,13 @@ impl Front {
         let server = authority.issue("server", &format!("DNS:{domain},DNS:*.{domain}"));
         let socket = folder.path().join("tls.sock");
         let nginx = start_nginx(folder.path(), &socket, server, upstream, domain);
-        let proxy = ConnectProxy::start(socket, domain);
+        let proxy = ConnectProxy::start(Target::Unix(socket), domain);
         Self { authority, _folder: folder, nginx, proxy }
     }
 
     /// The address for a client's `proxy` option.
     pub(crate) fn proxy_url(&self) -> String {
-        format!("http://{}", self.proxy.address)
+        self.proxy.url()
     }
 
     /// The PEM file of the authority to trust: `SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS`.
@@ -141,16 +144,38 @@ http {{
     nginx
 }
 
-/// An HTTP proxy that knows CONNECT only and leads every name of the domain to one unix socket.
+/// Where every name of the domain leads.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl Target {
+    /// A connection, whichever kind it is.
+    fn connect(&self) -> io::Result<File> {
+        let connection: OwnedFd = match self {
+            Self::Unix(path) => UnixStream::connect(path)?.into(),
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_nodelay(true)?;
+                stream.into()
+            }
+        };
+        Ok(connection.into())
+    }
+}
+
+/// An HTTP proxy that knows CONNECT only and leads every name of the domain to one server.
 #[derive(Debug)]
-struct ConnectProxy {
+pub(crate) struct ConnectProxy {
     address: SocketAddr,
     stopping: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl ConnectProxy {
-    fn start(target: PathBuf, domain: &str) -> Self {
+    pub(crate) fn start(target: Target, domain: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port");
         let address = listener.local_addr().expect("the bound address");
         let stopping = Arc::new(AtomicBool::new(false));
@@ -172,6 +197,13 @@ impl ConnectProxy {
     }
 }
 
+impl ConnectProxy {
+    /// The address for a client's `proxy` option.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
 impl Drop for ConnectProxy {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -184,7 +216,7 @@ impl Drop for ConnectProxy {
 }
 
 /// Answers one CONNECT and copies both ways until both sides are done.
-fn tunnel(client: TcpStream, target: &Path, suffix: &str) -> io::Result<()> {
+fn tunnel(client: TcpStream, target: &Target, suffix: &str) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut reader = BufReader::new(client.try_clone()?);
     let mut writer = client;
@@ -195,7 +227,7 @@ fn tunnel(client: TcpStream, target: &Path, suffix: &str) -> io::Result<()> {
     if !host.ends_with(suffix) && host != suffix[1..] {
         return writer.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     }
-    let mut server = UnixStream::connect(target)?;
+    let mut server = target.connect()?;
     writer.write_all(b"HTTP/1.1 200 Connection Established\r\n\r\n")?;
 
     let mut from_server = server.try_clone()?;
@@ -205,7 +237,7 @@ fn tunnel(client: TcpStream, target: &Path, suffix: &str) -> io::Result<()> {
         let _ = to_client.shutdown(Shutdown::Write);
     });
     let _ = io::copy(&mut reader, &mut server);
-    let _ = server.shutdown(Shutdown::Write);
+    let _ = SockRef::from(&server).shutdown(Shutdown::Write);
     let _ = downstream.join();
     Ok(())
 }

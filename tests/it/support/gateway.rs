@@ -13,6 +13,7 @@ use super::wait::{PATIENCE, within};
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     wrapper: Vec<String>,
+    program: Option<String>,
     flags: Vec<String>,
     environment: BTreeMap<String, String>,
 }
@@ -26,6 +27,12 @@ impl Setup {
     /// Has these words start it, which must turn into the gateway themselves.
     pub(crate) fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Starts this file, which has to be the gateway's program at first.
+    pub(crate) fn program(mut self, file: &Path) -> Self {
+        self.program = Some(file.to_str().unwrap().to_owned());
         self
     }
 
@@ -68,7 +75,8 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let program = env!("CARGO_BIN_EXE_coppice-gateway").to_owned();
+        let own = || env!("CARGO_BIN_EXE_coppice-gateway").to_owned();
+        let program = self.program.clone().unwrap_or_else(own);
         let mut words = self.wrapper.iter().chain([&program]).chain(&self.flags);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).env_clear().envs(&self.environment);

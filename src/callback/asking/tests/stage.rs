@@ -8,10 +8,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::*;
+use crate::callback::CallbackUrl;
 use crate::callback::call::Head;
 use crate::callback::settings::{CacheBy, DefaultIdentity, Passed, WhenUnavailable};
-use crate::callback::{CallbackUrl, Tls};
 use crate::credential::{Credential, Kind};
+use crate::http1::Tls;
 use crate::principal::{Principal, Scopes, TenantId};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -1,13 +1,18 @@
-//! What the upstream makes of the gateway: whether it answers, takes the key, lists sandboxes, and keeps metadata.
+//! What the upstream makes of the gateway: whether it can be reached, answers, takes the key, lists sandboxes, and keeps metadata;
+//! and whether those of the data plane can be reached.
 //!
 //! Two questions that change nothing there. Nothing is created to find out more.
+
+use std::collections::BTreeMap;
 
 use http::StatusCode;
 
 use crate::app;
-use crate::config::Settings;
+use crate::config::{Settings, UpstreamUrl};
 use crate::directory::Unavailable;
+use crate::http1::ConnectError;
 use crate::proxy::census::Page;
+use crate::proxy::exchange::Chain;
 use crate::sandbox::Marker;
 
 /// What asking came to: a line for the summary, or what is wrong.
@@ -16,6 +21,7 @@ pub(super) fn upstream(settings: &Settings) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| fail(why.to_string()))?;
     let asked = runtime.block_on(async {
+        reach(settings, &settings.upstream.url).await?;
         let asker = app::asker(settings);
         let health = asker.health().await.map_err(|Unavailable| "it does not answer")?;
         let listing = asker.page("", None);
@@ -23,13 +29,52 @@ pub(super) fn upstream(settings: &Settings) -> Result<String, String> {
         let page = page.map_err(|_| "listing sandboxes took too long")?;
         Ok((health, page.map_err(|Unavailable| "its sandboxes could not be listed")?))
     });
-    let (health, page) = asked.map_err(|why: &str| fail(why.to_owned()))?;
+    let (health, page) = asked.map_err(fail)?;
     let key = match (&settings.upstream.api_key, settings.auth.is_open()) {
         (Some(_), _) => Key::Own,
         (None, true) => Key::Clients,
         (None, false) => Key::None,
     };
     judge(health, &page, key).map_err(fail)
+}
+
+/// What came of connecting to those of the data plane: a line for the summary, or what is wrong; none where there are none.
+pub(super) fn data(settings: &Settings) -> Option<Result<String, String>> {
+    let urls: BTreeMap<String, &UpstreamUrl> =
+        settings.upstream.envd.iter().map(|url| (url.to_string(), url)).collect();
+    if urls.is_empty() {
+        return None;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let reached = runtime.map_err(|why| why.to_string()).and_then(|runtime| {
+        urls.values().try_for_each(|url| runtime.block_on(reach(settings, url)))
+    });
+    let reached = reached.map(|()| "can be reached".to_owned());
+    Some(reached.map_err(|why| format!("the data plane's upstream: {why}")))
+}
+
+/// Connects, or says why that fails and what may help.
+async fn reach(settings: &Settings, url: &UpstreamUrl) -> Result<(), String> {
+    let reached = app::reach(settings, url).await;
+    reached.map_err(|why| format!("{url}: {}{}", Chain(&why), advice(&why)))
+}
+
+const fn advice(why: &ConnectError) -> &'static str {
+    match why {
+        ConnectError::Untrusted(_) => {
+            "; upstream.tls_ca names a file with the authorities to trust"
+        }
+        ConnectError::Misnamed(_) => "; upstream.tls_server_name says which name is expected",
+        ConnectError::OutOfDate(_) => "; it has to be renewed, or a clock is wrong",
+        ConnectError::BadCertificate(_) => {
+            "; a server's certificate has to be another than its authority's"
+        }
+        ConnectError::Handshake(_) => "; see whether it expects https:// there",
+        ConnectError::Unaddressed
+        | ConnectError::Late
+        | ConnectError::Unreachable(_)
+        | ConnectError::Changed => "",
+    }
 }
 
 /// Whose key the upstream is shown when the gateway forwards.

@@ -68,14 +68,18 @@ fn pool(idle_timeout: Duration) -> Pool {
     build(&Settings { connect_timeout: Duration::from_secs(5), idle_timeout, http2: true })
 }
 
+fn address(to: SocketAddr) -> Address {
+    Address::clear(to.to_string().parse().unwrap())
+}
+
 async fn ask(pool: &Pool, to: SocketAddr, host: Option<&str>) -> Result<String, SendError> {
-    let mut request = Request::get(format!("http://{to}/x?y")).body(Outgoing::none()).unwrap();
+    let mut request = Request::get("/x?y").body(Outgoing::none()).unwrap();
     if let Some(host) = host {
         request.headers_mut().insert(HOST, host.parse().unwrap());
     }
     let (mut head, body) = request.into_parts();
     let body = pool
-        .request(&mut head, &Fields::default(), body)
+        .request(&address(to), &mut head, &Fields::default(), body)
         .await?
         .into_body()
         .collect()
@@ -87,11 +91,12 @@ async fn ask(pool: &Pool, to: SocketAddr, host: Option<&str>) -> Result<String, 
 
 /// Waits until the pool knows that its connection has ended.
 async fn until_closed(pool: &Pool, to: SocketAddr) {
-    let address: Authority = to.to_string().parse().unwrap();
     let connections = Arc::clone(&pool.http2.as_ref().unwrap().connections);
     let is_closed = || {
         let connections = connections.lock().unwrap();
-        connections[&address].opening.peek().unwrap().as_ref().unwrap().is_closed()
+        let (_, connection) = connections.iter().find(|(known, _)| *known == address(to)).unwrap();
+        let Some(Ok(Spoken::Http2(sender))) = connection.opening.peek() else { return false };
+        sender.is_closed()
     };
     while !is_closed() {
         tokio::task::yield_now().await;

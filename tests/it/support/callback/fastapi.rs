@@ -1,6 +1,6 @@
-//! The auth service as the README prints it, under uvicorn on a free port.
+//! The auth service as the documentation prints it, under uvicorn on a free port.
 //!
-//! Needs what `tests/setup-clients` installs. The program is the README's text, byte by byte: a README that does not
+//! Needs what `tests/setup-clients` installs. The program is the page's text, byte by byte: a page that does not
 //! work fails the tests.
 
 use std::fs;
@@ -121,11 +121,11 @@ fn entry(known: &Known) -> (String, Value) {
     (format!("sha256:{hex}"), identity)
 }
 
-/// The auth service in the README, which begins with its own name.
+/// The auth service in the documentation, which begins with its own name.
 fn printed() -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let mut programs = readme.split("```python\n").filter(|text| text.starts_with("# verify.py."));
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configure/callback.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut programs = page.split("```python\n").filter(|text| text.starts_with("# verify.py."));
     let (program, _) = programs.next().unwrap().split_once("```\n").unwrap();
     assert!(programs.next().is_none(), "which of them is the auth service?");
     program.to_owned()

@@ -1,0 +1,64 @@
+//! Whoever speaks no TLS where the gateway does.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
+use super::{templates, world, world_with};
+use crate::support::{Answer, Wire, exchange};
+
+#[test]
+fn http_in_clear_text_is_told_so_and_nothing_of_it_goes_further() {
+    let (_, world) = world();
+    let small = templates().bytes(world.control());
+    let large = templates().body(vec![b'x'; 200_000]).bytes(world.control());
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for sent in [&small[..], &large, preface, b"GET"] {
+        for address in [world.control(), world.data()] {
+            let answer = Answer::parse(&exchange(address, sent));
+            assert_eq!((answer.status, answer.code().as_str()), (400, "tls_required"));
+            let message = "This port speaks TLS: ask for https:// in place of http://";
+            assert_eq!(answer.json()["message"], message);
+            assert_eq!(answer.header("connection"), Some("close"));
+        }
+    }
+    assert!(world.simulator.requests().is_empty());
+}
+
+#[test]
+fn anything_else_is_closed_without_a_word() {
+    let (_, world) = world();
+    for sent in
+        [&b"\x00"[..], b"\x80\x2e\x01\x03\x01", b"\x15\x03\x01\x00\x02\x01\x00", b"\n", b"get"]
+    {
+        let mut wire = Wire::open(world.control());
+        wire.send(sent);
+        assert_eq!(wire.until_closed(crate::support::wait::PATIENCE), b"", "{sent:?}");
+    }
+}
+
+#[test]
+fn what_only_begins_like_tls_gets_an_alert_at_most() {
+    let (_, world) = world();
+    for sent in
+        [&b"\x16\x03\x01\x00\x05GET /"[..], b"\x16GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x03\xff\xff"]
+    {
+        let mut wire = Wire::open(world.control());
+        wire.send(sent);
+        wire.finish();
+        let said = wire.until_closed(crate::support::wait::PATIENCE);
+        assert!(said.is_empty() || (said[0] == 0x15 && said.len() == 7), "{sent:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_unix_socket_stays_in_clear_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.sock");
+    let listen = format!("--listen=127.0.0.1:0,unix:{}", path.display());
+    let (_authority, world) = world_with(|setup| setup.without("--listen=").flag(listen));
+    let mut local = UnixStream::connect(path).unwrap();
+    local.write_all(&templates().bytes(world.control())).unwrap();
+    let mut answer = Vec::new();
+    local.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer).status, 200);
+}

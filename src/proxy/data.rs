@@ -67,7 +67,8 @@ impl Forwarder {
         head.uri = upstream.uri(path)?;
         head.version = Version::HTTP_11;
         let told = Told::of(permit, data, &inner.upstreams.domain);
-        strip(&mut head.headers, permit, data, told.access_token.is_some());
+        let fields = told.fields();
+        strip(&mut head.headers, permit, data, &fields);
         if let Some(switch) = &switch {
             switch.put_into(&mut head.headers);
         }
@@ -75,7 +76,6 @@ impl Forwarder {
         let (of, request_id) = (principal.cloned(), Some(request_id));
         let bounds = Bounds { principal: of, request_id, ..Bounds::default() };
         let (body, _) = Outgoing::stream(body.of(principal.cloned()));
-        let fields = told.fields();
         let answer = exchange(&inner.pool, &upstream.address, head, &fields, body, &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
@@ -93,11 +93,11 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
     PathAndQuery::from_maybe_shared(Bytes::from(joined)).map_err(|_| GatewayError::Internal)
 }
 
-/// Strips what is not for the sandbox. `replaces_token` says that its own access token takes the place of any.
-fn strip(head: &mut HeaderMap, permit: &Permit, data: &Data, replaces_token: bool) {
+/// Strips what is not for the sandbox, and what it is told in `fields` instead.
+fn strip(head: &mut HeaderMap, permit: &Permit, data: &Data, fields: &Fields<'_>) {
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
-    let kept: &[HeaderName] = match (open, data.passing.access_token && !replaces_token) {
+    let kept: &[HeaderName] = match (open, data.passing.access_token) {
         (true, _) => &[X_REQUEST_ID, X_ACCESS_TOKEN, TRAFFIC_TOKEN, X_API_KEY],
         (false, true) => &[X_REQUEST_ID, X_ACCESS_TOKEN],
         (false, false) => &[X_REQUEST_ID],
@@ -108,6 +108,10 @@ fn strip(head: &mut HeaderMap, permit: &Permit, data: &Data, replaces_token: boo
     }
     if seen.authorization && !data.passing.authorization {
         head.remove(AUTHORIZATION);
+    }
+    // Nobody else's can be there any more, but for an access token that is passed on.
+    if open || data.passing.access_token {
+        fields.iter().for_each(|(name, _)| drop(head.remove(name)));
     }
     // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.
     head.remove(HOST);

@@ -25,7 +25,8 @@ of processes.
 
 Lists are written with commas, or as TOML arrays; a key of `COPPICE_API_KEYS` may stand on a line of its own. Switches
 take `on` and `off`, `true` and `false`, `1` and `0`. Times are whole numbers with `ms`, `s`, `m` or `h`; without a unit
-they are seconds. What a *reload* brings into force needs no restart: see [the life of the process](../operate/lifecycle.md).
+they are seconds. What a *reload* brings into force needs no restart; anything else takes one, or an upgrade to the same
+program, which cuts nothing off: see [the life of the process](../operate/lifecycle.md).
 
 [`config/gateway.example.toml`](../../config/gateway.example.toml) has the same as a file to start from, and
 `coppice-gateway check` names everything that is wrong with yours.

@@ -8,6 +8,7 @@ mod renewal;
 mod secret;
 mod sockets;
 mod succession;
+mod upstreams;
 mod watch;
 
 use std::io;
@@ -26,16 +27,16 @@ pub use self::renewal::{Patience, Renewed};
 use self::sockets::Opened;
 pub use self::sockets::{Given, Place, Purpose};
 pub use self::succession::{Estate, Late, Owner, TellLate};
+pub use self::upstreams::{asker, reach};
 use crate::audit::journal::{self, Journal};
 use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
 use crate::config::{
     AuditPolicy, AuditSettings, AuditSync, Given as Values, Listen, Loaded, ServerSettings,
-    Settings, TenantSettings, UpstreamSettings, UpstreamUrl,
+    Settings,
 };
 use crate::directory::Directory;
 use crate::endpoint::Audit;
-use crate::http1::ConnectError;
 use crate::layer::auth::Gate;
 use crate::layer::cors::Cors;
 use crate::lifecycle::Phases;
@@ -47,9 +48,6 @@ use crate::ops::{self, Ops};
 use crate::ownership::Ownership;
 use crate::permit::Isolation;
 use crate::proxy::admission::Admissions;
-use crate::proxy::edit::Reserved;
-use crate::proxy::lookup::Asker;
-use crate::proxy::{Marking, Shown, Timeouts, Upstream, Upstreams, pool, v1};
 use crate::quota::MemoryLedger;
 use crate::route::{Listener, Router};
 use crate::secret::Secret;
@@ -318,13 +316,13 @@ fn share(
             audit: watching.journal.clone(),
         }),
         admissions: Arc::new(admissions),
-        upstreams: Arc::new(upstreams(settings)),
+        upstreams: Arc::new(upstreams::of(settings)),
         cors: Arc::new(Cors::new(origins(server))),
         observers: watching.observers.clone(),
         audit: Audit::new(Arc::clone(&watching.trail), phases.drain.clone()),
         sampler: settings.traces.as_ref().map(|traces| traces.sampler),
         tunnels: Arc::default(),
-        pool: pool_settings(&settings.upstream),
+        pool: upstreams::pool(&settings.upstream),
         tls: server.tls.clone().map(|offer| Arc::new(tls::Store::new(offer))),
         connections: connection::Settings {
             limits: Arc::new(ArcSwap::from_pointee(connection_limits(server))),
@@ -371,69 +369,4 @@ fn connection_limits(server: &ServerSettings) -> Limits {
         park_after: Some(connection::PARK_AFTER),
         ..Limits::default()
     }
-}
-
-fn marking(tenants: &TenantSettings) -> Marking {
-    let names = tenants.metadata_reserved.iter().map(ToString::to_string);
-    let names: Vec<String> = names.collect();
-    Marking {
-        reserved: Reserved::new(names.iter().map(String::as_str)),
-        shown: if tenants.show_marker { Shown::ToAdmins } else { Shown::ToNobody },
-    }
-}
-
-fn upstreams(settings: &Settings) -> Upstreams {
-    let upstream = &settings.upstream;
-    Upstreams {
-        control: address(upstream, &upstream.url),
-        key: key(upstream),
-        ports: upstream.envd.by_port().map(|(port, url)| (port, address(upstream, url))).collect(),
-        any_port: upstream.envd.rest().map(|url| address(upstream, url)),
-        domain: settings
-            .server
-            .domain
-            .as_ref()
-            .map_or("localhost", |domain| domain.as_str())
-            .into(),
-        timeouts: Timeouts::new(
-            upstream.response_timeout,
-            upstream.create_timeout,
-            upstream.lookup_timeout,
-        ),
-        marking: marking(&settings.tenants),
-        dialects: v1::Dialects::default(),
-    }
-}
-
-/// Asks the upstream that the settings name, without a gateway. Call it inside a runtime.
-#[must_use]
-pub fn asker(settings: &Settings) -> Asker {
-    Asker::new(pool::build(&pool_settings(&settings.upstream)), Arc::new(upstreams(settings)))
-}
-
-/// Sees whether connections to an upstream can be opened, without a gateway. Call it inside a runtime.
-///
-/// # Errors
-/// They cannot.
-pub async fn reach(settings: &Settings, url: &UpstreamUrl) -> Result<(), ConnectError> {
-    let pool = pool::build(&pool_settings(&settings.upstream));
-    pool.reach(&url.address(&settings.upstream.tls)).await
-}
-
-fn pool_settings(upstream: &UpstreamSettings) -> pool::Settings {
-    pool::Settings {
-        connect_timeout: upstream.connect_timeout,
-        idle_timeout: upstream.idle_timeout,
-        http2: upstream.http2,
-    }
-}
-
-fn address(upstream: &UpstreamSettings, url: &UpstreamUrl) -> Upstream {
-    Upstream::new(url.address(&upstream.tls), url.path_prefix())
-}
-
-fn key(upstream: &UpstreamSettings) -> Option<HeaderValue> {
-    let mut key = HeaderValue::from_str(upstream.api_key.as_ref()?.expose()).ok()?;
-    key.set_sensitive(true);
-    Some(key)
 }

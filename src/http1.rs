@@ -71,7 +71,7 @@ pub enum Fault {
 pub enum SendError {
     /// There is no connection.
     #[error("could not connect")]
-    Connect(#[source] ConnectError),
+    Connect(#[from] ConnectError),
     /// It went wrong before anything was sent.
     #[error("could not be sent")]
     Unsent(#[source] Fault),
@@ -207,7 +207,7 @@ impl Http1 {
     }
 
     async fn connect(&self, to: &Address) -> Result<Box<Connection>, SendError> {
-        let stream = self.connector.connect(to, Offer::Http1).await.map_err(SendError::Connect)?;
+        let stream = self.connector.connect(to, Offer::Http1).await?;
         Ok(Box::new(Connection::new(stream)))
     }
 

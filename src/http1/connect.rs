@@ -16,9 +16,12 @@ use super::address::{Address, Way};
 use super::stream::Stream;
 use super::tls::Offer;
 
-/// Why a connection could not be opened, for all who waited for it.
+/// Why there is no connection for a request, for all who waited for one.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// The request's `Host` is no name that can be sent.
+    #[error("the request is for a name that cannot be sent")]
+    Unaddressed,
     /// It took too long.
     #[error("there was no connection in time")]
     Late,
@@ -40,6 +43,9 @@ pub enum ConnectError {
     /// There was no agreement on TLS.
     #[error("it did not agree upon TLS")]
     Handshake(#[source] Arc<io::Error>),
+    /// It has just agreed to HTTP/2, and then to HTTP/1.1 alone.
+    #[error("it speaks HTTP/2 no more")]
+    Changed,
 }
 
 impl ConnectError {

@@ -55,34 +55,33 @@ pub(super) struct Head {
 ///
 /// Heads of the kind 1xx that precede it are dropped, but for 101, which is final for the protocol.
 pub(super) fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Fault> {
-    loop {
-        match read_one(buffer, method)? {
-            Some(head) if is_interim(head.status) => {}
-            other => return Ok(other),
+    while !buffer.is_empty() {
+        let mut fields = Places::new();
+        let Some(found) = find(buffer, &mut fields)? else {
+            return if buffer.len() > MAX_HEAD { Err(Fault::HeadTooLarge) } else { Ok(None) };
+        };
+        let raw = buffer.split_to(found.length).freeze();
+        // Whatever such a head says of a body, there is none (RFC 9110 15.2).
+        if !is_interim(found.status) {
+            return head(&raw, found, &fields, method).map(Some);
         }
     }
+    Ok(None)
 }
 
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Fault> {
-    if buffer.is_empty() {
-        return Ok(None);
-    }
-    let mut fields = Places::new();
-    let Some(Found { length, status, version, reason }) = find(buffer, &mut fields)? else {
-        return if buffer.len() > MAX_HEAD { Err(Fault::HeadTooLarge) } else { Ok(None) };
-    };
-    let raw = buffer.split_to(length).freeze();
+fn head(raw: &Bytes, found: Found, fields: &Places, method: &Method) -> Result<Head, Fault> {
+    let Found { status, version, reason, .. } = found;
     let mut said = Said::default();
     let mut headers = HeaderMap::with_capacity(fields.as_slice().len());
     for place in fields.as_slice() {
-        let is_for_others = said.hear(text(&raw, place.name), text(&raw, place.value));
+        let is_for_others = said.hear(text(raw, place.name), text(raw, place.value));
         // What the connection becomes is told in such a field.
         if is_for_others || status == StatusCode::SWITCHING_PROTOCOLS {
-            let (name, value) = field(&raw, place)?;
+            let (name, value) = field(raw, place)?;
             headers.append(name, value);
         }
     }
@@ -95,7 +94,7 @@ fn read_one(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Faul
         }
         said.listed.iter().for_each(|name| drop(headers.remove(name)));
     }
-    Ok(Some(Head { status, version, headers, reason, framing, persistent }))
+    Ok(Head { status, version, headers, reason, framing, persistent })
 }
 
 /// What a head says, but for its fields.

@@ -1,6 +1,7 @@
 //! Against an upstream that says exactly what a test tells it to, byte by byte.
 
 mod framing;
+mod oracle;
 
 use std::time::Duration;
 
@@ -67,6 +68,12 @@ impl Stage {
 
     fn waiting(&self) -> usize {
         self.client.idle.count(&self.address())
+    }
+
+    /// Whether a request would be sent on a connection that was used before.
+    fn would_use_one_again(&self) -> bool {
+        let (place, kept) = self.client.idle.take(&self.address());
+        kept.map(|connection| self.client.idle.put(place, connection)).is_some()
     }
 
     fn address(&self) -> Address {

@@ -31,11 +31,14 @@ pub struct Store {
     tally: Tally,
 }
 
+/// What is said inside of TLS, in clear text on this side.
+pub type Secured = TlsStream<TcpStream>;
+
 /// A connection whose handshake is done.
 #[derive(Debug)]
 pub struct Accepted {
     /// What is inside.
-    pub stream: TlsStream<TcpStream>,
+    pub stream: Secured,
     /// Whether the client proved to be a proxy whose forwarded headers count.
     pub is_proxy: bool,
 }

@@ -40,15 +40,9 @@ pub enum SendError {
     /// In HTTP/1.1.
     #[error(transparent)]
     Http1(#[from] http1::SendError),
-    /// The request's `Host` is no name that can be sent.
-    #[error("the request is for a name that cannot be sent")]
-    Unaddressed,
-    /// The upstream has just agreed to HTTP/2, and then to HTTP/1.1 alone.
-    #[error("the upstream speaks HTTP/2 no more")]
-    Changed,
     /// There is no connection for HTTP/2.
     #[error("could not connect")]
-    Connect(#[source] ConnectError),
+    Connect(#[from] ConnectError),
     /// In HTTP/2.
     #[error("could not be sent, or was not answered")]
     Http2(#[source] hyper::Error),
@@ -60,7 +54,7 @@ impl SendError {
     pub fn is_unsent(&self) -> bool {
         match self {
             Self::Http1(cause) => cause.is_unsent(),
-            Self::Unaddressed | Self::Changed | Self::Connect(_) => true,
+            Self::Connect(_) => true,
             Self::Http2(_) => false,
         }
     }
@@ -71,7 +65,7 @@ impl SendError {
         match self {
             Self::Http1(cause) => cause.is_of_the_body(),
             Self::Http2(cause) => cause.is_user(),
-            Self::Unaddressed | Self::Changed | Self::Connect(_) => false,
+            Self::Connect(_) => false,
         }
     }
 }

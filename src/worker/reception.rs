@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_rustls::server::TlsStream;
 use tokio_util::net::Listener as Accepts;
 use tokio_util::task::TaskTracker;
 
@@ -208,7 +207,7 @@ impl Carrier for UnixStream {
     }
 }
 
-impl Carrier for TlsStream<TcpStream> {
+impl Carrier for tls::Secured {
     const CAN_LEAVE: bool = false;
 
     fn leave(self) -> Option<Stream> {

@@ -9,6 +9,9 @@ use super::Framing;
 use crate::chunked::Chunked;
 use crate::http1::Fault;
 
+/// Longest body that is believed, in bytes. There is none that long, but sums with it stay numbers.
+const MAX_LENGTH: u64 = i64::MAX as u64;
+
 /// What has been heard so far.
 #[derive(Debug, Default)]
 pub(super) struct Said<'h> {
@@ -64,7 +67,8 @@ impl<'h> Said<'h> {
             if word.eq_ignore_ascii_case(b"close") {
                 said.closes = true;
             } else if word.eq_ignore_ascii_case(b"keep-alive") {
-                said.keeps_alive = true;
+                // What is no text may mean anything, and promises nothing.
+                said.keeps_alive |= value.is_ascii();
             } else {
                 self.listed.extend(HeaderName::from_bytes(word));
             }
@@ -91,7 +95,6 @@ impl<'h> Said<'h> {
         }
         let length = self.length.map(|digits| self.number(digits)).transpose()?;
         let is_bodiless = *method == Method::HEAD
-            || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if !self.is_coded() {
             let framing = match length {
@@ -121,7 +124,8 @@ impl<'h> Said<'h> {
             number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         });
         let is_said = !digits.is_empty() && !self.lengths_differ;
-        number.filter(|_| is_said).ok_or(Fault::Malformed("its length cannot be read"))
+        let number = number.filter(|number| is_said && *number <= MAX_LENGTH);
+        number.ok_or(Fault::Malformed("its length cannot be read"))
     }
 
     /// Whether the upstream goes on with the connection (RFC 9112 9.3).

@@ -152,6 +152,35 @@ async fn answers_end_where_their_heads_say() {
             Seen::Refused,
         ),
         (&get, "HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nhi", true, Seen::Refused),
+        // Longer than anything is.
+        (
+            &get,
+            "HTTP/1.1 200 OK\r\ncontent-length: 9223372036854775808\r\n\r\nhi",
+            true,
+            Seen::Refused,
+        ),
+        // What is no text promises nothing, and forbids nothing else.
+        (
+            &get,
+            "HTTP/1.0 200 OK\r\nconnection: keep-alive, \u{fc}\r\ncontent-length: 2\r\n\r\nhi",
+            false,
+            seen(200, "hi", false),
+        ),
+        (
+            &get,
+            "HTTP/1.1 200 OK\r\nconnection: close, \u{fc}\r\ncontent-length: 2\r\n\r\nhi",
+            false,
+            seen(200, "hi", false),
+        ),
+        // No head before the answer has a body, whatever it says.
+        (
+            &get,
+            "HTTP/1.1 103 Early Hints\r\ncontent-length: x\r\n\r\n\
+             HTTP/1.0 100 Continue\r\ntransfer-encoding: chunked\r\n\r\n\
+             HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+            false,
+            seen(200, "hi", true),
+        ),
         (&get, "HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nhi", true, Seen::Refused),
         (&get, "HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\nhi", true, Seen::Refused),
         (

@@ -72,7 +72,7 @@ impl Http2 {
         if to.scheme() == Scheme::HTTP {
             return Ok(true);
         }
-        let spoken = self.connection(to).await.map_err(SendError::Connect)?;
+        let spoken = self.connection(to).await?;
         Ok(matches!(spoken, Spoken::Http2(_)))
     }
 
@@ -82,12 +82,12 @@ impl Http2 {
         to: Address,
         mut request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, SendError> {
-        name_authority(&to, &mut request).map_err(|_| SendError::Unaddressed)?;
+        name_authority(&to, &mut request).map_err(|_| ConnectError::Unaddressed)?;
         loop {
             let opening = self.connection(&to);
             let reused = opening.peek().is_some();
-            let Spoken::Http2(mut sender) = opening.await.map_err(SendError::Connect)? else {
-                return Err(SendError::Changed);
+            let Spoken::Http2(mut sender) = opening.await? else {
+                return Err(ConnectError::Changed.into());
             };
             match sender.try_send_request(request).await {
                 Ok(answer) => return Ok(answer),

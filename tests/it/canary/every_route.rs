@@ -14,9 +14,18 @@ use crate::support::callback::{Call, Reply, Scripted};
 use crate::support::world::UPSTREAM_KEY;
 use crate::support::{Answer, Ask, Wire, World};
 
-/// What a request is signed with.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Signed {
+macro_rules! signed {
+    ($($(#[$what:meta])* $name:ident,)*) => {
+        /// What a request is signed with.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub(super) enum Signed { $($(#[$what])* $name,)* }
+
+        const ALL: &[Signed] = &[$(Signed::$name,)*];
+        use Signed::{$($name,)*};
+    };
+}
+
+signed! {
     Key,
     KeyAndBasic,
     BearerBesideKey,
@@ -33,25 +42,6 @@ pub(super) enum Signed {
     /// Its answer's head says what it was asked where a scope should be.
     Nonsense,
 }
-
-use Signed::{
-    BearerBesideKey, Broken, Key, KeyAndBasic, Known, KnownBearer, Nobody, Nonsense, Read, Refused,
-    Stranger,
-};
-
-const ALL: [Signed; 11] = [
-    Key,
-    KeyAndBasic,
-    BearerBesideKey,
-    Read,
-    Stranger,
-    Nobody,
-    Known,
-    KnownBearer,
-    Refused,
-    Broken,
-    Nonsense,
-];
 
 impl Signed {
     pub(super) fn sign(self, ask: Ask, number: usize) -> Ask {
@@ -267,7 +257,7 @@ fn nothing_secret_is_told_of_any_route_of_the_control_plane() {
             if row.notes.has(Notes::CUBE) { &["", Route::CUBE_PREFIX] } else { &[""] };
         for (prefix, method) in prefixes.iter().flat_map(|prefix| METHODS.map(|m| (prefix, m))) {
             if row.methods.contains(method.1) && prefix.is_empty() {
-                ALL.into_iter().for_each(|signed| sweep.control(row, prefix, method, signed));
+                ALL.iter().for_each(|signed| sweep.control(row, prefix, method, *signed));
             } else {
                 sweep.control(row, prefix, method, ALL[sweep.number % ALL.len()]);
             }

@@ -70,7 +70,10 @@ const fn advice(why: &ConnectError) -> &'static str {
             "; a server's certificate has to be another than its authority's"
         }
         ConnectError::Handshake(_) => "; see whether it expects https:// there",
-        ConnectError::Late | ConnectError::Unreachable(_) => "",
+        ConnectError::Unaddressed
+        | ConnectError::Late
+        | ConnectError::Unreachable(_)
+        | ConnectError::Changed => "",
     }
 }
 

@@ -162,6 +162,6 @@ async fn an_attempt_that_failed_is_not_remembered() {
 async fn a_name_that_is_none_is_not_sent() {
     let (upstream, pool) = (upstream("127.0.0.1:0").await, pool(LONG));
     let failed = ask(&pool, upstream.address, Some("a b")).await.unwrap_err();
-    assert!(matches!(failed, SendError::Unaddressed), "{failed:?}");
+    assert!(matches!(failed, SendError::Connect(ConnectError::Unaddressed)), "{failed:?}");
     assert_eq!(upstream.accepted(), 0);
 }

@@ -5,11 +5,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 
 use coppice_gateway::config::{PAIRS, SETTINGS, Setting, Shape};
 
-use super::book::{Page, pages, root};
+use super::book::{pages, root};
 
 const PATH: &str = "docs/configure/settings.md";
 
@@ -107,21 +106,6 @@ fn the_page_of_settings_is_what_the_table_says() {
     for setting in SETTINGS {
         assert!(expected.contains(setting.env), "{}", setting.key);
     }
-}
-
-#[test]
-fn the_page_about_reloads_names_what_reloads() {
-    let page = Page::read(Path::new("docs/operate/lifecycle.md"));
-    let lines = page.prose.iter().map(|(_, line)| line.as_str());
-    let section = lines.skip_while(|line| *line != "## Reload").skip(1);
-    // What the list is about ends with its last item.
-    let list = section.take_while(|line| !line.starts_with("[Every setting]"));
-    let text = list.collect::<Vec<_>>().join(" ");
-    let named: BTreeSet<&str> = text.split('`').skip(1).step_by(2).collect();
-    let mut expected: BTreeSet<&str> =
-        SETTINGS.iter().filter(|setting| setting.reload).map(|setting| setting.key).collect();
-    expected.insert("[[server.tls]]");
-    assert_eq!(named, expected);
 }
 
 /// Variables of ours that are no settings: those of commands.

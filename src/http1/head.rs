@@ -88,10 +88,10 @@ fn head(raw: &Bytes, found: Found, fields: &Places, method: &Method) -> Result<H
     let is_http10 = version == Version::HTTP_10;
     let (framing, mut persistent) = said.framing(status, method, is_http10)?;
     persistent &= said.keeps_alive(is_http10);
-    if said.is_coded() {
-        headers.remove(CONTENT_LENGTH);
-    }
     if framing != Framing::Switched {
+        if said.is_coded() {
+            headers.remove(CONTENT_LENGTH);
+        }
         said.listed.iter().for_each(|name| drop(headers.remove(name)));
     }
     Ok(Head { status, version, headers, reason, framing, persistent })

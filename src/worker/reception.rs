@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::net::Listener as Accepts;
 use tokio_util::task::TaskTracker;
 
+use super::doors::Doors;
 use super::{Adopted, Heir, Shared, Socket, Stream};
 use crate::listener::{bind, tls};
 use crate::request::Conn;
@@ -117,9 +118,17 @@ impl Reception {
         Conn::new(listener, peer, Arc::clone(&self.shared.trusted_proxies.load()))
     }
 
-    /// Goes on with connections of the process before this one, until that has ended. They had a place there.
-    pub(super) async fn adopt(self, mut adopted: UnboundedReceiver<Adopted>) {
-        while let Some(Adopted { listener, is_used, stream }) = adopted.recv().await {
+    /// Goes on with connections of the process before this one, until that has ended, as far as they could have come in
+    /// here. They had a place there.
+    pub(super) async fn adopt(self, mut adopted: UnboundedReceiver<Adopted>, doors: Doors) {
+        while let Some(adopted) = adopted.recv().await {
+            if !doors.admit(&adopted).unwrap_or_default() {
+                tracing::debug!(
+                    "a connection is closed that the settings would not let in any more"
+                );
+                continue;
+            }
+            let Adopted { listener, is_used, stream } = adopted;
             let place = self.place().await;
             let served = match stream {
                 Stream::Tcp(stream) => TcpStream::from_std(stream).and_then(|io| {

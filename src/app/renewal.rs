@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::quotas::rules;
 use super::{App, connection_limits, lock, origins};
-use crate::config::{Loaded, LogFilter, Settings};
+use crate::config::{Loaded, LogFilter, Problems, Settings};
 use crate::http1::Tls;
 use crate::keys::KeySet;
 
@@ -120,6 +120,20 @@ impl App {
         }
         Ok(renewed)
     }
+
+    /// Offers in TLS what the files hold now that the settings in force name. What the settings say by now is another
+    /// matter. Returns the warnings that come up; none where TLS is not spoken.
+    ///
+    /// # Errors
+    /// Every problem with the files.
+    pub fn renew_tls(&self) -> Result<Vec<String>, Problems> {
+        let (Some(tls), Some(files)) = (&self.tls, &*lock(&self.tls_files)) else {
+            return Ok(Vec::new());
+        };
+        let (offer, warnings) = files.read()?;
+        tls.install(offer);
+        Ok(warnings)
+    }
 }
 
 /// Whether anybody is asked for a key is decided at the start.
@@ -157,7 +171,13 @@ fn keys<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str
 /// Offered to whoever connects from now on.
 fn tls<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str> {
     match (&app.tls, fresh.settings.server.tls.take()) {
-        (Some(tls), Some(offer)) => Ok(Box::new(move |_| tls.install(offer))),
+        (Some(tls), Some(offer)) => {
+            let files = fresh.settings.server.tls_files.take();
+            Ok(Box::new(move |_| {
+                tls.install(offer);
+                *lock(&app.tls_files) = files;
+            }))
+        }
         (None, None) => Ok(Box::new(|_| {})),
         _ => Err("TLS comes or goes with a restart"),
     }

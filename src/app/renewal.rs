@@ -50,6 +50,8 @@ pub struct Renewed {
     pub patience: Patience,
     /// What is to be logged now.
     pub log: LogFilter,
+    /// What is not wrong, but should be looked at; a line each.
+    pub warnings: Vec<String>,
 }
 
 /// How long the end of a process may take.
@@ -103,7 +105,7 @@ impl App {
     /// # Errors
     /// Why none of them is.
     pub fn renew(&self, loaded: Loaded) -> Result<Renewed, &'static str> {
-        let Loaded { settings, keys, given, .. } = loaded;
+        let Loaded { settings, keys, given, warnings } = loaded;
         let mut renewed = Renewed {
             keys: keys.len(),
             revoked: 0,
@@ -111,6 +113,7 @@ impl App {
             waiting: given.waiting(&lock(&self.values)),
             patience: Patience::of(&settings),
             log: settings.log.filter.clone(),
+            warnings,
         };
         let mut fresh = Fresh { settings, keys: Some(keys) };
         let prepared = RENEWED.iter().map(|prepare| prepare(self, &mut fresh));

@@ -73,6 +73,7 @@ pub(super) fn all(app: &App, sources: &Sources) -> Reloaded {
         return Reloaded { patience: None, status };
     };
     telemetry::refilter(&renewed.log);
+    warn(&renewed.warnings);
     tracing::info!(
         keys = renewed.keys,
         revoked = renewed.revoked,

@@ -122,6 +122,24 @@ fn a_changed_file_brings_in_nothing_else() {
 }
 
 #[test]
+fn a_reload_says_what_a_start_would() {
+    let place = Place::new("one.test");
+    let world = place.world(|setup| setup);
+    let names = format!("DNS:{},DNS:old.test", api());
+    let (certificate, key) = place.authority.issue_expired("old", &names);
+    // In one go, so that only the signal has it read.
+    world.gateway.signal("STOP");
+    fs::rename(key, &place.pair.1).unwrap();
+    fs::rename(certificate, &place.pair.0).unwrap();
+    world.gateway.signal("HUP");
+    world.gateway.signal("CONT");
+    world.gateway.wait_for_log(&["\"WARN\"", "ended at 2020-02-01T00:00:00Z: clients refuse it"]);
+    world.gateway.wait_for_log(&["\"reloaded; settings"]);
+    let log = world.gateway.log();
+    assert!(!log.iter().any(|line| line.contains("TLS was reloaded")), "not by the signal");
+}
+
+#[test]
 fn what_cannot_be_used_changes_nothing() {
     let place = Place::new("one.test");
     let world = place.world(|setup| setup);

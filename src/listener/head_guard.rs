@@ -125,7 +125,8 @@ impl<IO> HeadGuard<IO> {
         (guard, handle)
     }
 
-    /// The connection itself, and whether a request ever came on it. Of a guard that [`Arrival::Nothing`] was told of.
+    /// The connection itself, and whether a request ever came on it. Of a guard that [`Arrival::Nothing`] was told of, or
+    /// whose connection is to end.
     pub fn into_inner(self) -> (IO, bool) {
         (self.io, self.framer.heads() > 0)
     }

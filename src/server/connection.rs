@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::reclaim::Reclaim;
@@ -25,6 +26,7 @@ use super::Stack;
 use crate::lifecycle::Phases;
 use crate::listener::head_guard::{HeadGuard, Limits};
 use crate::request::Conn;
+use crate::request::upgrade::BreakOff;
 
 /// For how long a connection must have been quiet before the HTTP server's part of it is given back. Not at once, because
 /// making a new one takes some work, which a client that sends one request after another should not cause.
@@ -56,6 +58,23 @@ pub struct Coming<IO> {
     pub is_used: bool,
     /// Whether a successor can go on with it: it is nothing but a socket.
     pub can_leave: bool,
+}
+
+/// What can end so that nobody takes that for the end of what was said.
+pub trait Breaks {
+    /// Ends so.
+    fn break_off(self);
+}
+
+/// The same for what hyper gave back as something else.
+fn break_off<IO>(upgraded: Upgraded)
+where
+    IO: AsyncRead + AsyncWrite + Breaks + Unpin + Send + 'static,
+{
+    if let Ok(parts) = upgraded.downcast::<TokioIo<HeadGuard<IO>>>() {
+        let (io, _) = parts.io.into_inner().into_inner();
+        io.break_off();
+    }
 }
 
 /// How each version of HTTP is spoken, and who hears when it is not.
@@ -106,13 +125,14 @@ impl Connections {
         phases: &Phases,
     ) -> impl Future<Output = Option<Left<IO>>> + Send + use<IO>
     where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        IO: AsyncRead + AsyncWrite + Breaks + Unpin + Send + 'static,
     {
         let Coming { io, is_used, can_leave } = coming;
         let limits = **self.limits.load();
         let (guard, handle) =
             if is_used { HeadGuard::after_another(io, limits) } else { HeadGuard::new(io, limits) };
-        let service = PerConnection::new(Arc::clone(&self.stack), conn, handle.clone());
+        let break_off = BreakOff(break_off::<IO>);
+        let service = PerConnection::new(Arc::clone(&self.stack), conn, handle.clone(), break_off);
         let protocols = Arc::clone(&self.protocols);
         Serving::new((guard, handle), service, protocols, phases, can_leave)
     }

@@ -21,7 +21,7 @@ use super::{Adopted, Heir, Shared, Socket, Stream};
 use crate::listener::{bind, tls};
 use crate::request::Conn;
 use crate::route::Listener;
-use crate::server::connection::{Coming, Connections, Left};
+use crate::server::connection::{Breaks, Coming, Connections, Left};
 
 /// How long a connection may be silent before the kernel asks whether its peer is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -192,7 +192,7 @@ impl Reception {
 }
 
 /// What a client's bytes come on.
-trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+trait Carrier: AsyncRead + AsyncWrite + Breaks + Unpin + Send + 'static {
     /// Whether it is nothing but a socket, with which another process can go on.
     const CAN_LEAVE: bool;
 
@@ -222,6 +222,23 @@ impl Carrier for tls::Secured {
     fn leave(self) -> Option<Stream> {
         None
     }
+}
+
+impl Breaks for TcpStream {
+    fn break_off(self) {
+        // With a reset, if the system lets it; an ordinary end is the best that is left.
+        let _ = SockRef::from(&self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Breaks for UnixStream {
+    /// There is nothing else to it than to go.
+    fn break_off(self) {}
+}
+
+impl Breaks for tls::Secured {
+    /// Without a goodbye.
+    fn break_off(self) {}
 }
 
 /// Small writes go out at once, and a peer that vanished without a word is noticed, however silent its stream may be.

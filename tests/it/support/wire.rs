@@ -131,6 +131,18 @@ impl Wire {
         std::mem::take(&mut self.read)
     }
 
+    /// Reads to the end of the connection, which must be a reset.
+    pub(crate) fn until_reset(&mut self) {
+        let why = loop {
+            match self.try_more() {
+                Ok(0) => panic!("it ended as if all had been said"),
+                Ok(_) => {}
+                Err(why) => break why,
+            }
+        };
+        assert_eq!(why.kind(), ErrorKind::ConnectionReset);
+    }
+
     /// Reads until the other side is gone, be it by a reset; panics if it still is there after `limit`.
     pub(crate) fn until_closed(&mut self, limit: Duration) -> Vec<u8> {
         let deadline = Instant::now() + limit;

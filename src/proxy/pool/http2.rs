@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use super::super::body::Outgoing;
 use super::super::exchange::Chain;
 use super::{SendError, Settings};
-use crate::http1::{Address, ConnectError, Connector, Offer};
+use crate::http1::{Address, ConnectError, Connector, Offer, Proof};
 
 /// A worker's HTTP/2 connections. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +42,15 @@ pub(super) struct Http2 {
 struct Connection {
     opening: Opening,
     used: Instant,
+    /// In TLS, what the upstream proved.
+    proof: Option<Proof>,
+}
+
+impl Connection {
+    /// Whether another request may be sent on it, as far as trust goes.
+    fn is_trusted(&self) -> bool {
+        self.proof.as_ref().is_none_or(Proof::counts)
+    }
 }
 
 /// One attempt, shared by all who wait for it.
@@ -99,13 +108,15 @@ impl Http2 {
         }
     }
 
-    /// The connection to an address, or a new one where that has ended, could not be opened, or has been idle for so long that the upstream
-    /// may be about to end it. Streams on one that is given up go on.
+    /// The connection to an address, or a new one where that has ended, could not be opened, is not trusted any more, or has been
+    /// idle for so long that the upstream may be about to end it. Streams on one that is given up go on.
     fn connection(&self, to: &Address) -> Opening {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let mut known = connections.iter_mut().find(|(known, _)| known == to);
-        if let Some((_, connection)) = &mut known {
+        if let Some((_, connection)) = known.as_deref_mut()
+            && connection.is_trusted()
+        {
             let is_young = now - connection.used < self.idle_timeout;
             match connection.opening.peek() {
                 Some(Ok(Spoken::Http2(sender))) if is_young && !sender.is_closed() => {
@@ -118,9 +129,10 @@ impl Http2 {
                 None => return connection.opening.clone(),
             }
         }
+        let proof = to.proof();
         let opening = open(self.connector.clone(), self.builder.clone(), to.clone());
         let opening = opening.boxed().shared();
-        let connection = Connection { opening: opening.clone(), used: now };
+        let connection = Connection { opening: opening.clone(), used: now, proof };
         match known {
             Some((_, given_up)) => *given_up = connection,
             None => connections.push((to.clone(), connection)),

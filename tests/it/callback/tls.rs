@@ -55,3 +55,18 @@ fn the_gateway_can_prove_who_it_is() {
     }
     assert_eq!(service.count(), 1);
 }
+
+#[test]
+fn a_reload_ends_trust_in_connections_that_are_kept() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let service = Scripted::with_tls(ours.server("IP:127.0.0.1", false), Reply::allow());
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::copy(ours.file(), &ca).unwrap();
+    let world = world(&service, &[("AUTH_CALLBACK_CA", &ca)]);
+    assert_eq!(status(&world, "key"), 200);
+    std::fs::copy(other.file(), &ca).unwrap();
+    world.gateway.reload();
+    assert_eq!(status(&world, "key"), 500);
+    assert_eq!(service.count(), 1);
+}

@@ -7,7 +7,7 @@ use super::{NAMES, Trusted, listed, path, simulator, world};
 use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
 use crate::support::nginx::{Nginx, Seen};
-use crate::support::{Ask, Program, World};
+use crate::support::{Ask, Program, Wire, World};
 
 /// Fails with a gateway of this kind, on both planes, without a request getting through, and says so everywhere.
 fn assert_refused(world: &World, said: &str) {
@@ -181,4 +181,44 @@ fn a_reload_changes_whose_word_is_taken_for_new_connections() {
     put(&other.file());
     world.gateway.reload();
     assert_eq!(listed(world), 502);
+}
+
+#[test]
+fn a_reload_ends_trust_in_connections_that_are_kept() {
+    let other = Authority::new();
+    for (listen, http2) in [("", "off"), ("http2", "on")] {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        let put = |from: &Path| std::fs::copy(from, &ca).unwrap();
+        put(&other.file());
+        let trusted = Trusted::new(listen, "", |setup| {
+            let setup = setup.without("--upstream-tls-ca").flag(path("ca", &ca));
+            setup.flag(format!("--upstream-http2={http2}"))
+        });
+        let world = &trusted.world;
+        put(&trusted.authority.file());
+        world.gateway.reload();
+        let (sandbox, token) = world.create("exec");
+        let stream = |chunks: usize| {
+            let ask = Ask::get(&format!("/stream?chunks={chunks}&ms=50"));
+            ask.header("X-Access-Token", &token)
+                .header("E2b-Sandbox-Id", &sandbox)
+                .header("E2b-Sandbox-Port", "8080")
+        };
+        let mut running = Wire::open(world.data());
+        assert_eq!(running.start(&stream(40)).status, 200);
+        assert_eq!((listed(world), listed(world)), (200, 200));
+        put(&other.file());
+        world.gateway.reload();
+        for _ in 0..3 {
+            assert_eq!(listed(world), 502, "{http2}");
+            assert_eq!(stream(1).send(world.data()).status, 502, "{http2}");
+        }
+        // What had begun goes on to its end.
+        let chunks = std::iter::from_fn(|| running.chunk()).count();
+        assert_eq!(chunks, 40, "{http2}");
+        put(&trusted.authority.file());
+        world.gateway.reload();
+        assert_eq!(listed(world), 200, "{http2}");
+    }
 }

@@ -108,6 +108,7 @@ impl App {
         let count = settings.server.workers.map_or_else(cores, usize::from);
         let opened = sockets::for_clients(&settings, count, &mut given)?;
         check_reach(&settings, &opened)?;
+        sockets::warn_of_clear_text(&settings, &opened);
         let for_operators = sockets::for_operators(&settings, &mut given)?;
         let failed = |cause| StartError::Listen { address: "all".to_owned(), cause };
         let dealt = sockets::deal(&opened, count).map_err(failed)?;

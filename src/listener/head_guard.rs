@@ -32,7 +32,7 @@ use tokio::time::{Duration, Instant};
 use self::framer::{Framer, Stop};
 pub use self::handle::{GuardHandle, InFlight};
 pub use self::limits::Limits;
-use self::patience::{Overdue, Patience};
+pub use self::patience::{Overdue, Patience};
 pub use self::refusal::Refusal;
 use self::timer::Timer;
 
@@ -128,7 +128,20 @@ impl<IO> HeadGuard<IO> {
     /// The connection itself, and whether a request ever came on it. Of a guard that [`Arrival::Nothing`] was told of, or
     /// whose connection is to end.
     pub fn into_inner(self) -> (IO, bool) {
-        (self.io, self.framer.heads() > 0)
+        let is_used = self.is_used();
+        (self.io, is_used)
+    }
+
+    /// Whether a request ever came on it.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.framer.heads() > 0
+    }
+
+    /// For how long its client may ask for nothing in HTTP/2, where the guard sees no requests.
+    #[must_use]
+    pub fn patience_with_streams(&self) -> Patience {
+        self.patience.with_streams()
     }
 
     /// Whether the end that its reader has seen is only the reader's.

@@ -6,6 +6,7 @@ mod reclaim;
 mod request;
 mod seldom;
 mod serving;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,9 @@ use crate::request::upgrade::BreakOff;
 /// For how long a connection must have been quiet before the HTTP server's part of it is given back. Not at once, because
 /// making a new one takes some work, which a client that sends one request after another should not cause.
 pub const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a connection that begins when the gateway drains already may take until its one request is there.
+const LAST_HEAD: Duration = Duration::from_secs(2);
 
 /// What connections may take.
 #[derive(Clone, Debug)]
@@ -81,6 +85,8 @@ where
 #[derive(Debug)]
 struct Protocols {
     http1: http1::Builder,
+    /// For a client that is to ask once, and then to come again.
+    last_http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     reclaim: Reclaim,
 }
@@ -93,6 +99,8 @@ impl Protocols {
             // The head guard has its own timers, which know an idle connection from a slow head.
             .header_read_timeout(None)
             .max_buf_size(64 * 1024);
+        let mut last_http1 = http1.clone();
+        last_http1.keep_alive(false);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -105,7 +113,7 @@ impl Protocols {
             .initial_connection_window_size(4 * 1024 * 1024)
             .keep_alive_interval(Duration::from_secs(60))
             .keep_alive_timeout(Duration::from_secs(20));
-        Self { http1, http2, reclaim: Reclaim::new() }
+        Self { http1, last_http1, http2, reclaim: Reclaim::new() }
     }
 }
 
@@ -128,7 +136,10 @@ impl Connections {
         IO: AsyncRead + AsyncWrite + Breaks + Unpin + Send + 'static,
     {
         let Coming { io, is_used, can_leave } = coming;
-        let limits = **self.limits.load();
+        let mut limits = **self.limits.load();
+        if phases.drain.is_cancelled() {
+            limits.head_timeout = limits.head_timeout.min(LAST_HEAD);
+        }
         let (guard, handle) =
             if is_used { HeadGuard::after_another(io, limits) } else { HeadGuard::new(io, limits) };
         let break_off = BreakOff(break_off::<IO>);

@@ -5,12 +5,15 @@ use std::fs;
 use std::path::PathBuf;
 
 use coppice_gateway::simulator::Options;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use tempfile::TempDir;
 
+use super::succession::whoami;
 use super::{Processes, is_alive};
 use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
-use crate::support::tls::{Secure, client};
+use crate::support::tls::{Secure, client, speaks};
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{DOMAIN, key};
 use crate::support::{Ask, Wire, World};
@@ -86,4 +89,92 @@ fn kept_connections_through_what_means_something_else_now_are_closed() {
     fs::write(file, format!("[server]\none_port = false\n{one}\n")).unwrap();
     upgrade_whole(&processes);
     assert_eq!(kept.each_mut().map(answers), [false, true, false]);
+}
+
+#[test]
+fn a_kept_connection_in_tls_has_one_more_answer() {
+    let authority = Authority::new();
+    let (certificate, own_key) = authority.issue("server", &format!("DNS:{DOMAIN}"));
+    let world = World::with(Options::default(), |setup| {
+        speaks(setup, (&certificate, &own_key)).env("COPPICE_LOG", "info,coppice_gateway=trace")
+    });
+    let processes = Processes::of(&world.gateway);
+    let open = || Secure::open(world.control(), &authority, DOMAIN);
+    let ask = whoami().host(DOMAIN);
+    // One that was parked, one that talked just now, and one that never did.
+    let (mut parked, mut recent, mut fresh) = (open(), open(), open());
+    assert_eq!(parked.ask(&ask).status, 200);
+    world.gateway.wait_for_log(&["is parked"]);
+    assert_eq!(recent.ask(&ask).status, 200);
+    processes.upgrade();
+    for (name, client) in [("parked", &mut parked), ("recent", &mut recent), ("fresh", &mut fresh)]
+    {
+        let answer = client.try_ask(&ask).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{name}");
+        assert_eq!(client.rest(), b"", "{name}");
+    }
+    eventually("only the new process is left", PATIENCE, || processes.alive().len() == 1);
+    assert_eq!(open().ask(&ask).status, 200);
+}
+
+#[test]
+fn a_quiet_connection_in_tls_does_not_keep_a_replaced_process_from_ending() {
+    let authority = Authority::new();
+    let (certificate, own_key) = authority.issue("server", &format!("DNS:{DOMAIN}"));
+    let speaks = |setup| speaks(setup, (&certificate, &own_key));
+    // When its time is up, or with the signal to the process that is in place.
+    for (flag, is_told) in [("--idle-timeout=1s", false), ("--idle-timeout=600s", true)] {
+        let world = World::with(Options::default(), |setup| speaks(setup).flag(flag));
+        let processes = Processes::of(&world.gateway);
+        let mut quiet = Secure::open(world.control(), &authority, DOMAIN);
+        assert_eq!(quiet.ask(&whoami().host(DOMAIN)).status, 200);
+        processes.upgrade();
+        if is_told {
+            assert_eq!(processes.alive().len(), 2);
+            processes.signal("TERM");
+        }
+        assert_eq!(quiet.rest(), b"", "with a goodbye");
+        eventually("the old process ends", PATIENCE, || !is_alive(world.gateway.id()));
+    }
+}
+
+#[test]
+fn who_finishes_a_handshake_late_may_still_ask() {
+    let authority = Authority::new();
+    let (certificate, own_key) = authority.issue("server", &format!("DNS:{DOMAIN}"));
+    for is_upgrade in [false, true] {
+        let world = World::with(Options::default(), |setup| {
+            speaks(setup.without("--workers").flag("--workers=1"), (&certificate, &own_key))
+        });
+        let processes = Processes::of(&world.gateway);
+        let name = ServerName::try_from(DOMAIN).unwrap();
+        let mut session = ClientConnection::new(client(&authority, None).into(), name).unwrap();
+        let mut hello = Vec::new();
+        session.write_tls(&mut hello).unwrap();
+        let mut socket = std::net::TcpStream::connect(world.control()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        std::io::Write::write_all(&mut socket, &hello[..1]).unwrap();
+        // Accepted after it.
+        let mut other = Secure::open(world.control(), &authority, DOMAIN);
+        assert_eq!(other.ask(&whoami().host(DOMAIN)).status, 200);
+        if is_upgrade {
+            processes.upgrade();
+        } else {
+            processes.signal("TERM");
+            world.gateway.wait_for_log(&["draining: no new connections"]);
+        }
+        std::io::Write::write_all(&mut socket, &hello[1..]).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut socket).unwrap();
+        }
+        let mut late = StreamOwned::new(session, socket);
+        // Not with the handshake: that is through, and nothing was asked.
+        eventually("both ends know", PATIENCE, || !late.conn.wants_write());
+        let request = whoami().host(DOMAIN).kept_bytes(world.control());
+        std::io::Write::write_all(&mut late, &request).unwrap();
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut late, &mut answer).unwrap();
+        let answer = crate::support::Answer::parse(&answer);
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
 }

@@ -81,7 +81,7 @@ impl Http2 {
         if to.scheme() == Scheme::HTTP {
             return Ok(true);
         }
-        let spoken = self.connection(to).await?;
+        let spoken = self.connection(to).0.await?;
         Ok(matches!(spoken, Spoken::Http2(_)))
     }
 
@@ -93,8 +93,7 @@ impl Http2 {
     ) -> Result<Response<Incoming>, SendError> {
         name_authority(&to, &mut request).map_err(|_| ConnectError::Unaddressed)?;
         loop {
-            let opening = self.connection(&to);
-            let reused = opening.peek().is_some();
+            let (opening, reused) = self.connection(&to);
             let Spoken::Http2(mut sender) = opening.await? else {
                 return Err(ConnectError::Changed.into());
             };
@@ -109,8 +108,9 @@ impl Http2 {
     }
 
     /// The connection to an address, or a new one where that has ended, could not be opened, is not trusted any more, or has been
-    /// idle for so long that the upstream may be about to end it. Streams on one that is given up go on.
-    fn connection(&self, to: &Address) -> Opening {
+    /// idle for so long that the upstream may be about to end it; and whether it was there before. Streams on one that is given up
+    /// go on.
+    fn connection(&self, to: &Address) -> (Opening, bool) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let mut known = connections.iter_mut().find(|(known, _)| known == to);
@@ -121,23 +121,28 @@ impl Http2 {
             match connection.opening.peek() {
                 Some(Ok(Spoken::Http2(sender))) if is_young && !sender.is_closed() => {
                     connection.used = now;
-                    return connection.opening.clone();
+                    return (connection.opening.clone(), true);
                 }
                 // It is asked again from time to time, however often it is used.
-                Some(Ok(Spoken::Http1)) if is_young => return connection.opening.clone(),
-                Some(_) => {}
-                None => return connection.opening.clone(),
+                None | Some(Ok(Spoken::Http1)) if is_young => {
+                    return (connection.opening.clone(), true);
+                }
+                None | Some(_) => {}
             }
         }
         let proof = to.proof();
+        // A task, so that it is not left half done, and ended by the upstream, where nobody waits any more.
         let opening = open(self.connector.clone(), self.builder.clone(), to.clone());
-        let opening = opening.boxed().shared();
+        let opened = tokio::spawn(opening).map(|opened| {
+            opened.unwrap_or_else(|cause| Err(ConnectError::Unreachable(Arc::new(cause))))
+        });
+        let opening = opened.boxed().shared();
         let connection = Connection { opening: opening.clone(), used: now, proof };
         match known {
             Some((_, given_up)) => *given_up = connection,
             None => connections.push((to.clone(), connection)),
         }
-        opening
+        (opening, false)
     }
 }
 

@@ -29,6 +29,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Duration, Instant};
 
+pub use self::framer::Agreed;
 use self::framer::{Framer, Stop};
 pub use self::handle::{GuardHandle, InFlight};
 pub use self::limits::Limits;
@@ -113,6 +114,13 @@ impl<IO> HeadGuard<IO> {
             linger: Timer::default(),
         };
         (guard, handle)
+    }
+
+    /// The same where it has been agreed upon which HTTP is spoken. Whoever then speaks another is not heard.
+    #[must_use]
+    pub fn where_agreed(mut self, agreed: Agreed) -> Self {
+        self.framer.agree(agreed);
+        self
     }
 
     /// Guards a connection that another guard gave up between two requests, and on which nobody reads yet.

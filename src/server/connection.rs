@@ -25,7 +25,7 @@ pub use self::serving::Left;
 use self::serving::Serving;
 use super::Stack;
 use crate::lifecycle::Phases;
-use crate::listener::head_guard::{HeadGuard, Limits};
+use crate::listener::head_guard::{Agreed, HeadGuard, Limits};
 use crate::request::Conn;
 use crate::request::upgrade::BreakOff;
 
@@ -62,6 +62,8 @@ pub struct Coming<IO> {
     pub is_used: bool,
     /// Whether a successor can go on with it: it is nothing but a socket.
     pub can_leave: bool,
+    /// Which HTTP its client has agreed to speak.
+    pub agreed: Agreed,
 }
 
 /// What can end so that nobody takes that for the end of what was said.
@@ -135,13 +137,14 @@ impl Connections {
     where
         IO: AsyncRead + AsyncWrite + Breaks + Unpin + Send + 'static,
     {
-        let Coming { io, is_used, can_leave } = coming;
+        let Coming { io, is_used, can_leave, agreed } = coming;
         let mut limits = **self.limits.load();
         if phases.drain.is_cancelled() {
             limits.head_timeout = limits.head_timeout.min(LAST_HEAD);
         }
         let (guard, handle) =
             if is_used { HeadGuard::after_another(io, limits) } else { HeadGuard::new(io, limits) };
+        let guard = if is_used { guard } else { guard.where_agreed(agreed) };
         let break_off = BreakOff(break_off::<IO>);
         let service = PerConnection::new(Arc::clone(&self.stack), conn, handle.clone(), break_off);
         let protocols = Arc::clone(&self.protocols);

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::doors::Doors;
 use super::{Adopted, Heir, Shared, Socket, Stream};
+use crate::listener::head_guard::Agreed;
 use crate::listener::{bind, tls};
 use crate::request::Conn;
 use crate::route::Listener;
@@ -176,7 +177,8 @@ impl Reception {
     fn serve<IO: Carrier>(&self, arrived: Arrived<IO>) {
         let Arrived { io, is_used, conn, place } = arrived;
         let listener = conn.listener;
-        let coming = Coming { io, is_used, can_leave: IO::CAN_LEAVE };
+        let agreed = io.agreed();
+        let coming = Coming { io, is_used, can_leave: IO::CAN_LEAVE, agreed };
         let serving = self.connections.serve(coming, Arc::new(conn), &self.shared.phases);
         let shared = Arc::clone(&self.shared);
         // An async block would take the room of this future twice, for as long as the connection lasts.
@@ -195,6 +197,11 @@ impl Reception {
 trait Carrier: AsyncRead + AsyncWrite + Breaks + Unpin + Send + 'static {
     /// Whether it is nothing but a socket, with which another process can go on.
     const CAN_LEAVE: bool;
+
+    /// Which HTTP is spoken on it.
+    fn agreed(&self) -> Agreed {
+        Agreed::Nothing
+    }
 
     /// The socket alone, if it is one.
     fn leave(self) -> Option<Stream>;
@@ -218,6 +225,14 @@ impl Carrier for UnixStream {
 
 impl Carrier for tls::Secured {
     const CAN_LEAVE: bool = false;
+
+    fn agreed(&self) -> Agreed {
+        match self.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Agreed::Http2,
+            Some(_) => Agreed::Http1,
+            None => Agreed::Nothing,
+        }
+    }
 
     fn leave(self) -> Option<Stream> {
         None

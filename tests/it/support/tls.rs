@@ -108,6 +108,13 @@ impl Secure {
         Ok(answer)
     }
 
+    /// Reads so many bytes, or to a goodbye before that.
+    pub(crate) fn next(&mut self, count: u64) -> Vec<u8> {
+        let mut read = Vec::new();
+        (&mut self.stream).take(count).read_to_end(&mut read).unwrap();
+        read
+    }
+
     /// Reads to the end, which must be a goodbye and not only the end of the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

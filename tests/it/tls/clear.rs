@@ -3,7 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use super::{templates, world, world_with};
+use super::{api, templates, world, world_with};
+use crate::support::tls::{Secure, client};
 use crate::support::{Answer, Wire, exchange};
 
 #[test]
@@ -55,6 +56,32 @@ fn what_only_begins_like_tls_gets_an_alert() {
         wire.finish();
         assert_eq!(wire.until_finished(), expected, "{sent:?}");
     }
+}
+
+#[test]
+fn what_was_agreed_upon_is_spoken_and_nothing_else() {
+    let (authority, world) = world();
+    let request = templates().bytes(world.control());
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let heard = |agreed: Option<&[u8]>, sent: &[u8]| {
+        let mut config = client(&authority, None);
+        config.alpn_protocols = agreed.map(<[u8]>::to_vec).into_iter().collect();
+        let mut client = Secure::with(world.control(), config, &api()).unwrap();
+        client.send(sent).unwrap();
+        client.next(9)
+    };
+    // An answer begins so, and HTTP/2 with its settings.
+    let is_settings = |heard: Vec<u8>| heard.len() == 9 && heard[3] == 4;
+    for agreed in [None, Some(&b"http/1.1"[..])] {
+        assert_eq!(heard(agreed, &request), b"HTTP/1.1 ");
+    }
+    for agreed in [None, Some(&b"h2"[..])] {
+        assert!(is_settings(heard(agreed, preface)));
+    }
+    let reached = world.simulator.requests().len();
+    assert_eq!(heard(Some(b"h2"), &request), b"");
+    assert!(!is_settings(heard(Some(b"http/1.1"), preface)));
+    assert_eq!(world.simulator.requests().len(), reached);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{status, world_with};
+use super::{one_worker, status, world_with};
 use crate::support::World;
 use crate::support::authority::Authority;
 use crate::support::callback::{Reply, Scripted};
@@ -63,7 +63,9 @@ fn a_reload_ends_trust_in_connections_that_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     std::fs::copy(ours.file(), &ca).unwrap();
-    let world = world(&service, &[("AUTH_CALLBACK_CA", &ca)]);
+    let world = world_with(&service, |setup| {
+        one_worker(setup).env("AUTH_CALLBACK_CA", ca.to_str().unwrap())
+    });
     assert_eq!(status(&world, "key"), 200);
     std::fs::copy(other.file(), &ca).unwrap();
     world.gateway.reload();

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// The steps of stopping in their order, shared by everything that runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Phases {
-    /// New connections and requests are taken still, but whoever asks is told to send them elsewhere.
+    /// New connections and requests are taken still, but whoever asks is told to send them elsewhere. The end of all is told
+    /// here too.
     pub leaving: CancellationToken,
     /// No new connections and requests; what runs may finish.
     pub drain: CancellationToken,
@@ -22,6 +23,21 @@ pub struct Phases {
     pub pulse: Pulse,
     /// Whether draining connections go to a successor.
     pub succession: Succession,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            leaving: stop.child_token(),
+            drain: CancellationToken::default(),
+            close: CancellationToken::default(),
+            stop,
+            accepting: Accepting::default(),
+            pulse: Pulse::default(),
+            succession: Succession::default(),
+        }
+    }
 }
 
 impl Phases {

@@ -15,6 +15,7 @@ use super::sources::{LongFile, Sources, read_file};
 use super::table::{
     OTHER_VARIABLES, Pairs, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
 };
+use super::tls::Findings;
 use super::value::{self, Raw};
 
 /// Reads settings and collects what is wrong.
@@ -310,6 +311,12 @@ impl<'a> Reader<'a> {
     /// Adds problems of key lists.
     pub(super) fn key_problems(&mut self, problems: Vec<crate::keys::KeyProblem>) {
         self.problems.extend(problems.into_iter().map(Problem::Key));
+    }
+
+    /// Adds what was found in the files of TLS.
+    pub(super) fn take_in(&mut self, findings: Findings) {
+        self.problems.extend(findings.problems);
+        self.warnings.extend(findings.warnings);
     }
 
     /// Adds a warning.

@@ -1,8 +1,7 @@
 //! Reloads: reads everything anew, and has the gateway put it in force as a whole or not at all.
 
 use crate::app::{App, Patience};
-use crate::config::{Settings, Sources, load_keys, load_tls};
-use crate::listener::tls::Store;
+use crate::config::{Settings, Sources, load_keys};
 use crate::telemetry;
 
 /// What a reload left behind, for the service manager.
@@ -40,24 +39,23 @@ pub(super) fn keys(app: &App, sources: &Sources, replaced: bool) {
 }
 
 /// Reloads TLS alone, after one of its files changed.
-pub(super) fn tls(app: &App, tls: &Store, sources: &Sources) {
-    match load_tls(sources) {
-        Ok((Some(offer), warnings)) => {
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
-            tracing::info!(certificates = offer.identities().len(), "TLS was reloaded");
-            tls.install(offer);
-            app.reloads.count(true);
-        }
-        Ok((None, _)) => {
-            app.reloads.count(false);
-            tracing::error!("TLS was not reloaded: it goes with a restart");
+pub(super) fn tls(app: &App) {
+    let renewed = app.renew_tls();
+    app.reloads.count(renewed.is_ok());
+    match renewed {
+        Ok(warnings) => {
+            warn(&warnings);
+            tracing::info!("TLS was reloaded");
         }
         Err(problems) => {
-            app.reloads.count(false);
             tracing::error!(%problems, "TLS was not reloaded; what was offered before still is");
         }
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -75,6 +73,7 @@ pub(super) fn all(app: &App, sources: &Sources) -> Reloaded {
         return Reloaded { patience: None, status };
     };
     telemetry::refilter(&renewed.log);
+    warn(&renewed.warnings);
     tracing::info!(
         keys = renewed.keys,
         revoked = renewed.revoked,

@@ -258,9 +258,10 @@ impl<'a> Running<'a> {
             reload::keys(self.app, self.sources, self.is_replaced());
         }
         if let Some(tls) = &self.app.tls
+            && !self.is_replaced()
             && self.tls.have_changed(tls.offer().sources())
         {
-            reload::tls(self.app, tls, self.sources);
+            reload::tls(self.app);
         }
         self.service.tick(self.app);
         if self.is_ending {

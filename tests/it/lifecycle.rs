@@ -5,6 +5,7 @@ mod goodbye;
 mod load;
 mod reloading;
 mod replacement;
+mod secured;
 mod service_manager;
 mod succession;
 

@@ -1,13 +1,15 @@
 //! The FreeBSD service: the rc.d script under a stand-in for FreeBSD's own shell library, and what goes with it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use super::read;
+use super::{file, read};
 
-/// What stands in for FreeBSD: what is in rc.conf, and what would be run. `before` comes first.
+/// What stands in for FreeBSD: what is in rc.conf, and what would be run. `before` comes first. A gateway that was told to
+/// starts $HEIR, and has ended at the first look if it $ENDS; a stranger's gateway is 300.
 const RC_SUBR: &str = r#"
     load_rc_config() { coppice_gateway_config=/elsewhere/gateway.toml; eval "$RC_CONF"; }
     run_rc_command() {
@@ -20,10 +22,21 @@ const RC_SUBR: &str = r#"
     su() { echo "as $2: $4"; return "${CHECKED:-0}"; }
     install() { echo "install $*"; }
     warn() { echo "warning: $*"; }
-    kill() { echo "kill $*"; }
-    sleep() { :; }
-    pgrep() { echo "$HEIR"; }
-    sockstat() { echo "coppice_gateway coppice-gateway $LISTENS 9 tcp4 127.0.0.1:3000 *:*"; }
+    kill() { echo "kill $*"; told=yes; }
+    sleep() { slept=yes; }
+    lives() { [ "$ENDS $slept" != "yes yes" ]; }
+    pgrep() {
+        case "$* " in
+        *"-P 100 "*) lives && heir ;;
+        *"-u coppice_gateway "*"^/usr/local/bin/coppice-gateway serve "*) echo 300; lives && echo 100; heir ;;
+        esac
+    }
+    heir() { [ -z "$told" ] || echo "$HEIR"; }
+    sockstat() {
+        for pid in 300 $LISTENS; do
+            echo "coppice_gateway coppice-gateway $pid 9 tcp4 127.0.0.1:3000 *:*"
+        done
+    }
 "#;
 
 /// The script, for one FreeBSD.
@@ -85,18 +98,24 @@ fn settings_are_checked_as_the_account_before_anything_is_touched() {
 
 #[test]
 fn after_an_upgrade_the_pid_file_names_the_new_gateway() {
-    let service = Service::new(&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "200")]);
-    let (output, said) = service.run("upgrade");
-    assert!(output.status.success() && said.contains("kill -USR2 100"), "{said}");
-    assert_eq!(service.pid(), "200");
+    // With streams the old one goes on; without any it is gone as soon as it was told.
+    for ends in ["no", "yes"] {
+        let variables = [("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "200"), ("ENDS", ends)];
+        let service = Service::new(&variables);
+        let (output, said) = service.run("upgrade");
+        assert!(output.status.success() && said.contains("kill -USR2 100"), "{said}");
+        assert_eq!(service.pid(), "200", "{said}");
+    }
 }
 
 #[test]
 fn an_upgrade_that_fails_leaves_the_old_gateway_in_charge() {
-    // It is gone; it never begins to listen; or the supervisor would get in the way.
+    // It is gone, or it is not seen to listen; it never takes over; or the supervisor would get in the way.
     for (variables, asked) in [
         (&[("RC_PID", "100"), ("HEIR", ""), ("LISTENS", "100")][..], true),
+        (&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "")], true),
         (&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "100")], true),
+        (&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "100 200")], true),
         (&[("RC_PID", "100"), ("RC_CONF", "coppice_gateway_flags='-r -R 2'")], false),
         (&[("RC_PID", "")], false),
     ] {
@@ -106,6 +125,23 @@ fn an_upgrade_that_fails_leaves_the_old_gateway_in_charge() {
         assert_eq!(said.contains("kill -USR2 100"), asked, "{said}");
         assert_eq!(service.pid(), "100");
     }
+}
+
+#[test]
+fn what_cannot_be_checked_here_is_said_to_be_skipped() {
+    let tools = tempfile::tempdir().unwrap();
+    let rustup = tools.path().join("rustup");
+    fs::write(&rustup, "#!/bin/sh\n[ \"$2\" = list ]\n").unwrap();
+    fs::set_permissions(&rustup, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
+    for script in ["freebsd", "release"] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packages/").to_owned() + script;
+        let output = Command::new(&script).env("PATH", &path).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(77), "{script}: {said}");
+        assert!(said.starts_with("skipped: ") && said.ends_with('\n'), "{script}: {said}");
+    }
+    assert!(file(".ci/run").contains(r#""$status" = 77"#));
 }
 
 #[test]

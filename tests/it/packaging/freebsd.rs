@@ -1,12 +1,11 @@
 //! The FreeBSD service: the rc.d script under a stand-in for FreeBSD's own shell library, and what goes with it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use super::{file, read};
+use super::read;
 
 /// What stands in for FreeBSD: what is in rc.conf, and what would be run. `before` comes first. A gateway that was told to
 /// starts $HEIR, and has ended at the first look if it $ENDS; a stranger's gateway is 300.
@@ -125,23 +124,6 @@ fn an_upgrade_that_fails_leaves_the_old_gateway_in_charge() {
         assert_eq!(said.contains("kill -USR2 100"), asked, "{said}");
         assert_eq!(service.pid(), "100");
     }
-}
-
-#[test]
-fn what_cannot_be_checked_here_is_said_to_be_skipped() {
-    let tools = tempfile::tempdir().unwrap();
-    let rustup = tools.path().join("rustup");
-    fs::write(&rustup, "#!/bin/sh\n[ \"$2\" = list ]\n").unwrap();
-    fs::set_permissions(&rustup, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
-    for script in ["freebsd", "release"] {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packages/").to_owned() + script;
-        let output = Command::new(&script).env("PATH", &path).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(77), "{script}: {said}");
-        assert!(said.starts_with("skipped: ") && said.ends_with('\n'), "{script}: {said}");
-    }
-    assert!(file(".ci/run").contains(r#""$status" = 77"#));
 }
 
 #[test]

@@ -57,6 +57,12 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name as upstreams are told it.
+    #[must_use]
+    pub fn to_value(&self) -> HeaderValue {
+        value_of(&self.0)
+    }
 }
 
 impl fmt::Display for TenantId {
@@ -280,17 +286,18 @@ pub struct Vouched {
 impl Vouched {
     /// The values for a principal of these parts.
     #[must_use]
-    pub fn of(tenant: &TenantId, name: Option<&str>, key: &KeyId, scopes: Scopes) -> Self {
-        // Every part is visible ASCII by construction; an empty value would say nothing, never something else.
-        let value = |text: &str| {
-            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-        };
+    pub fn of(tenant: HeaderValue, name: Option<&str>, key: &KeyId, scopes: Scopes) -> Self {
         Self {
-            tenant: value(tenant.as_str()),
-            name: name.map_or_else(|| value(key.as_str()), |name| value(&escape(name))),
+            tenant,
+            name: name.map_or_else(|| value_of(key.as_str()), |name| value_of(&escape(name))),
             scopes: HeaderValue::from_static(scopes.label()),
         }
     }
+}
+
+/// A text that is visible ASCII by construction. An empty value would say nothing, never something else.
+fn value_of(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A name as a header can carry it: everything but visible ASCII is percent-encoded, `%` too.

@@ -217,7 +217,7 @@ pub(crate) mod tests {
     pub(crate) fn principal(tenant: &str, key: &str) -> Principal {
         let (tenant, key) = (TenantId::parse(tenant).unwrap(), KeyId::new(key));
         Principal {
-            vouched: Vouched::of(&tenant, None, &key, Scopes::ALL),
+            vouched: Vouched::of(tenant.to_value(), None, &key, Scopes::ALL),
             tenant,
             name: None,
             key,

@@ -18,7 +18,7 @@ pub(super) fn principal(tenant: &str, scope: Scope) -> Arc<Principal> {
     let (tenant, key) = (TenantId::parse(tenant).unwrap(), KeyId::new("k1"));
     let scopes = Scopes::default().with(scope);
     Arc::new(Principal {
-        vouched: Vouched::of(&tenant, None, &key, scopes),
+        vouched: Vouched::of(tenant.to_value(), None, &key, scopes),
         tenant,
         name: Some("ci".into()),
         key,

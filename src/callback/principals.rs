@@ -152,7 +152,7 @@ fn generations(tenant: &TenantId, name: &str) -> impl Iterator<Item = KeyId> {
 fn principal(identity: Identity, key: KeyId, revocation: Arc<Revocation>) -> Principal {
     let Identity { tenant, name, scopes, max_sandboxes, expires } = identity;
     Principal {
-        vouched: Vouched::of(&tenant, Some(&name), &key, scopes),
+        vouched: Vouched::of(tenant.to_value(), Some(&name), &key, scopes),
         tenant,
         name: Some(name),
         key,

@@ -55,7 +55,9 @@ impl KeyDigest {
     /// gives a random key away no more than any 64-bit check value does.
     #[must_use]
     pub fn key_id(&self, tenant: &TenantId) -> KeyId {
-        KeyId::new(&hex(&self.id_number(tenant).to_be_bytes()))
+        let digits = self.id_number(tenant).to_be_bytes().map(digits_of);
+        // Digits are ASCII.
+        KeyId::new(std::str::from_utf8(digits.as_flattened()).unwrap_or_default())
     }
 
     /// The public id as a number.
@@ -105,8 +107,14 @@ fn nibble(digit: u8) -> u8 {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+    bytes.iter().flat_map(|byte| digits_of(*byte)).map(char::from).collect()
+}
+
+/// The two digits of a byte.
+#[expect(clippy::indexing_slicing, reason = "four bits never exceed 15")]
+const fn digits_of(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 0xf) as usize]]
 }
 
 impl fmt::Debug for KeyDigest {

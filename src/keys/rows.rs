@@ -5,6 +5,8 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
+use http::HeaderValue;
+
 use super::KeyDigest;
 use super::index::Index;
 use crate::clock::UnixTime;
@@ -49,6 +51,8 @@ pub(super) struct Facts {
 /// One tenant, and where its keys are.
 pub(super) struct Tenant {
     pub(super) id: TenantId,
+    /// What the upstream is told of it.
+    pub(super) vouched: HeaderValue,
     /// The first row, or [`NONE`].
     pub(super) first: u32,
     /// The last row.
@@ -72,7 +76,8 @@ impl Shared {
             return Ok(known);
         }
         let number = number(self.tenants.len());
-        let tenant = Tenant { id: TenantId::parse(name)?, first: NONE, last: NONE };
+        let id = TenantId::parse(name)?;
+        let tenant = Tenant { vouched: id.to_value(), id, first: NONE, last: NONE };
         let tag = self.tag(name);
         self.tenants.push(tenant);
         let name = |row| self.tenants.get(row as usize).map_or("", |tenant| tenant.id.as_str());
@@ -91,8 +96,13 @@ impl Shared {
     }
 
     /// A tenant by its number.
+    pub(super) fn owner(&self, number: u32) -> Option<&Tenant> {
+        self.tenants.get(number as usize)
+    }
+
+    /// Which tenant has this number.
     pub(super) fn id(&self, number: u32) -> Option<&TenantId> {
-        self.tenants.get(number as usize).map(|tenant| &tenant.id)
+        self.owner(number).map(|tenant| &tenant.id)
     }
 
     /// Makes `row` the last of a tenant. Returns the one that was, if any.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::KeyDigest;
 use super::blocks::Blocks;
 use super::index::Index;
-use super::rows::{Facts, NONE, Row, Said, Shared};
+use super::rows::{Facts, NONE, Row, Said, Shared, Tenant};
 use crate::clock::UnixTime;
 use crate::principal::{KeyId, Principal, Revocation, Scopes, Source, TenantId, Vouched};
 
@@ -95,8 +95,8 @@ impl KeySet {
     fn key(&self, number: u32) -> Option<Key<'_>> {
         let row = self.rows.get(number)?;
         let facts = self.shared.facts(row.facts)?;
-        let tenant = self.shared.id(facts.tenant)?;
-        Some(Key { shared: &self.shared, number, row, facts, tenant })
+        let owner = self.shared.owner(facts.tenant)?;
+        Some(Key { shared: &self.shared, number, row, facts, owner })
     }
 }
 
@@ -118,7 +118,7 @@ pub struct Key<'s> {
     number: u32,
     row: &'s Row,
     facts: &'s Facts,
-    tenant: &'s TenantId,
+    owner: &'s Tenant,
 }
 
 impl<'s> Key<'s> {
@@ -143,7 +143,7 @@ impl<'s> Key<'s> {
     /// Whose it is.
     #[must_use]
     pub const fn tenant(&self) -> &'s TenantId {
-        self.tenant
+        &self.owner.id
     }
 
     /// What its owner calls it.
@@ -173,7 +173,7 @@ impl<'s> Key<'s> {
     /// Its public id.
     #[must_use]
     pub fn id(&self) -> KeyId {
-        self.row.digest.key_id(self.tenant)
+        self.row.digest.key_id(self.tenant())
     }
 
     /// Whether its own dates let it be used at `now`.
@@ -190,9 +190,9 @@ impl<'s> Key<'s> {
         let said = self.said();
         let key = self.id();
         Principal {
-            vouched: Vouched::of(self.tenant, said.name, &key, said.scopes),
+            vouched: Vouched::of(self.owner.vouched.clone(), said.name, &key, said.scopes),
             key,
-            tenant: self.tenant.clone(),
+            tenant: self.tenant().clone(),
             name: said.name.map(Arc::from),
             scopes: said.scopes,
             not_before: said.not_before,
@@ -209,12 +209,12 @@ impl<'s> Key<'s> {
     }
 
     fn id_number(&self) -> u64 {
-        self.row.digest.id_number(self.tenant)
+        self.row.digest.id_number(self.tenant())
     }
 }
 
 impl fmt::Debug for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({}, {}, {:?})", self.tenant, self.scopes(), self.row.digest)
+        write!(f, "Key({}, {}, {:?})", self.tenant(), self.scopes(), self.row.digest)
     }
 }

@@ -42,7 +42,7 @@ fn names_of_any_kind_can_be_vouched_for() {
     for (name, said) in [(Some("ci"), "ci"), (Some("Zoë 100%"), "Zo%C3%AB%20100%25"), (None, "k1")]
     {
         let scopes = Scopes::default().with(Scope::Exec).with(Scope::Admin);
-        let vouched = Vouched::of(&tenant, name, &key, scopes);
+        let vouched = Vouched::of(tenant.to_value(), name, &key, scopes);
         assert_eq!(
             (&vouched.name, &vouched.scopes),
             (&said.parse().unwrap(), &"admin|exec".parse().unwrap())

@@ -66,7 +66,9 @@ impl Forwarder {
         };
         head.uri = upstream.uri(path)?;
         head.version = Version::HTTP_11;
-        rewrite_head(&mut head.headers, permit, data);
+        let told = Told::of(permit, data, &inner.upstreams.domain);
+        let fields = told.fields();
+        strip(&mut head.headers, permit, data, &fields);
         if let Some(switch) = &switch {
             switch.put_into(&mut head.headers);
         }
@@ -74,8 +76,6 @@ impl Forwarder {
         let (of, request_id) = (principal.cloned(), Some(request_id));
         let bounds = Bounds { principal: of, request_id, ..Bounds::default() };
         let (body, _) = Outgoing::stream(body.of(principal.cloned()));
-        let host = host(data, &inner.upstreams.domain);
-        let fields = host.as_ref().map_or_else(Fields::default, Fields::host);
         let answer = exchange(&inner.pool, &upstream.address, head, &fields, body, &bounds).await?;
 
         if let Some(switch) = switch.filter(|switch| switch.is_made_by(&answer)) {
@@ -93,8 +93,8 @@ fn with_query(path: &str, query: &str) -> Result<PathAndQuery, GatewayError> {
     PathAndQuery::from_maybe_shared(Bytes::from(joined)).map_err(|_| GatewayError::Internal)
 }
 
-/// Strips, then says where the request is for and shows the upstream its own tokens.
-fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data) {
+/// Strips what is not for the sandbox, and what it is told in `fields` instead.
+fn strip(head: &mut HeaderMap, permit: &Permit, data: &Data, fields: &Fields<'_>) {
     let open = matches!(permit.caller(), Caller::Open);
     // An application's own id for a request is its own business here.
     let kept: &[HeaderName] = match (open, data.passing.access_token) {
@@ -109,20 +109,45 @@ fn rewrite_head(head: &mut HeaderMap, permit: &Permit, data: &Data) {
     if seen.authorization && !data.passing.authorization {
         head.remove(AUTHORIZATION);
     }
+    // Nobody else's can be there any more, but for an access token that is passed on.
+    if open || data.passing.access_token {
+        fields.iter().for_each(|(name, _)| drop(head.remove(name)));
+    }
     // An HTTP/2 upstream gets it as `:authority`; the client's own never stays.
     head.remove(HOST);
-    if let Ok(id) = HeaderValue::from_str(data.target.sandbox.as_str()) {
-        head.insert(SANDBOX_ID, id);
+}
+
+/// What a sandbox is told by the gateway: where the request is for, and the upstream's own tokens.
+struct Told<'a> {
+    host: Option<HeaderValue>,
+    sandbox: Option<HeaderValue>,
+    port: HeaderValue,
+    access_token: Option<&'a HeaderValue>,
+    traffic_token: Option<&'a HeaderValue>,
+}
+
+/// Under which names, in the order of [`Told::fields`].
+static TOLD: [HeaderName; 4] = [SANDBOX_ID, SANDBOX_PORT, X_ACCESS_TOKEN, TRAFFIC_TOKEN];
+
+impl<'a> Told<'a> {
+    fn of(permit: &Permit, data: &'a Data, domain: &str) -> Self {
+        let known = data.sandbox.as_deref();
+        let is_port = permit.surface() == Surface::Port;
+        Self {
+            host: host(data, domain),
+            sandbox: HeaderValue::from_str(data.target.sandbox.as_str()).ok(),
+            port: HeaderValue::from(data.target.port),
+            access_token: known.and_then(|known| known.envd_token.as_ref()).filter(|_| !is_port),
+            traffic_token: known.and_then(|known| known.traffic_token.as_ref()),
+        }
     }
-    head.insert(SANDBOX_PORT, HeaderValue::from(data.target.port));
-    let Some(sandbox) = &data.sandbox else { return };
-    if permit.surface() != Surface::Port
-        && let Some(token) = &sandbox.envd_token
-    {
-        head.insert(X_ACCESS_TOKEN, token.clone());
-    }
-    if let Some(token) = &sandbox.traffic_token {
-        head.insert(TRAFFIC_TOKEN, token.clone());
+
+    fn fields(&self) -> Fields<'_> {
+        let Self { host, sandbox, port, access_token, traffic_token } = self;
+        let mut values = [None; 9];
+        let told = [sandbox.as_ref(), Some(port), *access_token, *traffic_token];
+        values.iter_mut().zip(told).for_each(|(value, told)| *value = told);
+        Fields { host: host.as_ref(), names: &TOLD, values }
     }
 }
 

@@ -50,8 +50,12 @@ impl Kept {
 
     /// Every line of all files, less what is no line because a crash cut it.
     fn lines(&self) -> Vec<Value> {
-        let texts = self.files().into_iter().map(|file| fs::read_to_string(file).unwrap());
-        let texts: Vec<String> = texts.collect();
+        let mut texts: Vec<String> = Vec::new();
+        // A file may be put aside after it was listed.
+        eventually("all files are where they were listed", PATIENCE, || {
+            let read: Result<_, _> = self.files().into_iter().map(fs::read_to_string).collect();
+            read.map(|read| texts = read).is_ok()
+        });
         let lines = texts.iter().flat_map(|text| text.lines());
         lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
     }

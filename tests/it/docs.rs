@@ -4,6 +4,7 @@
 //! A page says in HTML comments, which no reader sees, on what its commands run: `<!-- stage: gateway -->`. [`book`] has
 //! the words. What is not run says why, and [`commands`] has the list of it.
 
+mod architecture;
 mod book;
 mod commands;
 mod errors;

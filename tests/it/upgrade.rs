@@ -52,6 +52,25 @@ fn any_protocol_is_tunnelled_into_a_sandbox() {
 }
 
 #[test]
+fn a_switch_says_nothing_of_a_length() {
+    let app = App::new();
+    for extra in ["Content-Length: 5\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"] {
+        let mut client = app.client();
+        client.send(request(&app, "GET /attach HTTP/1.1", TO_TCP).as_bytes());
+        let (mut upstream, _) = app.accept();
+        let switched =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tcp\r\n";
+        upstream.send(format!("{switched}{extra}\r\nhello, and more").as_bytes());
+        // RFC 9110 8.6 and RFC 9112 6.1: whoever believed it would take some of what follows for a body.
+        let answer = client.head();
+        assert_eq!(answer.status, 101, "{extra}");
+        assert_eq!(answer.header("content-length"), None, "{extra}");
+        assert_eq!(answer.header("transfer-encoding"), None, "{extra}");
+        assert_eq!(client.until(b"more"), b"hello, and more");
+    }
+}
+
+#[test]
 fn a_refused_upgrade_is_an_ordinary_answer() {
     let app = App::new();
     let mut client = app.client();

@@ -123,6 +123,10 @@ fn load_until_killed(
 
 /// Takes away what was not synced, but for a piece of a line.
 fn fail_power(kept: &Kept) {
+    if !kept.path.exists() {
+        // It was killed after a file was put aside, which is synced before that, and before there was another.
+        return;
+    }
     let (text, synced) = (fs::read(&kept.path).unwrap(), kept.synced());
     let mut end = 0;
     for line in text.split_inclusive(|byte| *byte == b'\n') {

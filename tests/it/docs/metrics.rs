@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
-use super::book::{pages, root};
+use super::book::{Page, pages, root};
 use crate::metrics::dashboards::everything;
 use crate::support::telemetry::Scrape;
 
@@ -14,7 +15,7 @@ const PATH: &str = "docs/operate/metrics.md";
 const BEGIN: &str = "<!-- generated: UPDATE_GOLDEN=1 cargo test --test it docs::metrics -->\n\n";
 const END: &str = "\n<!-- generated: end -->\n";
 
-/// Values of a label beyond which they are not listed: those of tenants and buckets.
+/// Values of a label beyond which they are not listed.
 const FEW: usize = 8;
 
 /// Name, kind, labels and help of each family, in the order of the scrape.
@@ -44,9 +45,23 @@ fn table(scrape: &Scrape) -> String {
 }
 
 fn shown(label: &str, values: &BTreeSet<&str>) -> String {
-    let closed = !matches!(label, "tenant" | "version" | "le") && values.len() <= FEW;
+    let closed =
+        !matches!(label, "certificate" | "tenant" | "version" | "le") && values.len() <= FEW;
     let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
     if closed { format!("`{label}`: {}", values.join(", ")) } else { format!("`{label}`") }
+}
+
+#[test]
+fn every_alert_is_in_the_runbook() {
+    let rules = fs::read_to_string(root().join("config/prometheus/alerts.yml")).unwrap();
+    let alerts: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    let runbook = Page::read(Path::new("docs/operate/runbook.md"));
+    let rows: String = runbook.prose.iter().map(|(_, line)| line.as_str()).collect();
+    let named: BTreeSet<&str> =
+        rows.split('`').filter(|span| span.starts_with("CoppiceGateway")).collect();
+    assert_eq!(named, alerts.into_iter().collect());
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test it docs::settings` writes it anew.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
-use coppice_gateway::config::{SETTINGS, Setting, Shape};
+use coppice_gateway::config::{PAIRS, SETTINGS, Setting, Shape};
 
-use super::book::root;
+use super::book::{pages, root};
 
 const PATH: &str = "docs/configure/settings.md";
 
@@ -23,7 +24,8 @@ of processes.
 
 Lists are written with commas, or as TOML arrays; a key of `COPPICE_API_KEYS` may stand on a line of its own. Switches
 take `on` and `off`, `true` and `false`, `1` and `0`. Times are whole numbers with `ms`, `s`, `m` or `h`; without a unit
-they are seconds. What a *reload* brings into force needs no restart: see [the life of the process](../operate/lifecycle.md).
+they are seconds. What a *reload* brings into force needs no restart; anything else takes one, or an upgrade to the same
+program, which cuts nothing off: see [the life of the process](../operate/lifecycle.md).
 
 [`config/gateway.example.toml`](../../config/gateway.example.toml) has the same as a file to start from, and
 `coppice-gateway check` names everything that is wrong with yours.
@@ -35,13 +37,27 @@ fn page() -> String {
     for setting in SETTINGS {
         let (section, _) = setting.key.rsplit_once('.').unwrap();
         if section != table {
+            text += &pairs(table);
             write!(text, "\n## {section}\n\n| setting | default | |\n|---|---|---|\n").unwrap();
             table = section;
         }
         writeln!(text, "| {} | {} | {} |", names(setting), default(setting), meaning(setting))
             .unwrap();
     }
-    text
+    text + &pairs(table)
+}
+
+/// The tables of the file that may be there any number of times, below the section that they belong to.
+fn pairs(section: &str) -> String {
+    let of_it = PAIRS.iter().filter(|pairs| pairs.key.rsplit_once('.').unwrap().0 == section);
+    let shown = of_it.map(|pairs| {
+        let [one, other] = pairs.names.map(code);
+        format!(
+            "\n`[[{}]]` with {one} and {other}, in the file alone. {} *Reload.*\n",
+            pairs.key, pairs.help
+        )
+    });
+    shown.collect()
 }
 
 /// Text in a cell of a table, as code.
@@ -90,4 +106,43 @@ fn the_page_of_settings_is_what_the_table_says() {
     for setting in SETTINGS {
         assert!(expected.contains(setting.env), "{}", setting.key);
     }
+}
+
+/// Variables of ours that are no settings: those of commands.
+const NO_SETTINGS: [&str; 3] = ["COPPICE_CONFIG", "COPPICE_TOKEN", "COPPICE_URL"];
+
+#[test]
+fn pages_name_only_settings_that_exist() {
+    let files = SETTINGS.iter().filter_map(|setting| setting.file_form());
+    let mut variables: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.env).collect();
+    variables.extend(files.clone().map(|file| file.env));
+    variables.extend(NO_SETTINGS);
+    let mut keys: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    keys.extend(files.map(|file| file.key));
+    let sections: BTreeSet<&str> = keys.iter().map(|key| key.split('.').next().unwrap()).collect();
+    let mut seen = 0;
+    for page in pages() {
+        let blocks = page.blocks.iter().map(|block| (block.line, block.text.as_str()));
+        let prose = page.prose.iter().map(|(line, text)| (*line, text.as_str()));
+        for (line, text) in blocks.chain(prose) {
+            let place = format!("{}:{line}", page.path.display());
+            let is_of_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+            for word in text.split(|c| !is_of_word(c)).map(|word| word.trim_matches('.')) {
+                let is_variable =
+                    word.starts_with("COPPICE_") || word.starts_with("AUTH_CALLBACK_");
+                assert!(!is_variable || variables.contains(word), "{place}: there is no {word}");
+                seen += usize::from(is_variable);
+            }
+            // A key of the file is all that is in its span.
+            for span in text.split('`').skip(1).step_by(2) {
+                let is_key = span.split_once('.').is_some_and(|(section, rest)| {
+                    sections.contains(section)
+                        && rest.chars().all(|c| is_of_word(c) && !c.is_ascii_uppercase())
+                });
+                assert!(!is_key || keys.contains(span), "{place}: there is no {span}");
+                seen += usize::from(is_key);
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
 }

@@ -46,7 +46,18 @@ const STAND_INS: [(&str, &str); 3] = [
         "#!/bin/sh\n\
          case \"$1 $2\" in\n\
          'reload coppice-gateway') exec kill -HUP \"$(cat /run/coppice-gateway.pid)\" ;;\n\
-         'stop coppice-gateway') exec kill -TERM \"$(cat /run/coppice-gateway.pid)\" ;;\n\
+         'stop coppice-gateway') process=$(cat /run/coppice-gateway.pid); kill -TERM \"$process\"\n\
+         # Of one that nobody waits for the process id stays, and the rest goes.\n\
+         while [ -e \"/proc/$process/exe\" ]; do sleep 0.05; done ;;\n\
+         'kill --kill-whom=main') process=$(cat /run/coppice-gateway.pid); kill \"-${3#--signal=}\" \"$process\"\n\
+         [ \"$3\" = --signal=USR2 ] || exit 0\n\
+         heir=$process\n\
+         while [ \"$heir\" = \"$process\" ]; do\n\
+         sleep 0.05\n\
+         heir=$(jq -r 'select(.message | startswith(\"replaced\")).process' /var/log/coppice-gateway.stderr | tail -n 1)\n\
+         heir=${heir:-$process}\n\
+         done\n\
+         echo \"$heir\" >/run/coppice-gateway.pid ;;\n\
          *) echo \"systemctl $*: the stage knows no such thing\" >&2; exit 1 ;;\n\
          esac\n",
     ),

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::Processes;
 use super::succession::{stream, whoami};
 use crate::support::gateway::Setup;
+use crate::support::wait::eventually;
 use crate::support::world::key;
 use crate::support::{Ask, Wire, World};
 
@@ -47,13 +48,21 @@ impl Replaceable {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_coppice-gateway"), self.file()).unwrap();
     }
 
+    /// Waits until as many upgrades have failed. A process may take 20 seconds to begin.
+    fn has_failed(&self, count: usize) {
+        eventually("an upgrade has failed", Duration::from_secs(60), || {
+            let log = self.world.gateway.log();
+            log.iter().filter(|line| line.contains("\"not upgraded")).count() >= count
+        });
+    }
+
     /// Tries an upgrade that must fail, and sees that nothing has changed.
     fn fails(&self, endless: &mut Wire, count: usize) {
         let control = self.world.control();
         let mut kept = Wire::open(control);
         assert_eq!(kept.ask(&whoami()).status, 200);
         self.world.gateway.signal("USR2");
-        self.world.gateway.wait_for_logs(count, &["\"not upgraded"]);
+        self.has_failed(count);
         assert_eq!((kept.ask(&whoami()).status, whoami().send(control).status), (200, 200));
         assert!(endless.chunk().is_some());
         let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#);
@@ -99,7 +108,7 @@ fn an_upgrade_that_fails_changes_nothing() {
         env!("CARGO_BIN_EXE_coppice-gateway")
     ));
     world.gateway.signal("USR2");
-    world.gateway.wait_for_logs(5, &["\"not upgraded"]);
+    place.has_failed(5);
     std::fs::remove_dir(&journal).unwrap();
     place.restore();
     assert!(endless.chunk().is_some());

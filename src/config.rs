@@ -39,6 +39,7 @@ pub use traces::TraceSettings;
 pub use upstream::{DataUpstreams, UpstreamTls, UpstreamUrl};
 
 use crate::keys::KeySet;
+use crate::pem::Source;
 use crate::route::Domain;
 use reader::Reader;
 
@@ -77,15 +78,19 @@ impl Settings {
     }
 }
 
-/// Reads the keys alone, after their file changed. A process that was `replaced` passes over settings that it does not
+/// Reads the keys alone, after their file changed, and says which file that is now. A process that was `replaced` passes over settings that it does not
 /// know: its successor may.
 ///
 /// # Errors
 /// Every problem with them, and with the syntax of the settings file.
-pub fn load_keys(sources: &Sources, previous: &KeySet, replaced: bool) -> Result<KeySet, Problems> {
+pub fn load_keys(
+    sources: &Sources,
+    previous: &KeySet,
+    replaced: bool,
+) -> Result<(KeySet, Option<Source>), Problems> {
     let mut reader = if replaced { Reader::forgiving(sources) } else { Reader::new(sources) };
-    let (_, keys) = auth::read_keys(&mut reader, Some(previous));
-    reader.finish(Some(keys)).map(|(keys, _)| keys)
+    let (file, keys) = auth::read_keys(&mut reader, Some(previous));
+    reader.finish(Some((keys, file))).map(|(loaded, _)| loaded)
 }
 
 /// The settings that decide about requests. Nothing has to be set.

@@ -11,6 +11,7 @@ use super::{App, connection_limits, lock, origins};
 use crate::config::{Loaded, LogFilter, Problems, Settings};
 use crate::http1::Tls;
 use crate::keys::KeySet;
+use crate::pem::Source;
 
 /// Puts what was prepared in force. Cannot fail.
 type Install<'a> = Box<dyn FnOnce(&mut Renewed) + 'a>;
@@ -48,6 +49,8 @@ pub struct Renewed {
     pub waiting: Vec<&'static str>,
     /// How long the end may take now.
     pub patience: Patience,
+    /// The file of those keys, as it was when it was read.
+    pub keys_file: Option<Source>,
     /// What is to be logged now.
     pub log: LogFilter,
     /// What is not wrong, but should be looked at; a line each.
@@ -112,6 +115,7 @@ impl App {
             // Compared with what is in force, as the start decided.
             waiting: given.waiting(&lock(&self.values)),
             patience: Patience::of(&settings),
+            keys_file: settings.auth.keys_file.clone(),
             log: settings.log.filter.clone(),
             warnings,
         };

@@ -4,7 +4,7 @@
 //! silence.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::document::Document;
@@ -141,12 +141,12 @@ impl<'a> Reader<'a> {
         self.optional(setting, |raw| raw.list(&parse)).unwrap_or_default()
     }
 
-    /// The file whose path a setting holds, with that path, to be read in pieces. No problem quotes the path: it may be a secret,
-    /// put where the path belongs.
-    pub(super) fn long_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, LongFile)> {
+    /// The file whose path a setting holds, to be read in pieces. No problem quotes the path: it may be a secret, put
+    /// where the path belongs.
+    pub(super) fn long_file(&mut self, setting: &'static Setting) -> Option<LongFile> {
         let path = self.optional(setting, value::path)?;
         match LongFile::open(&path) {
-            Ok(file) => Some((path, file)),
+            Ok(file) => Some(file),
             Err(why) => {
                 self.problem(self.origin(setting), format!("the file {why}"));
                 None

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::beginning::{Beginning, Load, StartError};
 pub use self::renewal::{Patience, Renewed};
@@ -86,7 +86,7 @@ pub struct App {
     /// What it listens on, for a successor.
     sockets: Mutex<Vec<(Place, bind::Socket)>>,
     /// Where connections go that a predecessor gives up.
-    adopting: Mutex<Vec<UnboundedSender<Adopted>>>,
+    adopting: Mutex<Vec<UnboundedSender<(Adopted, OwnedSemaphorePermit)>>>,
     /// Places for connections, taken or not.
     places: usize,
     towards: renewal::Towards,
@@ -101,7 +101,7 @@ impl App {
     /// What could not be had from the system.
     pub fn start(loaded: Loaded, beginning: Beginning<'_>) -> Result<Self, StartError> {
         let Loaded { settings, keys, warnings, given: values } = loaded;
-        let Beginning { mut given, watched, is_counted, take_over } = beginning;
+        let Beginning { mut given, watched, is_counted, waits, take_over } = beginning;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -114,6 +114,9 @@ impl App {
         let dealt = sockets::deal(&opened, count).map_err(failed)?;
         let estate = take_over()?;
         let phases = Phases::default();
+        if !waits {
+            phases.open.cancel();
+        }
         let keys = Arc::new(KeyRing::new(keys));
         let journal = journal(&settings.audit)?.map(Arc::new);
         let watching = watch::begin(&settings, journal.clone(), &phases, is_counted);
@@ -196,6 +199,11 @@ impl App {
         Load { connections: held + tunnels, streams: under_way.max(tunnels) }
     }
 
+    /// Accepts connections from now on.
+    pub fn open(&self) {
+        self.phases.open.cancel();
+    }
+
     /// Stops to take connections: what runs may finish.
     pub fn drain(&self) {
         // They would keep the addresses open.
@@ -228,7 +236,7 @@ impl App {
         self.workers.iter().filter(|worker| !worker.is_finished()).count()
     }
 
-    /// Whether every worker accepts connections.
+    /// Whether every worker accepts connections, or will as soon as it may.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.phases.accepting.count() >= self.workers.len()

@@ -39,6 +39,9 @@ pub enum ServeError {
     /// The system does not have what it needs.
     #[error(transparent)]
     System(#[from] io::Error),
+    /// The process that took its place ended first, so that nobody serves any more.
+    #[error("the process that took this one's place was gone before it")]
+    Abandoned,
     /// It ran, and a part of it ended.
     #[error("a worker ended on its own; the log says why")]
     WorkerEnded,
@@ -79,6 +82,7 @@ pub fn serve(sources: &Sources, loaded: Loaded, program: Program) -> Result<(), 
             given,
             watched: daemon.service.watched(),
             is_counted: daemon.service.is_heard(),
+            waits: is_successor,
             take_over: Box::new(|| match &mut heritage {
                 Some(heritage) => heritage.take_over(),
                 None => Ok(app::Estate::default()),
@@ -91,6 +95,7 @@ pub fn serve(sources: &Sources, loaded: Loaded, program: Program) -> Result<(), 
     app.finish();
     match ended {
         Ended::Drained | Ended::CutOff => Ok(()),
+        Ended::Abandoned => Err(ServeError::Abandoned),
         Ended::Failed => Err(ServeError::WorkerEnded),
     }
 }
@@ -115,6 +120,8 @@ pub enum Ended {
     Drained,
     /// Asked to stop; what was still open was closed.
     CutOff,
+    /// Replaced by a process that then ended without being asked to; what was still open ended, or was closed.
+    Abandoned,
     /// A worker ended on its own.
     Failed,
 }

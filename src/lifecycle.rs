@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-/// The steps of stopping in their order, shared by everything that runs.
+/// Opening, and the steps of stopping in their order, shared by everything that runs.
 #[derive(Clone, Debug)]
 pub struct Phases {
+    /// Connections are taken from now on.
+    pub open: CancellationToken,
     /// New connections and requests are taken still, but whoever asks is told to send them elsewhere. The end of all is told
     /// here too.
     pub leaving: CancellationToken,
@@ -29,6 +31,7 @@ impl Default for Phases {
     fn default() -> Self {
         let stop = CancellationToken::new();
         Self {
+            open: CancellationToken::default(),
             leaving: stop.child_token(),
             drain: CancellationToken::default(),
             close: CancellationToken::default(),

@@ -87,6 +87,10 @@ async fn accept<L>(mut socket: L, ops: Arc<Ops>, places: Arc<Semaphore>)
 where
     L: Listener<Io: Unpin + Send + 'static>,
 {
+    tokio::select! {
+        () = ops.phases.open.cancelled() => {}
+        () = ops.phases.replaced() => return,
+    }
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,

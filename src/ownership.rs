@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::file::{Line, StateFile};
 pub use self::keeping::Keeping;
@@ -28,17 +28,23 @@ const CAPACITY: usize = 200_000;
 /// The record. Shared by all workers.
 #[derive(Debug)]
 pub struct Ownership {
-    records: Mutex<Records>,
+    kept: Mutex<Kept>,
     file: Option<StateFile>,
     verdict: Verdict,
     /// Whether a sandbox was looked at only to find out if the upstream keeps markers.
     looked: AtomicBool,
     /// Whether the log says that the record was needed although the upstream keeps markers.
     needed: AtomicBool,
-    successor: OnceLock<Successor>,
 }
 
-/// A process that has taken this one's place, and learns what is still put on record here.
+/// What is on record, and who has a copy.
+#[derive(Debug, Default)]
+struct Kept {
+    records: Records,
+    successor: Option<Successor>,
+}
+
+/// A process that takes this one's place, and learns what is still put on record here.
 struct Successor(Box<Tell>);
 
 /// Tells of a sandbox, whose it is or that it is gone, and whether it was made with a marker.
@@ -50,16 +56,30 @@ impl fmt::Debug for Successor {
     }
 }
 
+impl Kept {
+    /// Puts a sandbox on record, or takes it off, and tells so.
+    fn note(&mut self, id: &SandboxId, tenant: Option<&TenantId>, marked: bool) {
+        match tenant {
+            Some(tenant) => self.records.bind(id.clone(), tenant.clone(), marked, CAPACITY),
+            None => {
+                self.records.release(id);
+            }
+        }
+        if let Some(Successor(tell)) = &self.successor {
+            tell(id, tenant, marked);
+        }
+    }
+}
+
 impl Default for Ownership {
     /// A record in memory alone.
     fn default() -> Self {
         Self {
-            records: Mutex::default(),
+            kept: Mutex::default(),
             file: None,
             verdict: Verdict::default(),
             looked: AtomicBool::new(false),
             needed: AtomicBool::new(false),
-            successor: OnceLock::new(),
         }
     }
 }
@@ -79,7 +99,8 @@ impl Ownership {
         if records.len() > 0 {
             tracing::info!(sandboxes = records.len(), "the record of owners was read");
         }
-        Ok(Self { records: Mutex::new(records), file: Some(file), ..Self::default() })
+        let kept = Kept { records, successor: None };
+        Ok(Self { kept: Mutex::new(kept), file: Some(file), ..Self::default() })
     }
 
     /// Whether the upstream keeps markers, as far as that was seen.
@@ -96,64 +117,55 @@ impl Ownership {
 
     /// Puts a new sandbox on record; `marked` says whether it was made with a marker, rather than forked.
     pub fn bind(&self, id: &SandboxId, tenant: &TenantId, marked: bool) {
-        self.records().bind(id.clone(), tenant.clone(), marked, CAPACITY);
+        // On the disk before it is told or not told to a successor, which may read the file as soon as it is told of.
         if let Some(file) = &self.file {
             file.append(&Line { id, tenant: Some(tenant), time: UnixTime::now() });
         }
-        self.pass_on(id, Some(tenant), marked);
+        self.kept().note(id, Some(tenant), marked);
     }
 
     /// Takes note of what another process of this gateway put on record, or took off it. The file knows already.
     pub fn learn(&self, id: &SandboxId, tenant: Option<&TenantId>, marked: bool) {
-        match tenant {
-            Some(tenant) => self.records().bind(id.clone(), tenant.clone(), marked, CAPACITY),
-            None => {
-                self.records().release(id);
-            }
-        }
-        self.pass_on(id, tenant, marked);
+        self.kept().note(id, tenant, marked);
     }
 
     /// Has another process learn what is put on record from now on: a sandbox, whose it is or that it is gone, and whether it
-    /// was made with a marker. Of the first one that is named here only.
-    pub fn tell(
+    /// was made with a marker. Gives what was on record before, oldest first, unless the file tells.
+    #[must_use]
+    pub fn hand_over(
         &self,
         successor: impl Fn(&SandboxId, Option<&TenantId>, bool) + Send + Sync + 'static,
-    ) {
-        // There is one successor at most.
-        let _ = self.successor.set(Successor(Box::new(successor)));
-    }
-
-    /// Everything on record, oldest first.
-    #[must_use]
-    pub fn all(&self) -> Vec<(SandboxId, TenantId, bool)> {
-        let records = self.records();
-        let all = records.iter();
+    ) -> Vec<(SandboxId, TenantId, bool)> {
+        let mut kept = self.kept();
+        kept.successor = Some(Successor(Box::new(successor)));
+        if self.is_durable() {
+            return Vec::new();
+        }
+        let all = kept.records.iter();
         all.map(|(id, tenant, marked)| (id.clone(), tenant.clone(), marked)).collect()
     }
 
-    fn pass_on(&self, id: &SandboxId, tenant: Option<&TenantId>, marked: bool) {
-        if let Some(Successor(tell)) = self.successor.get() {
-            tell(id, tenant, marked);
-        }
+    /// There is no such process after all.
+    pub fn take_back(&self) {
+        self.kept().successor = None;
     }
 
     /// Takes a sandbox that was killed off the record.
     pub fn release(&self, id: &SandboxId) {
-        let was_bound = self.records().release(id);
-        if let Some(file) = self.file.as_ref().filter(|_| was_bound) {
+        if let Some(file) = self.file.as_ref().filter(|_| self.last_owner(id).is_some()) {
             file.append(&Line { id, tenant: None, time: UnixTime::now() });
         }
-        self.pass_on(id, None, false);
+        self.kept().note(id, None, false);
     }
 
     /// Whose a sandbox is of which the upstream just said that it has no marker.
     #[must_use]
     pub fn owner(&self, id: &SandboxId) -> Option<TenantId> {
-        let mut records = self.records();
+        let mut kept = self.kept();
+        let records = &mut kept.records;
         let (owner, marked) = records.owner(id).map(|(owner, marked)| (owner.clone(), marked))?;
         records.doubt(id);
-        drop(records);
+        drop(kept);
         match self.keeping() {
             Keeping::Unknown if marked && self.verdict.drops() => self.say_it_drops(),
             Keeping::Keeps if !self.needed.swap(true, Ordering::Relaxed) => tracing::warn!(
@@ -169,25 +181,25 @@ impl Ownership {
     /// Whose a sandbox was that the upstream does not have any more.
     #[must_use]
     pub fn last_owner(&self, id: &SandboxId) -> Option<TenantId> {
-        self.records().owner(id).map(|(owner, _)| owner.clone())
+        self.kept().records.owner(id).map(|(owner, _)| owner.clone())
     }
 
     /// Takes note of a marker in what the upstream told of a sandbox.
     pub fn saw_marker(&self, id: &SandboxId) {
         self.verdict.keeps();
-        self.records().settle(id);
+        self.kept().records.settle(id);
     }
 
     /// Takes note that the upstream said it has no such sandbox. It stays on record: that may be mistaken.
     pub fn saw_nothing(&self, id: &SandboxId) {
-        self.records().settle(id);
+        self.kept().records.settle(id);
     }
 
     /// Some of a tenant's sandboxes on record that a filter for its marker might hide, newest first: the upstream did
     /// not yet show a marker on them, nor say that they are gone.
     #[must_use]
     pub fn doubtful(&self, tenant: &TenantId, most: usize) -> Vec<SandboxId> {
-        self.records().doubtful(tenant, most)
+        self.kept().records.doubtful(tenant, most)
     }
 
     /// Whether somebody should look at a new sandbox, only to find out. True once.
@@ -209,9 +221,9 @@ impl Ownership {
         }
     }
 
-    fn records(&self) -> MutexGuard<'_, Records> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         // Whole between statements, so a poisoned lock is as good as any.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
@@ -116,8 +116,8 @@ pub struct Socket {
 pub struct Part {
     /// What it accepts connections on.
     pub sockets: Vec<Socket>,
-    /// Connections that come from the process before this one, until that has ended.
-    pub adopted: UnboundedReceiver<Adopted>,
+    /// Connections that come from the process before this one, until that has ended, and their places here.
+    pub adopted: UnboundedReceiver<(Adopted, OwnedSemaphorePermit)>,
     /// Whether it lists sandboxes for all of them.
     pub keeps_census: bool,
 }

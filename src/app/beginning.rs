@@ -14,6 +14,8 @@ pub struct Beginning<'a> {
     pub watched: Option<Duration>,
     /// Whether requests under way are to be counted although there is no listener for metrics.
     pub is_counted: bool,
+    /// Whether connections are accepted only when somebody says so; see [`App::open`](super::App::open).
+    pub waits: bool,
     /// Called when the gateway is bound to listen, right before it takes up what is kept in files: gives what the process
     /// before this one leaves behind.
     pub take_over: Box<dyn FnOnce() -> Result<Estate, StartError> + 'a>,
@@ -26,6 +28,7 @@ impl Default for Beginning<'_> {
             given: Given::default(),
             watched: None,
             is_counted: false,
+            waits: false,
             take_over: Box::new(|| Ok(Estate::default())),
         }
     }

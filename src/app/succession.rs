@@ -67,8 +67,10 @@ impl App {
         self.shared.admissions.elsewhere.set(Some(admits));
         let told = Arc::clone(tell);
         let slots = self.ledger.hand_over(move |what| told(Late::Count(what)));
-        let ownership = self.shared.gate.directory.ownership();
-        let owners = if ownership.is_durable() { Vec::new() } else { ownership.all() };
+        let told = Arc::clone(tell);
+        let owners = self.shared.gate.directory.ownership().hand_over(move |id, tenant, marked| {
+            told(Late::Owner((id.clone(), tenant.cloned(), marked)));
+        });
         let owners = owners.into_iter().map(|(id, tenant, marked)| (id, Some(tenant), marked));
         Some(Estate {
             secret: self.secret.as_ref().map(|secret| Secret::new(secret.expose().to_owned())),
@@ -83,6 +85,7 @@ impl App {
             journal.resume();
         }
         self.ledger.take_back();
+        self.shared.gate.directory.ownership().take_back();
         self.shared.admissions.elsewhere.set(None);
     }
 
@@ -92,22 +95,24 @@ impl App {
             let tell = Arc::clone(tell);
             journal.pass_on(move |object| tell(Late::Event(object)));
         }
-        let told = Arc::clone(tell);
-        self.shared.gate.directory.ownership().tell(move |id, tenant, marked| {
-            told(Late::Owner((id.clone(), tenant.cloned(), marked)));
-        });
         // Nobody leaves before this.
         let _ = self.shared.heir.set(Heir(Box::new(heir)));
         self.phases.succession.begin();
         self.drain();
     }
 
-    /// Goes on with a connection of the process before this one.
+    /// Goes on with a connection of the process before this one, if there is a place for it.
     pub fn adopt(&self, number: usize, adopted: Adopted) {
+        let Ok(place) = Arc::clone(&self.shared.places).try_acquire_owned() else {
+            tracing::warn!(
+                "a connection of the process before this one finds no place, and is closed"
+            );
+            return;
+        };
         let adopting = lock(&self.adopting);
         if let Some(worker) = number.checked_rem(adopting.len()).and_then(|at| adopting.get(at)) {
             // Workers end after the last one that could come.
-            let _ = worker.send(adopted);
+            let _ = worker.send((adopted, place));
         }
     }
 

@@ -84,7 +84,9 @@ pub(super) fn run(options: &DemoOptions, sources: &Sources) -> Result<Exit, Fail
     app.finish();
     match ended {
         Ended::Drained | Ended::CutOff => Ok(Exit::Done),
-        Ended::Failed => Err(Failure::new(Exit::Failed, "a worker ended on its own")),
+        Ended::Abandoned | Ended::Failed => {
+            Err(Failure::new(Exit::Failed, "a worker ended on its own"))
+        }
     }
 }
 

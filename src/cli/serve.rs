@@ -11,9 +11,10 @@ pub(super) fn run(sources: &Sources, program: Program) -> Result<Exit, Failure> 
         Ok(loaded) => daemon::serve(sources, loaded, program).map(|()| Exit::Done).map_err(|why| {
             let exit = match why {
                 ServeError::Configuration(_) => Exit::Config,
-                ServeError::Start(_) | ServeError::System(_) | ServeError::WorkerEnded => {
-                    Exit::Failed
-                }
+                ServeError::Start(_)
+                | ServeError::System(_)
+                | ServeError::Abandoned
+                | ServeError::WorkerEnded => Exit::Failed,
             };
             Failure::new(exit, why.to_string())
         }),

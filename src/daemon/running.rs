@@ -2,12 +2,15 @@
 //!
 //! What moves it are signals, time, the process that is to take its place and the one whose place it has taken.
 
+mod ending;
+
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
+use self::ending::MORE_TIME;
 use super::service::Service;
-use super::succession::{Heard, Predecessor, Program, Upgrade};
+use super::succession::{Heard, News, Predecessor, Program, Upgrade};
 use super::watch::{Files, Watch};
 use super::{Asked, Ended, Signals, reload};
 use crate::app::{App, Patience};
@@ -18,15 +21,6 @@ use crate::telemetry;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often is looked whether something that is waited for has come about.
 const SOON: Duration = Duration::from_millis(20);
-/// How long what can say goodbye may take for it.
-const GOODBYE: Duration = Duration::from_secs(1);
-/// How long the end waits for the workers to let go of what was cut off.
-const LETTING_GO: Duration = Duration::from_secs(1);
-/// How long it then waits for the audit journal to reach the disk.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// What the service manager is asked for as long as the end is under way.
-const MORE_TIME: Duration = Duration::from_secs(10);
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Running<'a> {
@@ -39,12 +33,26 @@ pub(super) struct Running<'a> {
     program: Option<&'a Program>,
     predecessor: Option<Predecessor>,
     upgrade: Option<Upgrade>,
+    begun: Begun,
     stage: Stage,
-    has_begun: bool,
-    /// Whether somebody asked for an upgrade before it had begun.
+    /// Whether somebody asked for an upgrade before it was in place.
     wants_upgrade: bool,
-    /// Whether somebody asked it to end.
+    /// Whether somebody asked it to end: a signal, or the process that took its place.
     is_ending: bool,
+    /// Whether a signal did.
+    was_signalled: bool,
+    /// Whether the process that took its place is gone, so that nobody serves any more.
+    is_abandoned: bool,
+}
+
+/// How far it has come with beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Begun {
+    Not,
+    /// It could accept connections, and waits for the process before it to leave.
+    Ready,
+    /// It accepts them.
+    InPlace,
 }
 
 /// Where it is, and until when.
@@ -79,10 +87,12 @@ impl<'a> Running<'a> {
             program,
             predecessor,
             upgrade: None,
+            begun: Begun::Not,
             stage: Stage::Serving,
-            has_begun: false,
             wants_upgrade: false,
             is_ending: false,
+            was_signalled: false,
+            is_abandoned: false,
         }
     }
 
@@ -97,11 +107,8 @@ impl<'a> Running<'a> {
                 _ = soon.tick(), if self.waits_for_something() => self.look_soon(),
                 () = until(deadline) => self.overdue(),
                 heard = hear_successor(&mut self.upgrade, app) => self.heard(heard),
-                lives = hear_predecessor(&mut self.predecessor, app) => {
-                    if !lives {
-                        tracing::info!("the process before this one has ended");
-                        self.predecessor = None;
-                    }
+                news = hear_predecessor(&mut self.predecessor, app) => {
+                    self.heard_before(news);
                     None
                 }
             };
@@ -113,54 +120,23 @@ impl<'a> Running<'a> {
 
     fn obey(&mut self, asked: Asked) -> Option<Ended> {
         match asked {
-            Asked::End => return self.ask_to_end(),
+            Asked::End => return self.signalled(),
             Asked::Reload => self.reload(),
             Asked::Upgrade => self.begin_upgrade(),
         }
         None
     }
 
-    /// The first time, it drains; the second, that is over.
-    fn ask_to_end(&mut self) -> Option<Ended> {
-        if std::mem::replace(&mut self.is_ending, true) {
-            if let Some(predecessor) = &self.predecessor {
-                predecessor.end();
-            }
-            return Some(Ended::CutOff);
-        }
-        if let Some(predecessor) = &self.predecessor {
-            predecessor.drain();
-        }
-        if self.upgrade.as_ref().is_some_and(|upgrade| !upgrade.is_over()) {
-            self.call_off("this process was asked to end");
-        }
-        self.service.stopping();
-        self.app.phases.leaving.cancel();
-        let Patience { delay, drain, .. } = self.patience;
-        match self.stage {
-            Stage::Serving if !delay.is_zero() => {
-                tracing::info!(delay_s = delay.as_secs(), "about to drain: not ready any more");
-                self.stage = Stage::Leaving(Instant::now() + delay);
-            }
-            Stage::Serving => self.drain(drain),
-            Stage::Draining(deadline) => {
-                self.stage = Stage::Draining(deadline.min(Instant::now() + drain));
-            }
-            Stage::Leaving(_) | Stage::Closing(_) => {}
-        }
-        None
-    }
-
-    fn drain(&mut self, limit: Duration) {
-        tracing::info!(
-            limit_s = limit.as_secs(),
-            "draining: no new connections, streams may finish"
-        );
-        self.app.drain();
-        self.stage = Stage::Draining(Instant::now() + limit);
-    }
-
+    /// Reloads, and so do all processes of this gateway.
     fn reload(&mut self) {
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.reload();
+        }
+        self.reload_here();
+    }
+
+    /// Reloads, and so do the processes before this one.
+    fn reload_here(&mut self) {
         if let Some(predecessor) = &self.predecessor {
             predecessor.reload();
         }
@@ -188,7 +164,7 @@ impl<'a> Running<'a> {
             tracing::warn!("not upgraded: only a daemon is");
             return;
         };
-        if !self.has_begun {
+        if self.begun != Begun::InPlace {
             self.wants_upgrade = true;
             return;
         }
@@ -225,19 +201,42 @@ impl<'a> Running<'a> {
                 if let Stage::Draining(deadline) = self.stage {
                     self.stage = Stage::Draining(deadline.min(limit));
                 }
+                self.is_abandoned = !self.is_ending;
                 if let Some(upgrade) = self.upgrade.take() {
                     upgrade.give_up();
                 }
             }
-            Heard::Reload => self.reload(),
-            Heard::Drain if !self.is_ending => return self.ask_to_end(),
-            Heard::Drain => {}
-            Heard::End => {
-                self.is_ending = true;
-                return self.ask_to_end();
-            }
+            Heard::Reload => self.reload_here(),
+            Heard::Drain => self.ask_to_end(),
+            Heard::End => return Some(self.cut_off()),
         }
         None
+    }
+
+    /// Does what follows from what the process before this one says.
+    fn heard_before(&mut self, news: News) {
+        match news {
+            News::Nothing => {}
+            News::Reload => self.reload(),
+            News::Go => self.take_place(),
+            News::Gone => {
+                tracing::info!("the process before this one has ended");
+                self.predecessor = None;
+                if self.begun == Begun::Ready {
+                    self.take_place();
+                }
+            }
+        }
+    }
+
+    /// Accepts connections from now on.
+    fn take_place(&mut self) {
+        self.begun = Begun::InPlace;
+        self.app.open();
+        self.service.take_place();
+        if std::mem::take(&mut self.wants_upgrade) {
+            self.begin_upgrade();
+        }
     }
 
     /// Leaves everything to the new process.
@@ -283,18 +282,15 @@ impl<'a> Running<'a> {
 
     /// Whether there is a reason to look more often.
     fn waits_for_something(&self) -> bool {
-        !self.has_begun || self.stage != Stage::Serving
+        self.begun == Begun::Not || self.stage != Stage::Serving
     }
 
     fn look_soon(&mut self) -> Option<Ended> {
-        if !self.has_begun && self.app.has_begun() {
-            self.has_begun = true;
-            self.service.ready();
-            if let Some(predecessor) = &mut self.predecessor {
-                predecessor.ready();
-            }
-            if std::mem::take(&mut self.wants_upgrade) {
-                self.begin_upgrade();
+        if self.begun == Begun::Not && self.app.has_begun() && !self.is_ending {
+            self.begun = Begun::Ready;
+            match &mut self.predecessor {
+                Some(predecessor) => predecessor.ready(),
+                None => self.take_place(),
             }
         }
         match self.stage {
@@ -314,45 +310,6 @@ impl<'a> Running<'a> {
                 self.upgrade.as_ref().filter(|upgrade| !upgrade.is_over()).map(|of| of.deadline)
             }
         }
-    }
-
-    fn overdue(&mut self) -> Option<Ended> {
-        match self.stage {
-            Stage::Serving => self.call_off("the new process took too long"),
-            Stage::Leaving(_) => self.drain(self.patience.drain),
-            Stage::Draining(_) if self.app.has_tunnels() => {
-                self.app.phases.close.cancel();
-                self.stage = Stage::Closing(Instant::now() + GOODBYE);
-            }
-            Stage::Draining(_) | Stage::Closing(_) => return Some(Ended::CutOff),
-        }
-        None
-    }
-
-    /// Waits until the workers have let go of what was cut off, which is accounted for then, tunnels included, and has the
-    /// audit journal write and sync what it was offered, or pass it on.
-    async fn end(self, ended: Ended) -> Ended {
-        let Self { app, upgrade, .. } = self;
-        match ended {
-            Ended::Drained => tracing::info!("drained"),
-            Ended::CutOff => tracing::warn!("closed what was still open"),
-            Ended::Failed => {}
-        }
-        app.drain();
-        app.hear_no_more();
-        app.phases.stop.cancel();
-        let mut look = every(SOON);
-        let limit = Instant::now() + LETTING_GO;
-        while !app.has_ended() && Instant::now() < limit {
-            look.tick().await;
-        }
-        if let Some(journal) = &app.journal {
-            journal.close(LAST_WORDS);
-        }
-        if let Some(upgrade) = upgrade {
-            upgrade.finish();
-        }
-        ended
     }
 }
 
@@ -376,7 +333,7 @@ async fn hear_successor(upgrade: &mut Option<Upgrade>, app: &App) -> Heard {
     }
 }
 
-async fn hear_predecessor(predecessor: &mut Option<Predecessor>, app: &App) -> bool {
+async fn hear_predecessor(predecessor: &mut Option<Predecessor>, app: &App) -> News {
     match predecessor {
         Some(predecessor) => predecessor.hear(app).await,
         None => std::future::pending().await,

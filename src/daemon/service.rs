@@ -23,6 +23,8 @@ pub(super) struct Service {
     /// What is said beside the load.
     remark: String,
     said: String,
+    /// Whether it listens to another process as yet, so that what this one says would be lost.
+    hears_another: bool,
 }
 
 impl Service {
@@ -43,6 +45,7 @@ impl Service {
         Self {
             watchdog: watchdog.map(Duration::from_micros),
             notifier: notifier.unwrap_or_default(),
+            hears_another: is_successor,
             ..Self::default()
         }
     }
@@ -57,41 +60,49 @@ impl Service {
         self.watchdog.filter(|_| self.is_heard()).map(|time| time / 16)
     }
 
-    pub(super) fn ready(&mut self) {
-        self.notifier.tell(format_args!("READY=1\nSTATUS=serving"));
+    /// From now on this process is the service, and serves.
+    pub(super) fn take_place(&mut self) {
+        self.hears_another = false;
+        self.tell(format_args!("READY=1\nSTATUS=serving"));
+    }
+
+    fn tell(&self, lines: std::fmt::Arguments<'_>) {
+        if !self.hears_another {
+            self.notifier.tell(lines);
+        }
     }
 
     /// A reload begins. It ends with [`reloaded`](Self::reloaded).
     pub(super) fn reloading(&self) {
-        self.notifier.tell(format_args!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros()));
+        self.tell(format_args!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros()));
     }
 
     pub(super) fn reloaded(&mut self, remark: String) {
         self.remark = remark;
-        self.notifier.tell(format_args!("READY=1"));
+        self.tell(format_args!("READY=1"));
     }
 
     /// The end begins.
     pub(super) fn stopping(&mut self) {
-        self.notifier.tell(format_args!("STOPPING=1"));
+        self.tell(format_args!("STOPPING=1"));
         "draining".clone_into(&mut self.remark);
     }
 
     /// From now on another process is the service.
     pub(super) fn replaced_by(&mut self, process: u32) {
-        self.notifier.tell(format_args!("MAINPID={process}\nSTATUS=replaced by an upgrade"));
+        self.tell(format_args!("MAINPID={process}\nSTATUS=replaced by an upgrade"));
         // Nobody would hear it any more.
         *self = Self::default();
     }
 
     /// The end is under way, and may take so much longer.
     pub(super) fn extend(&self, time: Duration) {
-        self.notifier.tell(format_args!("EXTEND_TIMEOUT_USEC={}", time.as_micros()));
+        self.tell(format_args!("EXTEND_TIMEOUT_USEC={}", time.as_micros()));
     }
 
     /// Says how things are, where that has changed, and feeds the watchdog when it is time. To be called often.
     pub(super) fn tick(&mut self, app: &App) {
-        if !self.is_heard() {
+        if !self.is_heard() || self.hears_another {
             return;
         }
         self.feed(app);
@@ -101,7 +112,7 @@ impl Service {
             status = format!("{status}; {}", self.remark);
         }
         if status != self.said {
-            self.notifier.tell(format_args!("STATUS={status}"));
+            self.tell(format_args!("STATUS={status}"));
             self.said = status;
         }
     }
@@ -116,7 +127,7 @@ impl Service {
         let answers = app.phases.pulse.ask();
         // Workers that have ended are no longer asked for anything.
         if is_first || answers >= app.running() {
-            self.notifier.tell(format_args!("WATCHDOG=1"));
+            self.tell(format_args!("WATCHDOG=1"));
         } else {
             let workers = app.running();
             tracing::error!(answers, workers, "not every worker turns; the watchdog is not fed");

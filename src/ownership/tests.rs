@@ -158,8 +158,74 @@ proptest! {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..cut.min(bytes.len())]).unwrap();
         let again = open(&directory);
-        for (id, owner, _) in again.records().iter() {
+        for (id, owner, _) in again.kept().records.iter() {
             prop_assert_eq!(owner.as_str(), format!("team-{id}"));
         }
     }
+}
+
+/// What was told, in order.
+type Told = std::sync::Arc<Mutex<Vec<(String, Option<TenantId>)>>>;
+
+/// Hands over to somebody who writes down what is told.
+fn hand_over(ownership: &Ownership) -> (Vec<(SandboxId, TenantId, bool)>, Told) {
+    let told = Told::default();
+    let tell = std::sync::Arc::clone(&told);
+    let before = ownership.hand_over(move |id, tenant, _| {
+        tell.lock().unwrap().push((id.to_string(), tenant.cloned()));
+    });
+    (before, told)
+}
+
+#[test]
+fn whatever_is_not_handed_over_is_told() {
+    let record = Ownership::default();
+    record.bind(&id("i1"), &tenant("team-a"), true);
+    let (before, told) = hand_over(&record);
+    assert_eq!(before, [(id("i1"), tenant("team-a"), true)]);
+    record.bind(&id("i2"), &tenant("team-b"), false);
+    record.release(&id("i1"));
+    record.learn(&id("i3"), Some(&tenant("team-a")), true);
+    let expected = [("i2", Some("team-b")), ("i1", None), ("i3", Some("team-a"))];
+    let expected = expected.map(|(id, owner)| (id.to_owned(), owner.map(tenant)));
+    assert_eq!(*told.lock().unwrap(), expected);
+    record.take_back();
+    record.bind(&id("i4"), &tenant("team-a"), true);
+    assert_eq!(told.lock().unwrap().len(), 3, "nobody has to know any more");
+    let (all, _) = hand_over(&record);
+    assert_eq!(all.len(), 3, "{all:?}");
+}
+
+#[test]
+fn what_is_not_told_is_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = open(&directory);
+    record.bind(&id("i1"), &tenant("team-a"), true);
+    let (before, told) = hand_over(&record);
+    assert_eq!(before, []);
+    assert_eq!(open(&directory).owner(&id("i1")), Some(tenant("team-a")));
+    record.bind(&id("i2"), &tenant("team-a"), true);
+    assert_eq!(told.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn an_owner_that_comes_at_the_moment_is_either_handed_over_or_told() {
+    let record = Ownership::default();
+    std::thread::scope(|scope| {
+        let makers = (0..4).map(|maker| {
+            let record = &record;
+            scope.spawn(move || {
+                for number in 0..500 {
+                    record.bind(&id(&format!("i{maker}-{number}")), &tenant("team-a"), true);
+                }
+            })
+        });
+        let makers: Vec<_> = makers.collect();
+        let (before, told) = hand_over(&record);
+        for maker in makers {
+            maker.join().unwrap();
+        }
+        let told = told.lock().unwrap().len();
+        assert_eq!(before.len() + told, 2_000, "{} and {told}", before.len());
+    });
 }

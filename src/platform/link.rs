@@ -8,15 +8,23 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
-    recvmsg, sendmsg, shutdown, socketpair,
+    recvmsg, sendmsg, shutdown, socketpair, sockopt,
 };
 
-/// Longest message, in bytes. The system's default buffers take it.
+/// Longest message, in bytes.
 pub const MAX_MESSAGE: usize = 160 * 1024;
+
+/// What the system has to buffer, in bytes. FreeBSD by itself takes no message longer than 64 KiB.
+const BUFFER: usize = 2 * MAX_MESSAGE;
+
+/// How long sending rests when the system has no room for a message, or for one more descriptor on its way.
+const REST: Duration = Duration::from_millis(10);
 
 /// One end. Cheap to clone; clones are the same end.
 #[derive(Clone, Debug)]
@@ -30,6 +38,10 @@ impl Link {
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
         let (own, other) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        for end in [&own, &other] {
+            sockopt::set_socket_send_buffer_size(end, BUFFER)?;
+            sockopt::set_socket_recv_buffer_size(end, BUFFER)?;
+        }
         Ok((Self(Arc::new(own)), other))
     }
 
@@ -47,7 +59,7 @@ impl Link {
     /// Sends one message.
     ///
     /// # Errors
-    /// The other end is gone, or the message is too long.
+    /// The other end is gone ([`is_gone`]), or the message cannot be sent, and others can.
     pub fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         if message.is_empty() || message.len() > MAX_MESSAGE {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -61,35 +73,44 @@ impl Link {
         loop {
             match sendmsg(&self.0, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL) {
                 Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
+                Err(Errno::NOBUFS | Errno::NOMEM | Errno::TOOMANYREFS) => std::thread::sleep(REST),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Waits for the next message. `None`: the other end is gone.
+    /// Waits for the next message. `None`: the other end is gone. A descriptor for which this process has no place is
+    /// closed, and the message comes without it.
     ///
     /// # Errors
-    /// The line broke, or a message was longer than [`MAX_MESSAGE`].
+    /// The line broke.
     pub fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<Option<Option<OwnedFd>>> {
         buffer.resize(MAX_MESSAGE, 0);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut was_reset = false;
         let received = loop {
             let mut parts = [IoSliceMut::new(buffer)];
             match recvmsg(&self.0, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Ok(received) if received.flags.contains(ReturnFlags::TRUNC) => {
+                    tracing::error!("the other process said something too long, which is lost");
+                }
                 Ok(received) => break received,
-                Err(rustix::io::Errno::INTR) => {}
-                // What a closed end says that had not read everything.
-                Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+                Err(Errno::INTR) => {}
+                // What an end says, once, that was closed before it had read everything. What it had said is still there.
+                Err(Errno::CONNRESET) if !was_reset => was_reset = true,
+                Err(Errno::CONNRESET) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         };
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
         if received.bytes == 0 {
             return Ok(None);
+        }
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            tracing::error!(
+                "no file descriptor is left for what the other process hands over; it is closed"
+            );
         }
         buffer.truncate(received.bytes);
         let mut descriptors = control.drain().filter_map(|message| {
@@ -108,9 +129,17 @@ impl Link {
     }
 }
 
+/// Whether a message was not sent since nobody is at the other end.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
+    use std::process::Command;
 
     use super::*;
 
@@ -133,7 +162,54 @@ mod tests {
         assert_eq!(through, "through");
         drop(own);
         assert!(other.receive(&mut buffer).unwrap().is_none());
-        assert!(other.send(b"too late", None).is_err());
+        assert!(is_gone(&other.send(b"too late", None).unwrap_err()));
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard() {
+        let (own, other) = Link::pair().unwrap();
+        let other = Link(Arc::new(other));
+        other.send(b"never read", None).unwrap();
+        own.send(b"one", None).unwrap();
+        own.send(b"two", None).unwrap();
+        drop(own);
+        let mut buffer = Vec::new();
+        for said in ["one", "two"] {
+            assert!(other.receive(&mut buffer).unwrap().is_some());
+            assert_eq!(buffer, said.as_bytes());
+        }
+        assert!(other.receive(&mut buffer).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_descriptor_for_which_there_is_no_place_costs_no_message() {
+        const CHILD: &str = "LINK_TEST_CHILD";
+        if std::env::var_os(CHILD).is_none() {
+            // The limit would be that of all tests.
+            let own = std::env::current_exe().unwrap();
+            let name = std::thread::current().name().unwrap().to_owned();
+            let mut child = Command::new("sh");
+            child.args(["-c", "ulimit -n 32; exec \"$0\" --exact \"$1\" --nocapture"]);
+            let output = child.arg(own).arg(name).env(CHILD, "1").output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+            return;
+        }
+        let (own, other) = Link::pair().unwrap();
+        let other = Link(Arc::new(other));
+        let (mut here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        own.send(b"one", Some(there.as_fd())).unwrap();
+        own.send(b"two", Some(there.as_fd())).unwrap();
+        drop(there);
+        let all: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        let mut buffer = Vec::new();
+        assert!(other.receive(&mut buffer).unwrap().unwrap().is_none());
+        assert_eq!(buffer, b"one");
+        drop(all);
+        let passed = other.receive(&mut buffer).unwrap().unwrap();
+        assert_eq!(buffer, b"two");
+        drop(passed.unwrap());
+        assert_eq!(here.read(&mut [0]).unwrap(), 0, "nobody has the other one");
     }
 
     #[test]

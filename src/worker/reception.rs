@@ -80,7 +80,7 @@ impl Reception {
         Ok(())
     }
 
-    /// Accepts until the gateway drains. `greet` makes a connection ready, and tells the address of its peer; `serve` begins
+    /// Accepts from when it may until the gateway drains. `greet` makes a connection ready, and tells the address of its peer; `serve` begins
     /// to serve it.
     async fn accept<L>(
         self,
@@ -91,6 +91,10 @@ impl Reception {
     ) where
         L: Accepts<Io: Carrier>,
     {
+        tokio::select! {
+            () = self.shared.phases.open.cancelled() => {}
+            () = self.shared.phases.drain.cancelled() => return,
+        }
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -120,9 +124,13 @@ impl Reception {
     }
 
     /// Goes on with connections of the process before this one, until that has ended, as far as they could have come in
-    /// here. They had a place there.
-    pub(super) async fn adopt(self, mut adopted: UnboundedReceiver<Adopted>, doors: Doors) {
-        while let Some(adopted) = adopted.recv().await {
+    /// here.
+    pub(super) async fn adopt(
+        self,
+        mut adopted: UnboundedReceiver<(Adopted, OwnedSemaphorePermit)>,
+        doors: Doors,
+    ) {
+        while let Some((adopted, place)) = adopted.recv().await {
             if !doors.admit(&adopted).unwrap_or_default() {
                 tracing::debug!(
                     "a connection is closed that the settings would not let in any more"
@@ -130,7 +138,7 @@ impl Reception {
                 continue;
             }
             let Adopted { listener, is_used, stream } = adopted;
-            let place = self.place().await;
+            let place = Some(place);
             let served = match stream {
                 Stream::Tcp(stream) => TcpStream::from_std(stream).and_then(|io| {
                     let conn = self.conn(listener, Some(io.peer_addr()?.ip()));

@@ -2,7 +2,9 @@
 //! place.
 
 mod goodbye;
+mod last_words;
 mod load;
+mod moment;
 mod reloading;
 mod replacement;
 mod secured;
@@ -40,10 +42,16 @@ impl<'a> Processes<'a> {
 
     /// Has the next one take the place, and waits until it has.
     fn upgrade(&self) {
+        self.upgrade_with(|| {});
+    }
+
+    /// The same, while something else happens.
+    fn upgrade_with(&self, meanwhile: impl FnOnce()) {
         let said = |line: &str| line.contains("\"replaced: connections go to the new process");
         let count = || self.gateway.log().iter().filter(|line| said(line)).count();
         let before = count();
         self.signal("USR2");
+        meanwhile();
         eventually("one process takes the other's place", PATIENCE, || count() > before);
         let log = self.gateway.log();
         let line = log.iter().rfind(|line| said(line)).unwrap();
@@ -52,9 +60,15 @@ impl<'a> Processes<'a> {
         self.seen.lock().unwrap().push(process);
     }
 
-    /// Those that are there.
+    /// Those that are there, those that were started and never took the place included.
     fn alive(&self) -> BTreeSet<u32> {
-        self.seen.lock().unwrap().iter().copied().filter(|process| is_alive(*process)).collect()
+        let mut all: BTreeSet<u32> = self.seen.lock().unwrap().iter().copied().collect();
+        let mut parents: Vec<u32> = all.iter().copied().collect();
+        while let Some(parent) = parents.pop() {
+            let children = children(parent);
+            parents.extend(children.into_iter().filter(|child| all.insert(*child)));
+        }
+        all.into_iter().filter(|process| is_alive(*process)).collect()
     }
 }
 
@@ -73,9 +87,22 @@ fn signal(process: u32, name: &str) {
     let _ = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status();
 }
 
+/// What a process started, as far as it is there.
+fn children(process: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    all.filter(|child| stat(*child).is_some_and(|(_, parent)| parent == process)).collect()
+}
+
 /// Whether there is such a process of the gateway, other than one that has ended and was not waited for.
 fn is_alive(process: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    state.is_some_and(|state| state != 'Z' && state != 'X')
+    stat(process).is_some_and(|(state, _)| state != 'Z' && state != 'X')
+}
+
+/// A process's state and its parent (proc_pid_stat(5)).
+fn stat(process: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }

@@ -123,6 +123,7 @@ fn serve(upstream: &str) {
     telemetry::start(&settings.log);
 
     let phases = Phases::default();
+    phases.open.cancel();
     let trail = Arc::new(Trail::new(settings.audit.log_cap, None));
     let requests = Arc::new(Requests::default());
     let observers =

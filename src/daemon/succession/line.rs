@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::platform::link::Link;
+use crate::platform::link::{self, Link};
 
 /// Something said, and the descriptor that goes with it.
 type Said = (Vec<u8>, Option<OwnedFd>);
@@ -44,11 +44,12 @@ impl Line {
                 let descriptor = descriptor.as_ref().map(OwnedFd::as_fd);
                 match speaking.send(&message, descriptor) {
                     Ok(()) => {}
-                    Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => {
-                        tracing::error!(%cause, "the other process could not be told something");
+                    // Which the listener finds out, too.
+                    Err(cause) if link::is_gone(&cause) => return,
+                    Err(cause) => {
+                        let bytes = message.len();
+                        tracing::error!(%cause, bytes, "the other process could not be told something");
                     }
-                    // It has ended, which the listener finds out, too.
-                    Err(_) => return,
                 }
             }
         })?;
@@ -57,7 +58,15 @@ impl Line {
         let thread = std::thread::Builder::new().name("handover-in".to_owned());
         thread.spawn(move || {
             let mut buffer = Vec::new();
-            while let Ok(Some(descriptor)) = listening.receive(&mut buffer) {
+            loop {
+                let descriptor = match listening.receive(&mut buffer) {
+                    Ok(Some(descriptor)) => descriptor,
+                    Ok(None) => return,
+                    Err(cause) => {
+                        tracing::error!(%cause, "the other process cannot be heard any more");
+                        return;
+                    }
+                };
                 match serde_json::from_slice(&buffer) {
                     Ok(message) => {
                         if heard.send((message, descriptor)).is_err() {

@@ -2,6 +2,8 @@
 //!
 //! A message that one of them does not know is passed over, and the log says so.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,6 +24,10 @@ pub(super) enum FromOld {
     Bequest(Bequest),
     /// That was all.
     Yours,
+    /// It has left: accept connections.
+    Go,
+    /// It was told to reload, perhaps when the new process had read everything already.
+    Reload,
     /// A connection that nobody talks on.
     Connection { listener: String, is_used: bool },
     /// May this request start sandboxes?
@@ -32,12 +38,19 @@ pub(super) enum FromOld {
     Late(LateWord),
 }
 
+impl fmt::Debug for FromOld {
+    /// Nothing of what it says, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromOld")
+    }
+}
+
 /// What the new process says.
 #[derive(Serialize, Deserialize)]
 pub(super) enum FromNew {
     /// It is bound to listen.
     Bound,
-    /// It accepts connections.
+    /// It can accept connections.
     Ready,
     /// It was told to reload.
     Reload,

@@ -1,6 +1,6 @@
 //! The new process's side: takes what the old one hands over, and goes on hearing from it until it has ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,8 @@ use crate::worker::{Adopted, Stream};
 pub(in crate::daemon) struct Heritage {
     line: Line,
     hearing: Hearing<FromOld>,
+    /// What came among the bequests: requests go on meanwhile.
+    early: VecDeque<FromOld>,
 }
 
 impl Heritage {
@@ -42,7 +44,9 @@ impl Heritage {
                     let place = Place { purpose, setting, nth };
                     given.0.push((place, Socket::adopt(socket)?));
                 }
-                Some((FromOld::Sockets, _)) => return Ok((Self { line, hearing }, given)),
+                Some((FromOld::Sockets, _)) => {
+                    return Ok((Self { line, hearing, early: VecDeque::new() }, given));
+                }
                 Some(_) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
@@ -70,32 +74,50 @@ impl Heritage {
                     estate.owners.extend(owner(&id, tenant, marked));
                 }
                 FromOld::Yours => return Ok(Estate { slots: Some(slots), ..estate }),
+                early @ (FromOld::Admit { .. } | FromOld::Held { .. } | FromOld::Late(_)) => {
+                    self.early.push_back(early);
+                }
                 FromOld::Socket { .. }
                 | FromOld::Sockets
-                | FromOld::Connection { .. }
-                | FromOld::Admit { .. }
-                | FromOld::Held { .. }
-                | FromOld::Late(_) => return Err(StartError::NothingLeft),
+                | FromOld::Go
+                | FromOld::Reload
+                | FromOld::Connection { .. } => {
+                    return Err(StartError::NothingLeft);
+                }
             }
         }
     }
 
     /// The old process from now on. `asker` asks the upstream on its behalf.
     pub(in crate::daemon) fn into_predecessor(self, asker: Asker) -> Predecessor {
-        let Self { line, hearing } = self;
+        let Self { line, hearing, early } = self;
         let (asker, held) = (Arc::new(asker), Arc::default());
-        Predecessor { line, hearing, asker, held, connections: 0, is_told: false }
+        Predecessor { line, hearing, early, asker, held, connections: 0, is_told: false }
     }
 }
 
 /// What is held for requests of the old process, by their numbers.
 type HeldFor = Arc<Mutex<HashMap<u64, Reservation>>>;
 
+/// What the old process had to say, as far as it concerns this one as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::daemon) enum News {
+    /// Nothing to do.
+    Nothing,
+    /// It has left.
+    Go,
+    /// It was told to reload.
+    Reload,
+    /// It has ended.
+    Gone,
+}
+
 /// The old process, which has streams to finish.
 #[derive(Debug)]
 pub(in crate::daemon) struct Predecessor {
     line: Line,
     hearing: Hearing<FromOld>,
+    early: VecDeque<FromOld>,
     asker: Arc<Asker>,
     held: HeldFor,
     connections: usize,
@@ -103,7 +125,7 @@ pub(in crate::daemon) struct Predecessor {
 }
 
 impl Predecessor {
-    /// Tells it, once, that this process accepts connections.
+    /// Tells it, once, that this process can accept connections.
     pub(in crate::daemon) fn ready(&mut self) {
         if !std::mem::replace(&mut self.is_told, true) {
             self.line.say(&FromNew::Ready, None);
@@ -125,13 +147,17 @@ impl Predecessor {
         self.line.say(&FromNew::End, None);
     }
 
-    /// Waits for the next thing it says, and does it. False when it has ended.
-    pub(in crate::daemon) async fn hear(&mut self, app: &App) -> bool {
-        let Some((message, descriptor)) = self.hearing.recv().await else {
+    /// Waits for the next thing it says, and does what concerns only a part of this process.
+    pub(in crate::daemon) async fn hear(&mut self, app: &App) -> News {
+        let heard = match self.early.pop_front() {
+            Some(early) => Some((early, None)),
+            None => self.hearing.recv().await,
+        };
+        let Some((message, descriptor)) = heard else {
             app.hear_no_more();
             // What it did not tell is in doubt.
             self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            return false;
+            return News::Gone;
         };
         match message {
             FromOld::Connection { listener: word, is_used } => {
@@ -150,9 +176,11 @@ impl Predecessor {
                     app.hear(late);
                 }
             }
+            FromOld::Go => return News::Go,
+            FromOld::Reload => return News::Reload,
             FromOld::Socket { .. } | FromOld::Sockets | FromOld::Bequest(_) | FromOld::Yours => {}
         }
-        true
+        News::Nothing
     }
 
     /// Admits a request of the old process as if it were one of this one's.

@@ -25,7 +25,22 @@ pub(super) struct Remote {
 struct Asked {
     next: u64,
     waiting: HashMap<u64, oneshot::Sender<Result<(), NotAdmitted>>>,
-    is_over: bool,
+    answers: Answers,
+}
+
+/// Whether the other process can be asked.
+#[derive(Debug)]
+enum Answers {
+    /// When it is in place: what it admitted before might have to be taken back. Until then, these wait.
+    Later(Vec<FromOld>),
+    Now,
+    NoMore,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self::Later(Vec::new())
+    }
 }
 
 impl Remote {
@@ -35,6 +50,16 @@ impl Remote {
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is in place.
+    pub(super) fn open(&self) {
+        let mut asked = self.asked();
+        if let Answers::Later(questions) = std::mem::replace(&mut asked.answers, Answers::Now) {
+            for question in questions {
+                self.line.say(&question, None);
+            }
+        }
     }
 
     /// An answer has come.
@@ -54,8 +79,32 @@ impl Remote {
     /// No answer will come any more.
     pub(super) fn end(&self) {
         let mut asked = self.asked();
-        asked.is_over = true;
+        asked.answers = Answers::NoMore;
         asked.waiting.clear();
+    }
+}
+
+impl Remote {
+    /// Puts a question, whose number this gives, now or later.
+    fn ask(
+        &self,
+        tenant: &TenantId,
+        limit: Option<u32>,
+        start: Start<'_>,
+        tell: oneshot::Sender<Result<(), NotAdmitted>>,
+    ) -> Option<u64> {
+        let mut asked = self.asked();
+        let Asked { next, waiting, answers } = &mut *asked;
+        *next += 1;
+        let (number, tenant, start) = (*next, tenant.to_string(), start.into());
+        let question = FromOld::Admit { number, tenant, limit, start };
+        match answers {
+            Answers::Later(questions) => questions.push(question),
+            Answers::Now => self.line.say(&question, None),
+            Answers::NoMore => return None,
+        }
+        waiting.insert(number, tell);
+        Some(number)
     }
 }
 
@@ -67,19 +116,8 @@ impl Admits for Remote {
         start: Start<'a>,
     ) -> BoxFuture<'a, Option<Result<Reservation, NotAdmitted>>> {
         Box::pin(async move {
-            let (number, answer) = {
-                let mut asked = self.asked();
-                if asked.is_over {
-                    return None;
-                }
-                asked.next += 1;
-                let (tell, answer) = oneshot::channel();
-                let number = asked.next;
-                asked.waiting.insert(number, tell);
-                (number, answer)
-            };
-            let (tenant, start) = (tenant.to_string(), start.into());
-            self.line.say(&FromOld::Admit { number, tenant, limit, start }, None);
+            let (tell, answer) = oneshot::channel();
+            let number = self.ask(tenant, limit, start, tell)?;
             let held = RemoteHeld { line: self.line.clone(), number };
             let answer = answer.await.ok()?;
             Some(answer.map(|()| Reservation::new(Box::new(held))))

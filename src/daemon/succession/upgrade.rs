@@ -29,6 +29,8 @@ pub(in crate::daemon) struct Upgrade {
     hearing: Hearing<FromNew>,
     remote: Remote,
     stage: Stage,
+    /// Whether there was a reload since it began, which it may have missed.
+    wants_reload: bool,
     /// Until when it must have begun.
     pub(in crate::daemon) deadline: Instant,
 }
@@ -48,7 +50,7 @@ enum Stage {
 pub(in crate::daemon) enum Heard {
     /// Nothing to do.
     Nothing,
-    /// It accepts connections: leave.
+    /// It can accept connections: leave.
     Ready,
     /// It cannot be.
     Failed,
@@ -83,7 +85,7 @@ impl Upgrade {
         line.say(&FromOld::Sockets, None);
         let deadline = Instant::now() + START;
         let (remote, stage) = (Remote::new(line.clone()), Stage::Binding);
-        Ok(Self { child, line, hearing, remote, stage, deadline })
+        Ok(Self { child, line, hearing, remote, stage, wants_reload: false, deadline })
     }
 
     /// Its process.
@@ -142,9 +144,22 @@ impl Upgrade {
         self.line.say(&FromOld::Yours, None);
     }
 
+    /// Has it reload: now, or as soon as it is in place.
+    pub(in crate::daemon) fn reload(&mut self) {
+        if self.is_over() {
+            self.line.say(&FromOld::Reload, None);
+        } else {
+            self.wants_reload = true;
+        }
+    }
+
     /// Leaves everything to it.
     pub(in crate::daemon) fn leave(&mut self, app: &App) {
         self.stage = Stage::Over;
+        // Before anybody else is let in by what holds no more.
+        if self.wants_reload {
+            self.line.say(&FromOld::Reload, None);
+        }
         let line = self.line.clone();
         app.leave(&self.tell(), move |Adopted { listener, is_used, stream }| {
             let stream = match stream {
@@ -153,6 +168,8 @@ impl Upgrade {
             };
             line.say(&FromOld::Connection { listener: word(listener), is_used }, Some(stream));
         });
+        self.remote.open();
+        self.line.say(&FromOld::Go, None);
     }
 
     /// Ends an upgrade that did not come about, and takes everything back.

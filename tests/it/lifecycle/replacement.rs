@@ -10,18 +10,18 @@ use tempfile::TempDir;
 use super::Processes;
 use super::succession::{stream, whoami};
 use crate::support::gateway::Setup;
-use crate::support::wait::eventually;
+use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::key;
-use crate::support::{Ask, Wire, World};
+use crate::support::{Ask, Program, Wire, World};
 
 /// A gateway whose program is a copy that a test may replace.
-struct Replaceable {
-    directory: TempDir,
-    world: World,
+pub(super) struct Replaceable {
+    pub(super) directory: TempDir,
+    pub(super) world: World,
 }
 
 impl Replaceable {
-    fn new(change: impl FnOnce(Setup, &Path) -> Setup) -> Self {
+    pub(super) fn new(change: impl FnOnce(Setup, &Path) -> Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("gateway");
         // A link, which is replaced as a file is.
@@ -36,7 +36,7 @@ impl Replaceable {
     }
 
     /// Puts a script in the place of the program.
-    fn replace(&self, script: &str) {
+    pub(super) fn replace(&self, script: &str) {
         let fresh = self.directory.path().join("fresh");
         std::fs::write(&fresh, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -100,19 +100,32 @@ fn an_upgrade_that_fails_changes_nothing() {
     std::fs::write(&settings, "[server]\nworkers = 0\n").unwrap();
     place.fails(&mut endless, 4);
     std::fs::write(&settings, "").unwrap();
-    // The file of the journal is no file any more when the new process opens it.
-    let journal = place.directory.path().join("audit.jsonl.head");
+    // The head of the journal is no file when the new process takes that up.
+    let file = |name: &str| place.directory.path().join(name);
+    let (head, kept) = (file("audit.jsonl.head"), file("kept"));
     place.replace(&format!(
-        "rm -f {0}; mkdir {0}; exec {1} \"$@\"",
-        journal.display(),
+        "mv {0} {1}; mkdir {0}; exec {2} \"$@\"",
+        head.display(),
+        kept.display(),
         env!("CARGO_BIN_EXE_coppice-gateway")
     ));
     world.gateway.signal("USR2");
     place.has_failed(5);
-    std::fs::remove_dir(&journal).unwrap();
+    std::fs::remove_dir(&head).unwrap();
+    std::fs::rename(&kept, &head).unwrap();
     place.restore();
     assert!(endless.chunk().is_some());
-    assert_eq!(processes.alive().len(), 1);
+    assert_eq!(processes.alive().len(), 1, "nothing is left of those that failed");
+    // What was handed over came back: creates are counted, and the chain goes on.
+    let create = Ask::post("/v2/sandboxes", r#"{"templateID":"base"}"#);
+    let create = create.header("X-Request-Id", "taken-back");
+    assert_eq!(world.ask("exec", create).status, 201);
+    let journal = file("audit.jsonl");
+    eventually("it is on record", PATIENCE, || {
+        std::fs::read_to_string(&journal).unwrap().contains("\"taken-back\"")
+    });
+    let verified = Program::new().run(&["audit", "verify", journal.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{verified:?}");
     // And then one that succeeds.
     processes.upgrade();
     assert!(endless.chunk().is_some());

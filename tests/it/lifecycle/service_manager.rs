@@ -1,11 +1,14 @@
 //! systemd's protocols, with the test as the service manager: what it is told, and sockets that it opened.
 
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use coppice_gateway::simulator::{Options, Simulator};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
 use tempfile::TempDir;
 
 use super::Processes;
@@ -16,26 +19,52 @@ use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{key, key_list, setup_before};
 use crate::support::{Ask, Wire, World};
 
-/// Records what it is told.
+/// Records what it is told by the main process, as with `NotifyAccess=main`.
 struct Manager {
     directory: TempDir,
     told: Arc<Mutex<Vec<String>>>,
+    /// What others said.
+    refused: Arc<Mutex<Vec<String>>>,
+}
+
+/// A notice, and the process that it is from.
+fn receive(socket: &UnixDatagram) -> std::io::Result<(String, i32)> {
+    let mut buffer = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let parts = &mut [IoSliceMut::new(&mut buffer)];
+    let length = recvmsg(socket, parts, &mut control, RecvFlags::empty())?.bytes;
+    let sender = control.drain().find_map(|message| {
+        if let RecvAncillaryMessage::ScmCredentials(sender) = message {
+            return Some(sender.pid.as_raw_nonzero().get());
+        }
+        None
+    });
+    Ok((String::from_utf8(buffer[..length].to_vec()).unwrap(), sender.unwrap()))
 }
 
 impl Manager {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        sockopt::set_socket_passcred(&socket, true).unwrap();
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let recorded = Arc::clone(&told);
+        let refused: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (recorded, thrown_away) = (Arc::clone(&told), Arc::clone(&refused));
         std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length) = socket.recv(&mut buffer) {
-                let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
-                recorded.lock().unwrap().extend(text.lines().map(str::to_owned));
+            // The first one who speaks was started as the service.
+            let mut main = None;
+            while let Ok((text, sender)) = receive(&socket) {
+                let is_heard = *main.get_or_insert(sender) == sender;
+                let list = if is_heard { &recorded } else { &thrown_away };
+                list.lock().unwrap().extend(text.lines().map(str::to_owned));
+                let next = text.lines().find_map(|line| line.strip_prefix("MAINPID="));
+                if let Some(next) = next.filter(|_| is_heard) {
+                    main = Some(next.parse().unwrap());
+                }
             }
         });
-        Self { directory, told }
+        Self { directory, told, refused }
     }
 
     fn address(&self) -> String {
@@ -296,6 +325,12 @@ fn an_upgrade_makes_the_new_process_the_service() {
     let processes = Processes::of(&world.gateway);
     processes.upgrade();
     manager.waits_for(1, &format!("MAINPID={}", processes.current()));
+    // It says itself how things are, and is heard.
+    manager.waits_for(2, "READY=1");
+    let stream = Wire::open(world.control());
+    manager.waits_for(1, "STATUS=1 connections");
+    drop(stream);
+    assert_eq!(*manager.refused.lock().unwrap(), Vec::<String>::new());
     world.gateway.wait();
     let after = manager.told().len();
     let feeds = || manager.told()[after..].iter().filter(|line| *line == "WATCHDOG=1").count();

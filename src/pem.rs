@@ -196,7 +196,7 @@ mod tests {
         // The system's clock for files turns in steps.
         let has_changed = (0..1000).any(|round| {
             std::thread::sleep(std::time::Duration::from_millis(1));
-            std::fs::set_permissions(&path, Permissions::from_mode(0o600 | round % 2)).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600 | (round % 2))).unwrap();
             Stamp::of(&path).unwrap() != before
         });
         assert!(has_changed);

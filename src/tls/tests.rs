@@ -41,7 +41,7 @@ fn a_certificate_of_a_client_is_good_for_its_time() {
         ("2026-02-01T00:00:01Z", false),
     ] {
         let now = at.parse().unwrap();
-        assert_eq!(Offer::is_in_time(Some(&[own.clone()]), now), expected, "{at}");
+        assert_eq!(Offer::is_in_time(Some(std::slice::from_ref(&own)), now), expected, "{at}");
         assert!(Offer::is_in_time(None, now));
         assert!(!Offer::is_in_time(Some(&[CertificateDer::from(vec![1])]), now));
     }

@@ -40,12 +40,12 @@ fn anything_else_is_closed_without_a_word() {
 #[test]
 fn what_only_begins_like_tls_gets_an_alert() {
     let (_, world) = world();
-    // A decoding error (RFC 8446 6): no record, one that is too long, no message of a handshake, an empty one.
+    // A decoding error (RFC 8446 6): no record, one that is too long, messages without a content.
     let alert = &[0x15, 3, 3, 0, 2, 2, 50];
     for (sent, expected) in [
         (&b"\x16GET / HTTP/1.1\r\n\r\n"[..], &alert[..]),
         (b"\x16\x03\x03\xff\xff", alert),
-        (b"\x16\x03\x01\x00\x04GET ", alert),
+        (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", alert),
         (b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", alert),
         // Of what has not come to its end nothing can be said.
         (b"\x16\x03\x01\x00\x05GET /", b""),

@@ -55,9 +55,6 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// No file's.
-    pub(super) const NONE: Self = Self { device: 0, inode: 0 };
-
     fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }

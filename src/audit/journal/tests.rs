@@ -1,6 +1,7 @@
 //! What a journal holds after restarts, crashes and trouble with the disk.
 
 mod disk;
+mod sharing;
 
 use std::fs;
 use std::path::Path;

@@ -7,16 +7,17 @@
 //! its head, wherever that has come to. Should the new process end first, what the old one still has to tell is lost, and
 //! it says so: another process may have the file by then.
 
+use std::io;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use super::super::batch::Batch;
-use super::super::file::{Identity, LetGo, Opened};
+use super::super::file::{LetGo, Opened};
 use super::super::resume::{Resumed, resume};
 use super::super::{Item, Order, Pass};
-use super::{LOOK, Writer};
+use super::{Failing, LOOK, REST, Writer};
 
 /// Who writes the file.
 pub(super) enum Whose {
@@ -43,7 +44,12 @@ impl Writer {
             }
             Some(Order::Resume) => {
                 if !matches!(self.whose, Whose::Ours) {
-                    self.take_up();
+                    let result = self.take_up();
+                    Failing::note(&mut self.fails.open, "taken up", &result);
+                    if result.is_err() {
+                        self.resume_later();
+                        return;
+                    }
                 }
                 self.whose = Whose::Ours;
             }
@@ -54,21 +60,22 @@ impl Writer {
         self.shared.away.notify_all();
     }
 
-    /// Goes on where the file has come to. If it cannot be opened now, [`look`](Self::look) tries again.
-    fn take_up(&mut self) {
-        match resume(&self.settings.path) {
-            Ok(Resumed { opened, head, link, needs_newline, .. }) => {
-                let Opened { file, identity, size } = opened;
-                self.medium = (self.wrap)(file);
-                (self.identity, self.size, self.needs_newline) = (identity, size, needs_newline);
-                (self.first, self.written, self.synced) = (head.first, link, head.link);
-                self.batch = Batch::after(link);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the audit journal cannot be taken up again; trying again");
-                self.identity = Identity::NONE;
-            }
-        }
+    /// Goes on where the file has come to.
+    fn take_up(&mut self) -> io::Result<()> {
+        let Resumed { opened, head, link, needs_newline, .. } = resume(&self.settings.path)?;
+        let Opened { file, identity, size } = opened;
+        self.medium = (self.wrap)(file);
+        (self.identity, self.size, self.needs_newline) = (identity, size, needs_newline);
+        (self.first, self.written, self.synced) = (head.first, link, head.link);
+        self.batch = Batch::after(link);
+        Ok(())
+    }
+
+    /// Has the file taken up a little later, unless something else is ordered: events wait meanwhile.
+    fn resume_later(&mut self) {
+        std::thread::sleep(REST);
+        let mut order = self.shared.order.lock().unwrap_or_else(PoisonError::into_inner);
+        order.get_or_insert(Order::Resume);
     }
 
     /// Sends what waits to whoever writes.

@@ -33,7 +33,7 @@ use crate::authn::{Authenticator, KeyRing};
 use crate::callback::Callback;
 use crate::config::{
     AuditPolicy, AuditSettings, AuditSync, Given as Values, Listen, Loaded, ServerSettings,
-    Settings,
+    Settings, TlsFiles,
 };
 use crate::directory::Directory;
 use crate::endpoint::Audit;
@@ -81,6 +81,8 @@ pub struct App {
     requests: Arc<Requests>,
     /// Which settings were given which values when they last took effect.
     values: Mutex<Values>,
+    /// What TLS is made of, by the settings in force.
+    tls_files: Mutex<Option<TlsFiles>>,
     /// What it listens on, for a successor.
     sockets: Mutex<Vec<(Place, bind::Socket)>>,
     /// Where connections go that a predecessor gives up.
@@ -106,6 +108,7 @@ impl App {
         let count = settings.server.workers.map_or_else(cores, usize::from);
         let opened = sockets::for_clients(&settings, count, &mut given)?;
         check_reach(&settings, &opened)?;
+        sockets::warn_of_clear_text(&settings, &opened);
         let for_operators = sockets::for_operators(&settings, &mut given)?;
         let failed = |cause| StartError::Listen { address: "all".to_owned(), cause };
         let dealt = sockets::deal(&opened, count).map_err(failed)?;
@@ -176,6 +179,7 @@ impl App {
             secret,
             requests,
             values: Mutex::new(values),
+            tls_files: Mutex::new(settings.server.tls_files),
             sockets: Mutex::new(kept.collect()),
             adopting: Mutex::new(adopting),
             places: settings.server.max_connections.get(),

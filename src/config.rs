@@ -34,14 +34,13 @@ pub use settings::{LogFilter, LogFormat, LogSettings, ServerSettings, Settings, 
 pub use sources::Sources;
 pub use table::{FileForm, PAIRS, Pairs, SETTINGS, Setting, Shape, is_unsupported_flag};
 pub use tenants::{LimitOrigins, QuotaStatus, ReservedName, TenantSettings};
+pub use tls::TlsFiles;
 pub use traces::TraceSettings;
 pub use upstream::{DataUpstreams, UpstreamTls, UpstreamUrl};
 
-use std::sync::Arc;
-
 use crate::keys::KeySet;
+use crate::pem::Source;
 use crate::route::Domain;
-use crate::tls::Offer;
 use reader::Reader;
 
 /// What a successful load gives.
@@ -79,26 +78,19 @@ impl Settings {
     }
 }
 
-/// Reads the keys alone, after their file changed. A process that was `replaced` passes over settings that it does not
+/// Reads the keys alone, after their file changed, and says which file that is now. A process that was `replaced` passes over settings that it does not
 /// know: its successor may.
 ///
 /// # Errors
 /// Every problem with them, and with the syntax of the settings file.
-pub fn load_keys(sources: &Sources, previous: &KeySet, replaced: bool) -> Result<KeySet, Problems> {
+pub fn load_keys(
+    sources: &Sources,
+    previous: &KeySet,
+    replaced: bool,
+) -> Result<(KeySet, Option<Source>), Problems> {
     let mut reader = if replaced { Reader::forgiving(sources) } else { Reader::new(sources) };
-    let (_, keys) = auth::read_keys(&mut reader, Some(previous));
-    reader.finish(Some(keys)).map(|(keys, _)| keys)
-}
-
-/// Reads what TLS offers alone, after one of its files changed, with the warnings that come up.
-///
-/// # Errors
-/// Every problem with it, and with the syntax of the settings file.
-pub fn load_tls(sources: &Sources) -> Result<(Option<Arc<Offer>>, Vec<String>), Problems> {
-    let mut reader = Reader::new(sources);
-    let proxies = reader.list(table::TRUSTED_PROXIES, network::Proxy::parse);
-    let offer = tls::read(&mut reader, &proxies);
-    reader.finish(Some(offer))
+    let (file, keys) = auth::read_keys(&mut reader, Some(previous));
+    reader.finish(Some((keys, file))).map(|(loaded, _)| loaded)
 }
 
 /// The settings that decide about requests. Nothing has to be set.

@@ -12,7 +12,6 @@ mod succession;
 mod watch;
 
 use std::io;
-use std::path::PathBuf;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +23,7 @@ pub use self::succession::Program;
 use self::watch::Watch;
 use crate::app::{self, App, Beginning, Given, Patience, StartError};
 use crate::config::{Loaded, Sources};
+use crate::pem::Source;
 use crate::platform::inherited::{self, Variables};
 use crate::telemetry;
 
@@ -132,7 +132,7 @@ pub enum Ended {
 pub struct Daemon {
     runtime: Runtime,
     signals: Signals,
-    watch: Option<Watch>,
+    watch: Watch,
     patience: Patience,
     service: Service,
     program: Option<Program>,
@@ -140,19 +140,21 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts to receive signals and to watch the keys file.
+    /// Starts to receive signals and to watch the keys file since it was read.
     ///
     /// # Errors
     /// Signals cannot be received.
-    pub fn prepare(keys_file: Option<PathBuf>, patience: Patience) -> io::Result<Self> {
+    pub fn prepare(keys_file: Option<Source>, patience: Patience) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
         let signals = Signals::new()?;
         drop(inside);
+        let mut watch = Watch::default();
+        watch.follow(keys_file);
         Ok(Self {
             runtime,
             signals,
-            watch: keys_file.map(Watch::new),
+            watch,
             patience,
             service: Service::default(),
             program: None,

@@ -39,7 +39,7 @@ use self::idle::{Idle, Place};
 pub use self::request::Fields;
 pub use self::stream::Stream;
 pub use self::tls::{
-    Authorities, BadCertificate, BadIdentity, Identity, Offer, ServerName, Tls, server_name,
+    Authorities, BadCertificate, BadIdentity, Identity, Offer, Proof, ServerName, Tls, server_name,
 };
 use self::upload::{Upload, Writer};
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// Opening, and the steps of stopping in their order, shared by everything that runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Phases {
     /// Connections are taken from now on.
     pub open: CancellationToken,
-    /// New connections and requests are taken still, but whoever asks is told to send them elsewhere.
+    /// New connections and requests are taken still, but whoever asks is told to send them elsewhere. The end of all is told
+    /// here too.
     pub leaving: CancellationToken,
     /// No new connections and requests; what runs may finish.
     pub drain: CancellationToken,
@@ -24,6 +25,22 @@ pub struct Phases {
     pub pulse: Pulse,
     /// Whether draining connections go to a successor.
     pub succession: Succession,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            open: CancellationToken::default(),
+            leaving: stop.child_token(),
+            drain: CancellationToken::default(),
+            close: CancellationToken::default(),
+            stop,
+            accepting: Accepting::default(),
+            pulse: Pulse::default(),
+            succession: Succession::default(),
+        }
+    }
 }
 
 impl Phases {

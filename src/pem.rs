@@ -3,7 +3,7 @@
 //! Files are read here and their sections decoded; what a certificate says, and whether a key fits it, is for others.
 //! No error and no `Debug` output shows anything of what a file holds.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -68,16 +68,23 @@ impl Source {
     }
 }
 
-/// What differs between a file and what it was before: when it was changed, its length, and which one it is.
+/// What differs between a file and what it was before: when it was written, and when anything about it was changed, such as
+/// who may read it, its length, and which one it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp(SystemTime, u64, u64);
+pub struct Stamp(SystemTime, (i64, i64), u64, u64);
 
 impl Stamp {
     /// That of the file at `path` now; none where there is no file.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self(metadata.modified().ok()?, metadata.len(), metadata.ino()))
+        Self::of_opened(&std::fs::metadata(path).ok()?)
+    }
+
+    /// That of a file that is open, of which these are the metadata.
+    #[must_use]
+    pub fn of_opened(metadata: &Metadata) -> Option<Self> {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Some(Self(metadata.modified().ok()?, changed, metadata.len(), metadata.ino()))
     }
 }
 
@@ -185,6 +192,19 @@ mod tests {
         }
         let missing = certificates(Path::new("/nowhere/at/all")).unwrap_err();
         assert!(missing.to_string().starts_with("cannot be read: No such file"), "{missing}");
+    }
+
+    #[test]
+    fn a_file_whose_permissions_change_is_another_one() {
+        let (_folder, path) = file(KEY);
+        let before = Stamp::of(&path).unwrap();
+        // The system's clock for files turns in steps.
+        let has_changed = (0..1000).any(|round| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600 | (round % 2))).unwrap();
+            Stamp::of(&path).unwrap() != before
+        });
+        assert!(has_changed);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 
@@ -132,8 +132,9 @@ impl Offer {
     /// Of certificates, the first of which is shown where no name asks for another, and of what is asked of clients; all of
     /// it came from `sources`.
     ///
-    /// Sessions are resumed with tickets under keys of this offer's own, so that whoever was let in by an earlier one has
-    /// to prove anew who they are. There is no early data, which could be replayed.
+    /// Sessions are resumed with tickets under keys of this offer's own. Where clients are asked for certificates they are
+    /// not: a resumed one would bring its certificates along, and nobody would look at them again. There is no early data,
+    /// which could be replayed.
     ///
     /// # Errors
     /// The system has no randomness, or there is no certificate.
@@ -160,7 +161,12 @@ impl Offer {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(choice));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-        config.ticketer = Ticketer::new()?;
+        if clients.is_some() {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Ticketer::new()?;
+        }
         Ok(Self { config: Arc::new(config), identities, clients, sources })
     }
 
@@ -188,6 +194,13 @@ impl Offer {
         &self.sources
     }
 
+    /// Whether the certificate that a client proved to have, if it has one, is good at this time.
+    #[must_use]
+    pub fn is_in_time(proved: Option<&[CertificateDer<'_>]>, now: UnixTime) -> bool {
+        let own = proved.and_then(<[_]>::first).map(Certificate::read);
+        own.is_none_or(|own| own.is_some_and(|own| (own.begins..=own.ends).contains(&now)))
+    }
+
     /// Whether a client that proved to have these certificates, its own first, is a proxy whose forwarded headers count.
     #[must_use]
     pub fn is_proxy(&self, proved: Option<&[CertificateDer<'_>]>) -> bool {
@@ -210,3 +223,6 @@ impl fmt::Debug for Offer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Workers share immutable snapshots and nothing that has to be locked on the way of a request.
 
+mod doors;
 mod reception;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
+use self::doors::Doors;
 use self::reception::Reception;
 use crate::endpoint::Audit;
 use crate::layer::auth::Gate;
@@ -166,11 +168,12 @@ pub fn run(shared: Arc<Shared>, part: Part) -> io::Result<()> {
         let connections = Connections::new(&shared.connections, stack);
         let open = tunnels.open.clone();
         let reception = Reception { shared: Arc::clone(&shared), connections, open: open.clone() };
+        let doors = Doors::of(&sockets, shared.tls.is_some())?;
         let accepting = TaskTracker::new();
         for socket in sockets {
             reception.accept_on(socket, &accepting)?;
         }
-        open.spawn(reception.adopt(adopted));
+        open.spawn(reception.adopt(adopted, doors));
         let begun = shared.phases.accepting.begin();
         accepting.close();
         accepting.wait().await;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::quotas::rules;
 use super::{App, connection_limits, lock, origins};
-use crate::config::{Loaded, LogFilter, Settings};
+use crate::config::{Loaded, LogFilter, Problems, Settings};
 use crate::http1::Tls;
 use crate::keys::KeySet;
+use crate::pem::Source;
 
 /// Puts what was prepared in force. Cannot fail.
 type Install<'a> = Box<dyn FnOnce(&mut Renewed) + 'a>;
@@ -48,8 +49,12 @@ pub struct Renewed {
     pub waiting: Vec<&'static str>,
     /// How long the end may take now.
     pub patience: Patience,
+    /// The file of those keys, as it was when it was read.
+    pub keys_file: Option<Source>,
     /// What is to be logged now.
     pub log: LogFilter,
+    /// What is not wrong, but should be looked at; a line each.
+    pub warnings: Vec<String>,
 }
 
 /// How long the end of a process may take.
@@ -103,14 +108,16 @@ impl App {
     /// # Errors
     /// Why none of them is.
     pub fn renew(&self, loaded: Loaded) -> Result<Renewed, &'static str> {
-        let Loaded { settings, keys, given, .. } = loaded;
+        let Loaded { settings, keys, given, warnings } = loaded;
         let mut renewed = Renewed {
             keys: keys.len(),
             revoked: 0,
             // Compared with what is in force, as the start decided.
             waiting: given.waiting(&lock(&self.values)),
             patience: Patience::of(&settings),
+            keys_file: settings.auth.keys_file.clone(),
             log: settings.log.filter.clone(),
+            warnings,
         };
         let mut fresh = Fresh { settings, keys: Some(keys) };
         let prepared = RENEWED.iter().map(|prepare| prepare(self, &mut fresh));
@@ -119,6 +126,20 @@ impl App {
             install(&mut renewed);
         }
         Ok(renewed)
+    }
+
+    /// Offers in TLS what the files hold now that the settings in force name. What the settings say by now is another
+    /// matter. Returns the warnings that come up; none where TLS is not spoken.
+    ///
+    /// # Errors
+    /// Every problem with the files.
+    pub fn renew_tls(&self) -> Result<Vec<String>, Problems> {
+        let (Some(tls), Some(files)) = (&self.tls, &*lock(&self.tls_files)) else {
+            return Ok(Vec::new());
+        };
+        let (offer, warnings) = files.read()?;
+        tls.install(offer);
+        Ok(warnings)
     }
 }
 
@@ -157,7 +178,13 @@ fn keys<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str
 /// Offered to whoever connects from now on.
 fn tls<'a>(app: &'a App, fresh: &mut Fresh) -> Result<Install<'a>, &'static str> {
     match (&app.tls, fresh.settings.server.tls.take()) {
-        (Some(tls), Some(offer)) => Ok(Box::new(move |_| tls.install(offer))),
+        (Some(tls), Some(offer)) => {
+            let files = fresh.settings.server.tls_files.take();
+            Ok(Box::new(move |_| {
+                tls.install(offer);
+                *lock(&app.tls_files) = files;
+            }))
+        }
         (None, None) => Ok(Box::new(|_| {})),
         _ => Err("TLS comes or goes with a restart"),
     }

@@ -143,6 +143,21 @@ pub(super) fn for_clients(
     Ok(opened)
 }
 
+/// Warns of sockets that somebody else opened, which are in clear text although certificates are asked for elsewhere; of those
+/// that are set, the settings say so.
+pub(super) fn warn_of_clear_text(settings: &Settings, opened: &[Opened]) {
+    let clients = settings.server.tls.as_ref().and_then(|offer| offer.clients());
+    if clients.is_some_and(|clients| clients.are_required) {
+        for Opened { place, address, .. } in opened {
+            if let (None, Listen::Unix(_)) = (&place.setting, address) {
+                tracing::warn!(
+                    "the inherited socket {address} is in clear text and asks for no certificate: whoever may open it is let in"
+                );
+            }
+        }
+    }
+}
+
 /// Opens what operators ask. One thread serves all of it.
 pub(super) fn for_operators(
     settings: &Settings,

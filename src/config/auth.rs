@@ -11,6 +11,7 @@ use super::value::{Raw, either};
 use crate::callback;
 use crate::credential::Precedence;
 use crate::keys::{KeyDraft, KeyFile, KeySet, read_list};
+use crate::pem::Source;
 use crate::secret::Secret;
 
 /// Shortest signing secret, in bytes.
@@ -23,8 +24,8 @@ pub struct AuthSettings {
     pub has_keys: bool,
     /// The service that is asked about credentials that no key knows.
     pub callback: Option<callback::Settings>,
-    /// The keys file, to be watched.
-    pub keys_file: Option<PathBuf>,
+    /// The keys file, as it was when it was read, to be watched.
+    pub keys_file: Option<Source>,
     /// Which credential counts.
     pub precedence: Precedence,
     /// What signs sandbox tokens, the newest first. Empty: one has to be made.
@@ -75,7 +76,7 @@ fn secret(text: &str) -> Result<Secret, String> {
 pub(super) fn read_keys(
     reader: &mut Reader<'_>,
     previous: Option<&KeySet>,
-) -> (Option<PathBuf>, KeySet) {
+) -> (Option<Source>, KeySet) {
     let list = reader.optional(API_KEYS, |raw| match raw {
         Raw::Text(text) => Ok(text.clone()),
         Raw::Items(items) => Ok(items.join("\n")),
@@ -85,15 +86,16 @@ pub(super) fn read_keys(
     if let Some(text) = &list {
         read_list(&mut draft, &reader.origin(API_KEYS).to_string(), text);
     }
-    let path = file.map(|(path, file)| {
-        let name = path.display().to_string();
+    let source = file.map(|file| {
+        let source = file.source.clone();
+        let name = source.path.display().to_string();
         if file.is_public {
             reader.warn(format!("{name}: holds keys and every user can read it"));
         }
         if let Err(why) = read_keys_file(&mut draft, &name, file) {
             reader.problem(reader.origin(API_KEYS_FILE), format!("the file {why}"));
         }
-        path
+        source
     });
     let keys = draft.finish(previous).unwrap_or_else(|problems| {
         reader.key_problems(problems);
@@ -104,7 +106,7 @@ pub(super) fn read_keys(
         let message = "a reload cannot take away the last keys and leave the gateway open";
         reader.problem(Spelling::Key(API_KEYS.key), message.to_owned());
     }
-    (path, keys)
+    (source, keys)
 }
 
 fn read_keys_file(draft: &mut KeyDraft, name: &str, file: LongFile) -> Result<(), String> {

@@ -4,7 +4,7 @@
 //! silence.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::document::Document;
@@ -15,6 +15,7 @@ use super::sources::{LongFile, Sources, read_file};
 use super::table::{
     OTHER_VARIABLES, Pairs, SETTINGS, Setting, is_about_callback, is_unsupported_variable,
 };
+use super::tls::Findings;
 use super::value::{self, Raw};
 
 /// Reads settings and collects what is wrong.
@@ -140,12 +141,12 @@ impl<'a> Reader<'a> {
         self.optional(setting, |raw| raw.list(&parse)).unwrap_or_default()
     }
 
-    /// The file whose path a setting holds, with that path, to be read in pieces. No problem quotes the path: it may be a secret,
-    /// put where the path belongs.
-    pub(super) fn long_file(&mut self, setting: &'static Setting) -> Option<(PathBuf, LongFile)> {
+    /// The file whose path a setting holds, to be read in pieces. No problem quotes the path: it may be a secret, put
+    /// where the path belongs.
+    pub(super) fn long_file(&mut self, setting: &'static Setting) -> Option<LongFile> {
         let path = self.optional(setting, value::path)?;
         match LongFile::open(&path) {
-            Ok(file) => Some((path, file)),
+            Ok(file) => Some(file),
             Err(why) => {
                 self.problem(self.origin(setting), format!("the file {why}"));
                 None
@@ -310,6 +311,12 @@ impl<'a> Reader<'a> {
     /// Adds problems of key lists.
     pub(super) fn key_problems(&mut self, problems: Vec<crate::keys::KeyProblem>) {
         self.problems.extend(problems.into_iter().map(Problem::Key));
+    }
+
+    /// Adds what was found in the files of TLS.
+    pub(super) fn take_in(&mut self, findings: Findings) {
+        self.problems.extend(findings.problems);
+        self.warnings.extend(findings.warnings);
     }
 
     /// Adds a warning.

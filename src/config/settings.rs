@@ -14,7 +14,7 @@ use super::network::{Origin, Proxy};
 use super::reader::Reader;
 use super::table::{self, Setting};
 use super::tenants::{self, TenantSettings};
-use super::tls;
+use super::tls::{self, TlsFiles};
 use super::traces::{self, TraceSettings};
 use super::upstream::{self, DataUpstreams, UpstreamTls, UpstreamUrl};
 use super::value::{Raw, count, duration, number, switch};
@@ -65,6 +65,8 @@ pub struct ServerSettings {
     pub allow_open: bool,
     /// What TLS offers on TCP; none: clients are spoken to in clear text.
     pub tls: Option<Arc<Offer>>,
+    /// What that was read from.
+    pub tls_files: Option<TlsFiles>,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Web origins that preflights are answered for.
@@ -169,6 +171,7 @@ fn time(reader: &mut Reader<'_>, setting: &'static Setting) -> Duration {
 
 fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
     let proxies = reader.list(table::TRUSTED_PROXIES, Proxy::parse);
+    let (tls_files, tls) = tls::read(reader, &proxies).unzip();
     ServerSettings {
         listen: reader.value(table::LISTEN, |raw| raw.list(Listen::parse)),
         envd_listen: reader.list(table::ENVD_LISTEN, DataListen::parse),
@@ -176,7 +179,8 @@ fn read_server(reader: &mut Reader<'_>) -> ServerSettings {
         domain: reader.optional(table::DOMAIN, domain),
         one_port: reader.value(table::ONE_PORT, switch),
         allow_open: reader.value(table::ALLOW_OPEN, switch),
-        tls: tls::read(reader, &proxies),
+        tls,
+        tls_files,
         trusted_proxies: proxies.iter().filter_map(Proxy::network).collect(),
         cors_origins: reader.list(table::CORS_ORIGINS, Origin::parse),
         workers: reader.optional(table::WORKERS, |raw| count(raw, 1024)),

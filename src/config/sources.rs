@@ -12,6 +12,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::pem::{Source, Stamp};
+
 /// Largest file read as a whole, in bytes.
 const MAX_FILE: u64 = 64 << 20;
 
@@ -80,6 +82,8 @@ pub(super) fn read_file(path: &Path) -> Result<FileText, String> {
 /// A file to be read in pieces.
 pub(super) struct LongFile {
     file: Take<File>,
+    /// Which one it is, and as which it was opened.
+    pub(super) source: Source,
     /// How many bytes it has, as far as that is known.
     pub(super) size: usize,
     /// Whether users beyond its owner and group may read it.
@@ -99,7 +103,9 @@ impl LongFile {
             return Err(too_long());
         }
         let size = usize::try_from(metadata.len()).unwrap_or_default();
-        Ok(Self { file: file.take(MAX_LONG_FILE + 1), size, is_public: is_public(&metadata) })
+        let source = Source { path: path.to_owned(), stamp: Stamp::of_opened(&metadata) };
+        let is_public = is_public(&metadata);
+        Ok(Self { file: file.take(MAX_LONG_FILE + 1), source, size, is_public })
     }
 
     /// Reads it, piece by piece, until the end or until a piece is not taken.

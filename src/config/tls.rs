@@ -1,30 +1,29 @@
 //! Reads what TLS on the listeners needs: pairs of certificate and key, whose certificates are accepted of clients, and
 //! which of these are proxies.
 //!
-//! What comes out can be used as it is, or there is a problem: no connection finds out that a key does not fit. Paths are
-//! quoted, and nothing of what the files hold is.
+//! What comes out can be used as it is, or there is a problem: no connection finds out that a key does not fit.
 
-use std::path::{Path, PathBuf};
+mod files;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+
+pub(super) use self::files::Findings;
+pub use self::files::TlsFiles;
+use self::files::{Asked, Named};
 
 use super::listen::Listen;
 use super::network::Proxy;
-use super::problem::Spelling;
 use super::reader::Reader;
 use super::settings::ServerSettings;
 use super::table::{
     LISTEN, Setting, TLS_CERT, TLS_CLIENT_AUTH, TLS_CLIENT_CA, TLS_KEY, TLS_PAIRS, TRUSTED_PROXIES,
 };
 use super::value::{Raw, either, path};
-use crate::clock::UnixTime;
-use crate::pem::{self, PemError, Source};
-use crate::tls::{BadIdentity, Clients, Identity, Offer};
-
-/// A path and how it was given.
-type Named = (Spelling, PathBuf);
+use crate::tls::Offer;
 
 /// Reads all of it. None: clear text, or a problem.
-pub(super) fn read(reader: &mut Reader<'_>, proxies: &[Proxy]) -> Option<Arc<Offer>> {
+pub(super) fn read(reader: &mut Reader<'_>, proxies: &[Proxy]) -> Option<(TlsFiles, Arc<Offer>)> {
     let first = first(reader);
     let more = reader.pairs(TLS_PAIRS, path_alone);
     let is_on = [TLS_CERT, TLS_KEY].iter().any(|setting| reader.given(setting).is_some())
@@ -32,35 +31,14 @@ pub(super) fn read(reader: &mut Reader<'_>, proxies: &[Proxy]) -> Option<Arc<Off
     let clients = asked(reader, is_on, proxies);
     // Files are looked at when everything about them is sound.
     let (first, more, clients) = (first?, more.into_iter().collect::<Option<Vec<_>>>()?, clients?);
-    let pairs: Vec<_> = first.into_iter().chain(more).collect();
-    // Before they are read: what changes meanwhile is noticed.
-    let named = pairs.iter().flatten().chain(clients.iter().map(|(named, _)| named));
-    let sources = named.map(|(_, path)| Source::of(path)).collect();
-    let mut identities = Vec::new();
-    for (index, [certificate, key]) in pairs.iter().enumerate() {
-        if pairs.iter().take(index).any(|[earlier, _]| earlier.1 == certificate.1) {
-            let message = format!("'{}' is named twice", certificate.1.display());
-            reader.problem(certificate.0.clone(), message);
-            continue;
-        }
-        identities.extend(identity(reader, certificate, key));
-    }
-    let vouched =
-        clients.map(|(named, are_required)| vouched(reader, &named, are_required, proxies));
-    let clients = match vouched {
-        Some(clients) => Some(clients?),
-        None => None,
-    };
-    if pairs.is_empty() || identities.len() < pairs.len() {
+    let files = TlsFiles { pairs: first.into_iter().chain(more).collect(), clients };
+    if files.pairs.is_empty() {
         return None;
     }
-    match Offer::new(identities, clients, sources) {
-        Ok(offer) => Some(Arc::new(offer)),
-        Err(why) => {
-            reader.problem(Spelling::Key(TLS_CERT.key), format!("TLS is not to be had: {why}"));
-            None
-        }
-    }
+    let mut findings = Findings::default();
+    let offer = files.offer(&mut findings);
+    reader.take_in(findings);
+    Some((files, offer?))
 }
 
 /// The pair that has settings of its own. The outer None: it is not sound.
@@ -77,9 +55,8 @@ fn first(reader: &mut Reader<'_>) -> Option<Option<[Named; 2]>> {
     Some(Some([certificate?, key?]))
 }
 
-/// What is asked of clients: the file of authorities, and whether they must have a certificate. The outer None: it is not
-/// sound.
-fn asked(reader: &mut Reader<'_>, is_on: bool, proxies: &[Proxy]) -> Option<Option<(Named, bool)>> {
+/// What is asked of clients. The outer None: it is not sound.
+fn asked(reader: &mut Reader<'_>, is_on: bool, proxies: &[Proxy]) -> Option<Option<Asked>> {
     let authorities = named(reader, TLS_CLIENT_CA);
     let are_required = reader
         .optional(TLS_CLIENT_AUTH, |raw| either(raw, [("required", true), ("optional", false)]));
@@ -101,7 +78,12 @@ fn asked(reader: &mut Reader<'_>, is_on: bool, proxies: &[Proxy]) -> Option<Opti
         return None;
     }
     let are_required = if mode.is_some() { are_required? } else { true };
-    Some(Some((authorities?, are_required)))
+    let proxies = proxies.iter().filter_map(|proxy| match proxy {
+        Proxy::Certificate(name) => Some(name.clone()),
+        Proxy::Network(_) => None,
+    });
+    let (authorities, proxies) = (authorities?, proxies.collect());
+    Some(Some(Asked { authorities, are_required, proxies }))
 }
 
 fn flag(setting: &Setting) -> &'static str {
@@ -119,79 +101,6 @@ fn path_alone(raw: &Raw) -> Result<PathBuf, String> {
         return Err("takes the path of a PEM file, not its text".to_owned());
     }
     path(raw)
-}
-
-fn identity(
-    reader: &mut Reader<'_>,
-    (at, file): &Named,
-    (key_at, key_file): &Named,
-) -> Option<Identity> {
-    let chain = found(reader, at, file, pem::certificates(file));
-    let key = found(reader, key_at, key_file, pem::private_key(key_file));
-    if key.as_ref().is_some_and(|key| key.is_public) {
-        let message = "holds a private key and every user can read it";
-        reader.warn(format!("{key_at}: '{}' {message}", key_file.display()));
-    }
-    let identity = match Identity::new(file, chain?, key?.key) {
-        Ok(identity) => identity,
-        Err(why) => {
-            let (spelling, file) = match why {
-                BadIdentity::Certificate => (at, file),
-                BadIdentity::Key | BadIdentity::Mismatch => (key_at, key_file),
-            };
-            reader.problem(spelling.clone(), format!("'{}' {why}", file.display()));
-            return None;
-        }
-    };
-    if let Some(said) = remark(&identity, UnixTime::now()) {
-        reader.warn(format!("{at}: '{}' {said}", file.display()));
-    }
-    Some(identity)
-}
-
-/// What clients would say of a certificate.
-fn remark(identity: &Identity, now: UnixTime) -> Option<String> {
-    let certificate = identity.certificate();
-    if certificate.ends < now {
-        Some(format!("ended at {}: clients refuse it", certificate.ends))
-    } else if now < certificate.begins {
-        Some(format!("begins at {} only: clients refuse it until then", certificate.begins))
-    } else if certificate.names.is_empty() {
-        Some("is for no DNS name: most clients refuse it".to_owned())
-    } else {
-        None
-    }
-}
-
-fn vouched(
-    reader: &mut Reader<'_>,
-    (at, file): &Named,
-    are_required: bool,
-    proxies: &[Proxy],
-) -> Option<Clients> {
-    let authorities = found(reader, at, file, pem::certificates(file))?;
-    let names = proxies.iter().filter_map(|proxy| match proxy {
-        Proxy::Certificate(name) => Some(name.clone()),
-        Proxy::Network(_) => None,
-    });
-    let names = names.collect();
-    let Some(mut clients) = Clients::of(authorities) else {
-        let message = format!("'{}' holds a certificate that cannot be read", file.display());
-        reader.problem(at.clone(), message);
-        return None;
-    };
-    clients.are_required = are_required;
-    clients.proxies = names;
-    Some(clients)
-}
-
-fn found<T>(
-    reader: &mut Reader<'_>,
-    at: &Spelling,
-    file: &Path,
-    read: Result<T, PemError>,
-) -> Option<T> {
-    read.map_err(|why| reader.problem(at.clone(), format!("'{}' {why}", file.display()))).ok()
 }
 
 /// Warns of what works, but hardly as meant.

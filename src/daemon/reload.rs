@@ -1,32 +1,33 @@
 //! Reloads: reads everything anew, and has the gateway put it in force as a whole or not at all.
 
-use crate::app::{App, Patience};
-use crate::config::{Settings, Sources, load_keys, load_tls};
-use crate::listener::tls::Store;
+use super::watch::Watch;
+use crate::app::{App, Renewed};
+use crate::config::{Settings, Sources, load_keys};
 use crate::telemetry;
 
 /// What a reload left behind, for the service manager.
 #[derive(Debug)]
 pub(super) struct Reloaded {
-    /// How long the end may take from now on; none: nothing has changed.
-    pub(super) patience: Option<Patience>,
+    /// What is in force now; none: what was before.
+    pub(super) renewed: Option<Renewed>,
     /// One line about it.
     pub(super) status: String,
 }
 
 /// Reloads what still matters in a process that was replaced: who may go on.
-pub(super) fn who_may_go_on(app: &App, sources: &Sources) {
-    keys(app, sources, true);
+pub(super) fn who_may_go_on(app: &App, sources: &Sources, watch: &mut Watch) {
+    keys(app, sources, watch, true);
     if let Some(callback) = app.authenticator.callback() {
         callback.flush();
     }
 }
 
-/// Reloads the keys alone, after their file changed.
-pub(super) fn keys(app: &App, sources: &Sources, replaced: bool) {
+/// Reloads the keys alone, after their file changed. From then on the file is watched that they were read from.
+pub(super) fn keys(app: &App, sources: &Sources, watch: &mut Watch, replaced: bool) {
     let old = app.keys.snapshot();
     match load_keys(sources, &old, replaced) {
-        Ok(keys) => {
+        Ok((keys, file)) => {
+            watch.follow(file);
             let count = keys.len();
             let revoked = app.keys.install(keys);
             app.reloads.count(true);
@@ -40,24 +41,23 @@ pub(super) fn keys(app: &App, sources: &Sources, replaced: bool) {
 }
 
 /// Reloads TLS alone, after one of its files changed.
-pub(super) fn tls(app: &App, tls: &Store, sources: &Sources) {
-    match load_tls(sources) {
-        Ok((Some(offer), warnings)) => {
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
-            tracing::info!(certificates = offer.identities().len(), "TLS was reloaded");
-            tls.install(offer);
-            app.reloads.count(true);
-        }
-        Ok((None, _)) => {
-            app.reloads.count(false);
-            tracing::error!("TLS was not reloaded: it goes with a restart");
+pub(super) fn tls(app: &App) {
+    let renewed = app.renew_tls();
+    app.reloads.count(renewed.is_ok());
+    match renewed {
+        Ok(warnings) => {
+            warn(&warnings);
+            tracing::info!("TLS was reloaded");
         }
         Err(problems) => {
-            app.reloads.count(false);
             tracing::error!(%problems, "TLS was not reloaded; what was offered before still is");
         }
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -72,9 +72,10 @@ pub(super) fn all(app: &App, sources: &Sources) -> Reloaded {
     app.reloads.count(renewed.is_ok());
     let Ok(renewed) = renewed else {
         let status = "the last reload failed, and changed nothing; the log says why".to_owned();
-        return Reloaded { patience: None, status };
+        return Reloaded { renewed: None, status };
     };
     telemetry::refilter(&renewed.log);
+    warn(&renewed.warnings);
     tracing::info!(
         keys = renewed.keys,
         revoked = renewed.revoked,
@@ -86,5 +87,5 @@ pub(super) fn all(app: &App, sources: &Sources) -> Reloaded {
         status = format!("waiting for a restart: {settings}");
         tracing::warn!(settings, "these have changed, and take effect with a restart");
     }
-    Reloaded { patience: Some(renewed.patience), status }
+    Reloaded { renewed: Some(renewed), status }
 }

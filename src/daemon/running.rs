@@ -27,7 +27,7 @@ pub(super) struct Running<'a> {
     app: &'a App,
     sources: &'a Sources,
     patience: Patience,
-    watch: Option<Watch>,
+    watch: Watch,
     tls: Files,
     service: Service,
     program: Option<&'a Program>,
@@ -72,7 +72,7 @@ impl<'a> Running<'a> {
         app: &'a App,
         sources: &'a Sources,
         patience: Patience,
-        watch: Option<Watch>,
+        watch: Watch,
         service: Service,
         program: Option<&'a Program>,
         predecessor: Option<Predecessor>,
@@ -141,14 +141,17 @@ impl<'a> Running<'a> {
             predecessor.reload();
         }
         if self.is_replaced() {
-            return reload::who_may_go_on(self.app, self.sources);
+            return reload::who_may_go_on(self.app, self.sources, &mut self.watch);
         }
         self.service.reloading();
         if let Some(journal) = &self.app.journal {
             journal.reopen();
         }
         let reloaded = reload::all(self.app, self.sources);
-        self.patience = reloaded.patience.unwrap_or(self.patience);
+        if let Some(renewed) = reloaded.renewed {
+            self.patience = renewed.patience;
+            self.watch.follow(renewed.keys_file);
+        }
         self.service.reloaded(reloaded.status);
     }
 
@@ -253,13 +256,15 @@ impl<'a> Running<'a> {
     /// What is done about once a second.
     fn look(&mut self) -> Option<Ended> {
         telemetry::tell_left_out();
-        if self.watch.as_mut().is_some_and(Watch::has_changed) {
-            reload::keys(self.app, self.sources, self.is_replaced());
+        if self.watch.has_changed() {
+            let is_replaced = self.is_replaced();
+            reload::keys(self.app, self.sources, &mut self.watch, is_replaced);
         }
         if let Some(tls) = &self.app.tls
+            && !self.is_replaced()
             && self.tls.have_changed(tls.offer().sources())
         {
-            reload::tls(self.app, tls, self.sources);
+            reload::tls(self.app);
         }
         self.service.tick(self.app);
         if self.is_ending {

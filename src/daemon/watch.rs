@@ -1,38 +1,26 @@
 //! Notices that a file was changed or replaced, by looking at it now and then.
 
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
 use crate::pem;
 
-/// A file that is looked at.
-#[derive(Debug)]
+/// The file that is looked at, if there is one.
+#[derive(Debug, Default)]
 pub(super) struct Watch {
-    path: PathBuf,
-    seen: Option<Stamp>,
+    /// As it was when it was read, or looked at since.
+    seen: Option<pem::Source>,
 }
-
-type Stamp = (SystemTime, u64, u64);
 
 impl Watch {
-    pub(super) fn new(path: PathBuf) -> Self {
-        let seen = stamp(&path);
-        Self { path, seen }
+    /// Looks at the file that was `read`, which may be another one than before. Changed since, it has changed.
+    pub(super) fn follow(&mut self, read: Option<pem::Source>) {
+        self.seen = read;
     }
 
-    /// Whether it is another one than when this was last asked.
+    /// Whether it is another one than when it was read or when this was last asked.
     pub(super) fn has_changed(&mut self) -> bool {
-        let now = stamp(&self.path);
-        let changed = now != self.seen;
-        self.seen = now;
-        changed
+        let Some(seen) = &mut self.seen else { return false };
+        let now = pem::Stamp::of(&seen.path);
+        std::mem::replace(&mut seen.stamp, now) != now
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 /// Notices that files which belong together are not what they were when they were read.
@@ -58,5 +46,32 @@ impl Files {
         }
         self.seen = now;
         have_changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Watch;
+    use crate::pem::Source;
+
+    #[test]
+    fn a_change_counts_from_the_reading_on_and_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let mut watch = Watch::default();
+        assert!(!watch.has_changed(), "there is no file");
+        fs::write(&path, "one").unwrap();
+        let read = Source::of(&path);
+        // Between the reading and the first look.
+        fs::write(&path, "three").unwrap();
+        watch.follow(Some(read));
+        assert!(watch.has_changed());
+        assert!(!watch.has_changed());
+        fs::remove_file(&path).unwrap();
+        assert!(watch.has_changed() && !watch.has_changed());
+        fs::write(&path, "three").unwrap();
+        assert!(watch.has_changed() && !watch.has_changed());
     }
 }

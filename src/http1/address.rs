@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 
-use super::tls::{ServerName, Tls};
+use super::tls::{Proof, ServerName, Tls};
 
 /// See the module. Cheap to clone and to compare.
 #[derive(Clone, Eq)]
@@ -63,6 +63,15 @@ impl Address {
         match self.0.way {
             Way::Tls(..) => Scheme::HTTPS,
             Way::Tcp | Way::Unix(_) => Scheme::HTTP,
+        }
+    }
+
+    /// What whoever is there proves from now on; none, where that is nothing.
+    #[must_use]
+    pub fn proof(&self) -> Option<Proof> {
+        match &self.0.way {
+            Way::Tls(_, tls) => Some(tls.proof()),
+            Way::Tcp | Way::Unix(_) => None,
         }
     }
 

@@ -131,8 +131,10 @@ impl Connector {
                 Way::Tcp => self.dial(to).await.map(Stream::Tcp),
                 Way::Tls(name, tls) => {
                     let stream = self.dial(to).await?;
+                    let proof = tls.proof();
                     let greeted = tls.greet(name.clone(), stream, offer).await;
-                    greeted.map(Stream::Tls).map_err(ConnectError::told)
+                    let stream = greeted.map_err(ConnectError::told)?;
+                    Ok(Stream::Tls(stream, proof))
                 }
                 Way::Unix(path) => {
                     let connected = UnixStream::connect(path).await;

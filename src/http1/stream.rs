@@ -12,6 +12,8 @@ use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::task::coop::unconstrained;
 use tokio_rustls::client::TlsStream;
 
+use super::tls::Proof;
+
 /// A connection to an upstream. Its end is the end of the upstream's side; in TLS only if the upstream says so, else it is an
 /// error of the kind `UnexpectedEof`.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub enum Stream {
     /// In clear on the same machine.
     Unix(UnixStream),
     /// Through TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>, Proof),
 }
 
 type Tls = Box<TlsStream<TcpStream>>;
@@ -30,7 +32,7 @@ type Tls = Box<TlsStream<TcpStream>>;
 pub(super) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
-    Tls(tokio::io::ReadHalf<Tls>),
+    Tls(tokio::io::ReadHalf<Tls>, Proof),
 }
 
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Stream {
     pub fn takes_http2(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => true,
-            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Tls(stream, _) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
@@ -60,9 +62,9 @@ impl Stream {
                 let (reader, writer) = stream.into_split();
                 (ReadHalf::Unix(reader), WriteHalf::Unix(writer))
             }
-            Self::Tls(stream) => {
+            Self::Tls(stream, proof) => {
                 let (reader, writer) = split(stream);
-                (ReadHalf::Tls(reader), WriteHalf::Tls(writer))
+                (ReadHalf::Tls(reader, proof), WriteHalf::Tls(writer))
             }
         }
     }
@@ -78,14 +80,14 @@ impl ReadHalf {
             (Self::Unix(reader), WriteHalf::Unix(writer)) => {
                 reader.reunite(writer).map(Stream::Unix).map_err(io::Error::other)
             }
-            (Self::Tls(reader), WriteHalf::Tls(writer)) if reader.is_pair_of(&writer) => {
-                Ok(Stream::Tls(reader.unsplit(writer)))
+            (Self::Tls(reader, proof), WriteHalf::Tls(writer)) if reader.is_pair_of(&writer) => {
+                Ok(Stream::Tls(reader.unsplit(writer), proof))
             }
             _ => Err(io::Error::other("halves of two connections")),
         }
     }
 
-    /// Whether the upstream has neither said anything nor ended the connection. In clear this costs no system call unless something has
+    /// Whether the upstream has neither said anything nor ended the connection, and what it proved counts. In clear this costs no system call unless something has
     /// happened. What TLS says for itself, such as tickets for the next connection, is read away.
     pub(super) fn is_quiet(&mut self) -> bool {
         let waits = |read: io::Result<usize>| {
@@ -95,7 +97,9 @@ impl ReadHalf {
             Self::Tcp(reader) => waits(reader.try_read(&mut [0])),
             Self::Unix(reader) => waits(reader.try_read(&mut [0])),
             // A task that has used up its turn would be told to wait, whatever there is to be read.
-            Self::Tls(reader) => unconstrained(reader.read(&mut [0])).now_or_never().is_none(),
+            Self::Tls(reader, proof) => {
+                proof.counts() && unconstrained(reader.read(&mut [0])).now_or_never().is_none()
+            }
         }
     }
 }
@@ -117,7 +121,7 @@ macro_rules! on_each {
         match $stream.get_mut() {
             Self::Tcp($io) => $call,
             Self::Unix($io) => $call,
-            Self::Tls($io) => $call,
+            Self::Tls($io, ..) => $call,
         }
     };
 }

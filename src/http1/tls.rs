@@ -1,11 +1,12 @@
 //! TLS towards servers: whom they have to be vouched for by, and who the gateway says it is.
 //!
-//! A server always has to prove its name; there is no way to have that left out. What is in force can be replaced as a whole,
-//! which concerns new connections only.
+//! A server always has to prove its name; there is no way to have that left out. What is in force can be replaced as a whole:
+//! what is under way goes on, and nothing else begins on a connection that was opened before.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::uri::Authority;
@@ -106,7 +107,29 @@ pub enum Offer {
 
 /// See the module. Clones share what is in force; by default that is nothing, and no server is spoken to.
 #[derive(Clone, Default)]
-pub struct Tls(Arc<ArcSwapOption<ClientConfig>>);
+pub struct Tls(Arc<InForce>);
+
+#[derive(Default)]
+struct InForce {
+    config: ArcSwapOption<ClientConfig>,
+    /// How often it was replaced.
+    replaced: AtomicU64,
+}
+
+/// Under what a server has proved who it is, to notice when that is no longer in force.
+#[derive(Clone)]
+pub struct Proof {
+    tls: Tls,
+    replaced: u64,
+}
+
+impl Proof {
+    /// Whether that is in force still. A connection under what was before is for what is under way on it.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.tls.0.replaced.load(Ordering::Acquire) == self.replaced
+    }
+}
 
 impl Tls {
     /// Takes the word of `authorities`, and shows `identity` to servers that ask for it.
@@ -123,14 +146,23 @@ impl Tls {
             }
             None => builder.with_no_client_auth(),
         };
-        Self(Arc::new(ArcSwapOption::from_pointee(config)))
+        let config = ArcSwapOption::from_pointee(config);
+        Self(Arc::new(InForce { config, replaced: AtomicU64::new(0) }))
     }
 
     /// Puts what `newer` has in force, if anything, in place of what was, for all clones and every connection from now on.
+    /// No [`Proof`] that was had before counts any more.
     pub fn install(&self, newer: &Self) {
-        if let Some(config) = newer.0.load_full() {
-            self.0.store(Some(config));
+        if let Some(config) = newer.0.config.load_full() {
+            self.0.config.store(Some(config));
+            self.0.replaced.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// What a server proves from now on. To be had before it is greeted.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        Proof { tls: self.clone(), replaced: self.0.replaced.load(Ordering::Acquire) }
     }
 
     /// Shakes hands with a server, which has to prove that its name is `name`.
@@ -140,7 +172,7 @@ impl Tls {
         stream: TcpStream,
         offer: Offer,
     ) -> io::Result<Box<TlsStream<TcpStream>>> {
-        let Some(config) = self.0.load_full() else {
+        let Some(config) = self.0.config.load_full() else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let protocols = match offer {
@@ -159,6 +191,12 @@ impl PartialEq for Tls {
 }
 
 impl Eq for Tls {}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proof").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

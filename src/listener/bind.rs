@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::platform::SPREADS_PORTS;
 
@@ -102,24 +102,38 @@ fn listen(socket: socket2::Socket) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds a unix socket at `path`. A socket file that nobody answers on any more is replaced; a live one is
+/// Binds a unix socket at `path`. A socket file that nobody answers on any more is replaced; one on which somebody may, is
 /// not.
 ///
 /// # Errors
 /// Something answers there, or the path cannot be bound.
 pub fn unix(path: &Path) -> io::Result<Socket> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another program listens on this socket",
-        ));
-    }
-    if std::fs::symlink_metadata(path).is_ok_and(|metadata| is_socket(&metadata)) {
-        std::fs::remove_file(path)?;
+    match knock(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+            if std::fs::symlink_metadata(path).is_ok_and(|metadata| is_socket(&metadata)) {
+                std::fs::remove_file(path)?;
+            }
+        }
+        // Whatever else is there is for the system to object to.
+        Err(cause) if cause.kind() != io::ErrorKind::WouldBlock => {}
+        // Its queue may be full.
+        Ok(()) | Err(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another program listens on this socket",
+            ));
+        }
     }
     let one = UnixListener::bind(path)?;
     one.set_nonblocking(true)?;
     Ok(Socket::Unix(one))
+}
+
+/// Connects, without waiting for anybody who is too busy.
+fn knock(path: &Path) -> io::Result<()> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
 }
 
 fn is_socket(metadata: &std::fs::Metadata) -> bool {
@@ -156,5 +170,33 @@ mod tests {
         assert!(unix(&path).is_ok());
         std::fs::write(directory.path().join("file"), "kept").unwrap();
         assert!(unix(&directory.path().join("file")).is_err());
+    }
+
+    #[test]
+    fn only_who_certainly_answers_no_more_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let taken = |path: &Path| unix(path).unwrap_err().kind() == io::ErrorKind::AddrInUse;
+        // Of another kind, which cannot be connected to.
+        let path = directory.path().join("datagrams.sock");
+        let other = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        assert!(taken(&path));
+        let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        client.send_to(b"there", &path).unwrap();
+        assert_eq!(other.recv(&mut [0; 8]).unwrap(), 5);
+        // Too busy to accept.
+        let path = directory.path().join("busy.sock");
+        let busy = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let address = SockAddr::unix(&path).unwrap();
+        busy.bind(&address).unwrap();
+        busy.listen(0).unwrap();
+        let connect = || {
+            let client = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            client.connect(&address).map(|()| client)
+        };
+        let waiting: Vec<_> = std::iter::from_fn(|| connect().ok()).take(100).collect();
+        assert!(waiting.len() < 100, "its queue is full");
+        assert!(taken(&path));
+        assert!(busy.accept().is_ok());
     }
 }

@@ -29,10 +29,11 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Duration, Instant};
 
+pub use self::framer::Agreed;
 use self::framer::{Framer, Stop};
 pub use self::handle::{GuardHandle, InFlight};
 pub use self::limits::Limits;
-use self::patience::{Overdue, Patience};
+pub use self::patience::{Overdue, Patience};
 pub use self::refusal::Refusal;
 use self::timer::Timer;
 
@@ -115,6 +116,13 @@ impl<IO> HeadGuard<IO> {
         (guard, handle)
     }
 
+    /// The same where it has been agreed upon which HTTP is spoken. Whoever then speaks another is not heard.
+    #[must_use]
+    pub fn where_agreed(mut self, agreed: Agreed) -> Self {
+        self.framer.agree(agreed);
+        self
+    }
+
     /// Guards a connection that another guard gave up between two requests, and on which nobody reads yet.
     ///
     /// Must be called as [`new`](Self::new).
@@ -125,9 +133,23 @@ impl<IO> HeadGuard<IO> {
         (guard, handle)
     }
 
-    /// The connection itself, and whether a request ever came on it. Of a guard that [`Arrival::Nothing`] was told of.
+    /// The connection itself, and whether a request ever came on it. Of a guard that [`Arrival::Nothing`] was told of, or
+    /// whose connection is to end.
     pub fn into_inner(self) -> (IO, bool) {
-        (self.io, self.framer.heads() > 0)
+        let is_used = self.is_used();
+        (self.io, is_used)
+    }
+
+    /// Whether a request ever came on it.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.framer.heads() > 0
+    }
+
+    /// For how long its client may ask for nothing in HTTP/2, where the guard sees no requests.
+    #[must_use]
+    pub fn patience_with_streams(&self) -> Patience {
+        self.patience.with_streams()
     }
 
     /// Whether the end that its reader has seen is only the reader's.

@@ -5,6 +5,7 @@
 //! told so.
 
 mod clear_text;
+mod linger;
 mod tally;
 
 use std::io;
@@ -18,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::tally::Tally;
+use crate::clock::UnixTime;
 use crate::metrics::Exposition;
 use crate::tls::Offer;
 
@@ -54,6 +56,8 @@ enum Failure {
     NotTls,
     #[error("{0}")]
     Handshake(#[source] io::Error),
+    #[error("the client's certificate is not valid now")]
+    OutOfDate,
 }
 
 impl Store {
@@ -103,8 +107,19 @@ impl Store {
         }
         let offer = self.offer();
         let acceptor = TlsAcceptor::from(Arc::clone(offer.config()));
-        let stream = acceptor.accept(stream).await.map_err(Failure::Handshake)?;
-        let is_proxy = offer.is_proxy(stream.get_ref().1.peer_certificates());
+        let stream = match acceptor.accept(stream).into_fallible().await {
+            Ok(stream) => stream,
+            Err((cause, mut stream)) => {
+                // An alert says why, and who has gone meanwhile need not hear it.
+                let _ = linger::until_heard(&mut stream).await;
+                return Err(Failure::Handshake(cause));
+            }
+        };
+        let proved = stream.get_ref().1.peer_certificates();
+        if !Offer::is_in_time(proved, UnixTime::now()) {
+            return Err(Failure::OutOfDate);
+        }
+        let is_proxy = offer.is_proxy(proved);
         Ok(Accepted { stream, is_proxy })
     }
 

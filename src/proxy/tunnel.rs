@@ -25,7 +25,7 @@ use crate::http1::Switched;
 use crate::permit::Upgrade;
 use crate::principal::Principal;
 use crate::record::{End, Pending};
-use crate::request::upgrade;
+use crate::request::upgrade::{self, BreakOff};
 
 /// Protocols under which a connection would go on to carry HTTP requests, which nobody would judge any more (RFC 9110 7.8, RFC 2817).
 const CARRY_HTTP: [&[u8]; 4] = [b"h2", b"h2c", b"http", b"tls"];
@@ -73,14 +73,23 @@ fn may_be_tunnelled(protocol: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct Switch {
     protocol: HeaderValue,
-    client: OnUpgrade,
+    client: Client,
+}
+
+/// A client's side of a tunnel, which is to come.
+#[derive(Debug)]
+struct Client {
+    upgrade: OnUpgrade,
+    break_off: Option<BreakOff>,
 }
 
 impl Switch {
     /// What `request` asks for; `None` when it asks for nothing.
     pub fn asked_by<B>(request: &mut Request<B>) -> Option<Self> {
         let protocol = request.headers().get(UPGRADE)?.clone();
-        Some(Self { protocol, client: hyper::upgrade::on(request) })
+        let break_off = request.extensions().get().copied();
+        let client = Client { upgrade: hyper::upgrade::on(request), break_off };
+        Some(Self { protocol, client })
     }
 
     /// Puts back the two headers that ask for it, after hop-by-hop headers were removed.
@@ -168,7 +177,7 @@ impl Tunnels {
 /// A tunnel that both sides agreed to, on its way to whoever sends the 101. Dropping it lets go of the upstream.
 #[derive(Debug)]
 pub struct Tunnel {
-    client: OnUpgrade,
+    client: Client,
     upstream: Option<Switched>,
     is_websocket: bool,
     principal: Option<Arc<Principal>>,

@@ -6,6 +6,12 @@
 
 use http::header::{CONNECTION, UPGRADE};
 use http::{Request, Version};
+use hyper::upgrade::Upgraded;
+
+/// Ends a connection that has become something else so that nobody takes that for the end of what was said. Those that ask
+/// have it among their extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakOff(pub fn(Upgraded));
 
 /// What the lines of a head that have been seen so far come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

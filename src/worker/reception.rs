@@ -16,11 +16,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::net::Listener as Accepts;
 use tokio_util::task::TaskTracker;
 
+use super::doors::Doors;
 use super::{Adopted, Heir, Shared, Socket, Stream};
+use crate::listener::head_guard::Agreed;
 use crate::listener::{bind, tls};
 use crate::request::Conn;
 use crate::route::Listener;
-use crate::server::connection::{Coming, Connections, Left};
+use crate::server::connection::{Breaks, Coming, Connections, Left};
 
 /// How long a connection may be silent before the kernel asks whether its peer is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -121,12 +123,21 @@ impl Reception {
         Conn::new(listener, peer, Arc::clone(&self.shared.trusted_proxies.load()))
     }
 
-    /// Goes on with connections of the process before this one, until that has ended.
+    /// Goes on with connections of the process before this one, until that has ended, as far as they could have come in
+    /// here.
     pub(super) async fn adopt(
         self,
         mut adopted: UnboundedReceiver<(Adopted, OwnedSemaphorePermit)>,
+        doors: Doors,
     ) {
-        while let Some((Adopted { listener, is_used, stream }, place)) = adopted.recv().await {
+        while let Some((adopted, place)) = adopted.recv().await {
+            if !doors.admit(&adopted).unwrap_or_default() {
+                tracing::debug!(
+                    "a connection is closed that the settings would not let in any more"
+                );
+                continue;
+            }
+            let Adopted { listener, is_used, stream } = adopted;
             let place = Some(place);
             let served = match stream {
                 Stream::Tcp(stream) => TcpStream::from_std(stream).and_then(|io| {
@@ -174,7 +185,8 @@ impl Reception {
     fn serve<IO: Carrier>(&self, arrived: Arrived<IO>) {
         let Arrived { io, is_used, conn, place } = arrived;
         let listener = conn.listener;
-        let coming = Coming { io, is_used, can_leave: IO::CAN_LEAVE };
+        let agreed = io.agreed();
+        let coming = Coming { io, is_used, can_leave: IO::CAN_LEAVE, agreed };
         let serving = self.connections.serve(coming, Arc::new(conn), &self.shared.phases);
         let shared = Arc::clone(&self.shared);
         // An async block would take the room of this future twice, for as long as the connection lasts.
@@ -190,9 +202,14 @@ impl Reception {
 }
 
 /// What a client's bytes come on.
-trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+trait Carrier: AsyncRead + AsyncWrite + Breaks + Unpin + Send + 'static {
     /// Whether it is nothing but a socket, with which another process can go on.
     const CAN_LEAVE: bool;
+
+    /// Which HTTP is spoken on it.
+    fn agreed(&self) -> Agreed {
+        Agreed::Nothing
+    }
 
     /// The socket alone, if it is one.
     fn leave(self) -> Option<Stream>;
@@ -217,9 +234,34 @@ impl Carrier for UnixStream {
 impl Carrier for tls::Secured {
     const CAN_LEAVE: bool = false;
 
+    fn agreed(&self) -> Agreed {
+        match self.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Agreed::Http2,
+            Some(_) => Agreed::Http1,
+            None => Agreed::Nothing,
+        }
+    }
+
     fn leave(self) -> Option<Stream> {
         None
     }
+}
+
+impl Breaks for TcpStream {
+    fn break_off(self) {
+        // With a reset, if the system lets it; an ordinary end is the best that is left.
+        let _ = SockRef::from(&self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Breaks for UnixStream {
+    /// There is nothing else to it than to go.
+    fn break_off(self) {}
+}
+
+impl Breaks for tls::Secured {
+    /// Without a goodbye.
+    fn break_off(self) {}
 }
 
 /// Small writes go out at once, and a peer that vanished without a word is noticed, however silent its stream may be.

@@ -14,7 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::support::wait::run;
+use crate::support::frames::{End, Frames, GOAWAY};
+use crate::support::gateway::Setup;
+use crate::support::wait::{PATIENCE, run, within};
 use crate::support::world::DOMAIN;
 use crate::support::{Ask, Wire, World};
 
@@ -252,5 +254,36 @@ fn an_http2_upstream_is_called_by_each_sandboxs_own_name() {
                 assert_eq!(sent.host, format!("{port}-{id}.{DOMAIN}"));
             }
         }
+    }
+}
+
+#[test]
+fn a_connection_that_asks_for_nothing_does_not_keep_its_place() {
+    let limits = ["--idle-timeout=1s", "--head-timeout=1s", "--max-connections=1"];
+    let world =
+        World::with(Options::default(), |setup| limits.into_iter().fold(setup, Setup::flag));
+    for has_asked in [false, true] {
+        let mut quiet = Frames::connect(world.control());
+        if has_asked {
+            let fields = [
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":authority", "h"),
+                (":path", "/health"),
+            ];
+            quiet.head(1, &fields, true);
+            assert_eq!(quiet.end_of(1), End::Answered(204, String::new()));
+        }
+        let control = world.control();
+        let other = std::thread::spawn(move || Ask::get("/health").send(control).status);
+        // Whatever is asked of it is answered: it is there, and says so.
+        let mut is_told = false;
+        while let Some(frame) = quiet.read() {
+            is_told |= frame.kind == GOAWAY;
+            quiet.answer(&frame);
+        }
+        assert!(is_told, "{has_asked}");
+        assert!(within(PATIENCE, || other.is_finished()), "there is a place now");
+        assert_eq!(other.join().unwrap(), 204);
     }
 }

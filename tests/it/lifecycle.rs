@@ -7,6 +7,7 @@ mod load;
 mod moment;
 mod reloading;
 mod replacement;
+mod secured;
 mod service_manager;
 mod succession;
 

@@ -41,7 +41,7 @@ fn the_cause_of_a_failure_carries_the_id_of_its_request() {
         ("unknown-owner", Some("unexpected answer"), "ownership_unknown"),
         ("refused", None, "unauthenticated"),
     ] {
-        gateway.wait_for_log(&["request refused or failed", id]);
+        gateway.wait_for_log(&["request refused or failed", &format!("\"{id}\"")]);
         let lines = about(&gateway, id);
         let ends: Vec<_> = lines.iter().filter(|line| line["level"] == "INFO").collect();
         assert_eq!(ends.len(), 1, "{lines:#?}");

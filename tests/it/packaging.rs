@@ -1,5 +1,6 @@
 //! The files that start the gateway as a service: what they name exists, and what they promise fits the program.
 
+mod ci;
 mod container;
 mod debian;
 mod freebsd;

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use coppice_gateway::simulator::Options;
-use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConnection};
 
 use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
 use crate::support::telemetry::Scrape;
-use crate::support::tls::{Secure, client, speaks};
+use crate::support::tls::{Secure, alert, client, speaks};
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{DOMAIN, key};
 use crate::support::{Ask, Program, Wire, World};
@@ -132,7 +132,8 @@ fn a_client_hello_in_many_records_is_read_as_one() {
     let own = authority.issue("client", "DNS:client.test");
     let answer = shake_hands(Some(&own)).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
-    assert!(shake_hands(None).is_err(), "who has no certificate is turned away all the same");
+    let refused = shake_hands(None).unwrap_err();
+    assert_eq!(alert(&refused), AlertDescription::CertificateRequired, "all the same");
     assert_eq!(world.simulator.requests().len(), 1);
 }
 

@@ -303,7 +303,7 @@ fn keys_may_go_as_long_as_a_callback_stays() {
     let without_keys = with(&[]);
     let loaded = Settings::load(&without_keys.sources, Some(&old)).unwrap();
     assert!(loaded.keys.is_empty() && !loaded.settings.auth.is_open());
-    assert!(load_keys(&without_keys.sources, &old, false).unwrap().is_empty());
+    assert!(load_keys(&without_keys.sources, &old, false).unwrap().0.is_empty());
 
     // One that is broken does not count as gone, and stops the reload for what it is.
     let broken = given(&[("AUTH_CALLBACK_URL", "")]);

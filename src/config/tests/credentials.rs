@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::given;
 use crate::config::{Settings, load_keys};
 use crate::keys::{KeyDigest, KeySet};
+use crate::pem::Source;
 use crate::secret::Secret;
 
 #[test]
@@ -15,7 +16,7 @@ fn keys_of_both_sources_are_one_set() {
         .names("COPPICE_API_KEYS_FILE", "keys");
     let loaded = given.loads();
     assert_eq!(loaded.keys.len(), 3);
-    assert_eq!(loaded.settings.auth.keys_file, Some(given.path("keys")));
+    assert_eq!(loaded.settings.auth.keys_file.unwrap().path, given.path("keys"));
 
     let clash = given.file("keys", "\na:k1:admin");
     assert_eq!(
@@ -139,7 +140,7 @@ fn a_reload_swaps_keys_or_keeps_all() {
         given(&[]).file("keys", "a:kept:read\na:gone:read").names("COPPICE_API_KEYS_FILE", "keys");
     let old = given.loads().keys;
     let given = given.file("keys", "a:kept:read\na:new:read");
-    let new = load_keys(&given.sources, &old, false).unwrap();
+    let (new, _) = load_keys(&given.sources, &old, false).unwrap();
     let find = |key: &str| new.find(&KeyDigest::of(key.as_bytes()));
     assert!(find("gone").is_none() && find("new").is_some());
     let kept = old.find(&KeyDigest::of(b"kept")).unwrap();
@@ -147,6 +148,18 @@ fn a_reload_swaps_keys_or_keeps_all() {
 
     let given = given.file("keys", "a:kept");
     assert!(load_keys(&given.sources, &old, false).is_err());
+}
+
+#[test]
+fn a_keys_file_is_known_as_it_was_when_it_was_read() {
+    let given = given(&[]).file("keys", "a:kept:read").names("COPPICE_API_KEYS_FILE", "keys");
+    let loaded = given.loads();
+    let file = given.path("keys");
+    assert_eq!(loaded.settings.auth.keys_file, Some(Source::of(&file)));
+    let given = given.file("keys", "a:kept:read\na:new:read");
+    assert_ne!(loaded.settings.auth.keys_file, Some(Source::of(&file)));
+    let (_, read) = load_keys(&given.sources, &loaded.keys, false).unwrap();
+    assert_eq!(read, Some(Source::of(&file)));
 }
 
 #[test]
@@ -181,7 +194,7 @@ fn a_process_that_was_replaced_passes_over_what_only_its_successor_knows() {
     let given = given(&[]).toml("[server]\nof_tomorrow = 1\n[auth]\napi_keys = [\"a:k1:read\"]\n");
     let old = KeySet::default();
     assert!(load_keys(&given.sources, &old, false).is_err());
-    assert_eq!(load_keys(&given.sources, &old, true).unwrap().len(), 1);
+    assert_eq!(load_keys(&given.sources, &old, true).unwrap().0.len(), 1);
     let torn = given.toml("[auth]\napi_keys = [\"a:k1:read\"");
     assert!(load_keys(&torn.sources, &old, true).is_err());
 }

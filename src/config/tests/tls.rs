@@ -262,8 +262,8 @@ fn whose_certificates_are_accepted() {
 #[test]
 fn the_files_are_read_alone_when_they_change() {
     let given = sound();
-    let (offer, warnings) = load_tls(&given.sources).unwrap();
-    let offer = offer.unwrap();
+    let files = given.loads().settings.server.tls_files.unwrap();
+    let (offer, warnings) = files.read().unwrap();
     assert_eq!((offer.identities().len(), warnings.len()), (1, 0));
     let is_as_it_was = || -> Vec<bool> {
         offer
@@ -276,9 +276,9 @@ fn the_files_are_read_alone_when_they_change() {
     let (certificate, key) = pair(&["new.test"], 2020, 2100);
     let given = given.file("one.pem", certificate);
     assert_eq!(is_as_it_was(), vec![false, true]);
-    let problems = load_tls(&given.sources).unwrap_err();
+    let problems = files.read().unwrap_err();
     assert!(problems.to_string().ends_with("holds a key that does not fit the certificate"));
-    let given = given.file("one.key", key);
-    let offer = load_tls(&given.sources).unwrap().0.unwrap();
+    let _given = given.file("one.key", key);
+    let (offer, _) = files.read().unwrap();
     assert_eq!(*offer.identities()[0].certificate().names, ["new.test".into()]);
 }

@@ -19,7 +19,7 @@ pub(super) enum Stop {
     AwaitingVerdict,
     /// The next head is refused.
     Refused(Refusal),
-    /// A chunked body broke its coding.
+    /// A chunked body broke its coding, or what was agreed upon is not what is spoken.
     Broken,
 }
 
@@ -35,10 +35,23 @@ pub(super) struct Framer {
     asks: bool,
 }
 
+/// Which HTTP both sides have agreed upon before the first byte (RFC 7301).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Agreed {
+    /// None: the first bytes tell.
+    Nothing,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     /// Nothing but perhaps a part of the HTTP/2 preface has been seen.
     Start,
+    /// The same, and nothing else may come.
+    Preface,
     Head,
     Length(u64),
     Chunked(Chunked),
@@ -64,6 +77,15 @@ impl Framer {
         Self { state: State::Head, heads: 1, ..Self::new(max_head, max_headers) }
     }
 
+    /// What is spoken has been agreed upon, and nothing has been said.
+    pub(super) fn agree(&mut self, agreed: Agreed) {
+        self.state = match agreed {
+            Agreed::Nothing => State::Start,
+            Agreed::Http1 => State::Head,
+            Agreed::Http2 => State::Preface,
+        };
+    }
+
     /// How many heads have passed.
     pub(super) fn heads(&self) -> u64 {
         self.heads
@@ -71,7 +93,7 @@ impl Framer {
 
     /// Whether the next byte belongs to a head.
     pub(super) fn at_head(&self) -> bool {
-        matches!(self.state, State::Start | State::Head)
+        matches!(self.state, State::Start | State::Preface | State::Head)
     }
 
     /// Whether what passes is HTTP/2.
@@ -110,9 +132,14 @@ impl Framer {
                 return (passed, Stop::Incomplete);
             }
             match &mut self.state {
-                State::Start if rest.starts_with(PREFACE) => self.state = State::Http2,
-                State::Start if PREFACE.starts_with(rest) => return (passed, Stop::Incomplete),
+                State::Start | State::Preface if rest.starts_with(PREFACE) => {
+                    self.state = State::Http2;
+                }
+                State::Start | State::Preface if PREFACE.starts_with(rest) => {
+                    return (passed, Stop::Incomplete);
+                }
                 State::Start => self.state = State::Head,
+                State::Preface => return (passed, Stop::Broken),
                 State::Head => match self.check.advance(rest, self.max_head, self.max_headers) {
                     Ok(None) => return (passed, Stop::Incomplete),
                     Err(refusal) => return (passed, Stop::Refused(refusal)),

@@ -4,10 +4,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
+
+/// A request that has begun, where those in progress are counted too.
+const ONE_BEGUN: u64 = 1 << 32;
+
 const NOT_ASKED: u8 = 0;
 const ASKED: u8 = 1;
 const SWITCHED: u8 = 2;
@@ -20,7 +24,8 @@ pub struct GuardHandle(Arc<Shared>);
 struct Shared {
     verdict: AtomicU8,
     waker: AtomicWaker,
-    in_flight: AtomicUsize,
+    /// How many are in progress, in the lower half; above it how many there were. One addition tells both.
+    requests: AtomicU64,
     leaving: AtomicBool,
 }
 
@@ -40,7 +45,7 @@ impl GuardHandle {
         Self(Arc::new(Shared {
             verdict: AtomicU8::new(NOT_ASKED),
             waker: AtomicWaker::new(),
-            in_flight: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
         }))
     }
@@ -63,7 +68,7 @@ impl GuardHandle {
 
     /// Counts a request as in progress until what is returned is dropped. Keep it with the response body, to its end.
     pub fn request_started(&self) -> InFlight {
-        self.0.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.0.requests.fetch_add(ONE_BEGUN | 1, Ordering::AcqRel);
         InFlight(Arc::clone(&self.0))
     }
 
@@ -71,6 +76,11 @@ impl GuardHandle {
     /// to read again to notice.
     pub fn leave(&self) {
         self.0.leaving.store(true, Ordering::Release);
+    }
+
+    /// It is not, after all: what is parked waits as ever.
+    pub fn stay(&self) {
+        self.0.leaving.store(false, Ordering::Release);
     }
 
     /// Whether it is to be.
@@ -104,14 +114,21 @@ impl GuardHandle {
     }
 
     /// Whether no request is in progress.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.0.in_flight.load(Ordering::Acquire) == 0
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.0.requests.load(Ordering::Acquire).is_multiple_of(ONE_BEGUN)
+    }
+
+    /// How many requests have begun. Beyond 32 bits it counts from 0 again.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Acquire) / ONE_BEGUN
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -119,7 +136,8 @@ impl fmt::Debug for GuardHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardHandle")
             .field("verdict", &self.0.verdict)
-            .field("in_flight", &self.0.in_flight)
+            .field("requests", &self.requests())
+            .field("is_quiet", &self.is_quiet())
             .finish_non_exhaustive()
     }
 }

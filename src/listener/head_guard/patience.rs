@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a connection has been waited for long enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Overdue {
+pub enum Overdue {
     /// Its first byte.
     Start,
     /// The rest of a head.
@@ -28,7 +28,7 @@ pub(super) enum Overdue {
 
 /// The clocks of one connection.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     head_timeout: Duration,
     idle_timeout: Duration,
     parks: bool,
@@ -58,7 +58,8 @@ struct Look {
 
 impl Patience {
     /// The clocks of a connection that begins now.
-    pub(super) fn new(limits: &Limits) -> Self {
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
         let Limits { head_timeout, idle_timeout, park_after, .. } = *limits;
         Self {
             head_timeout,
@@ -79,8 +80,16 @@ impl Patience {
         Self { parked_until: Some(end), ..Self::new(limits) }
     }
 
+    /// The clocks for requests of the same client that the guard does not see, from now on. They are looked at seldom, and
+    /// nothing is parked.
+    pub(super) fn with_streams(&self) -> Self {
+        let Self { head_timeout, idle_timeout, .. } = *self;
+        let limits = Limits { head_timeout, idle_timeout, park_after: None, ..Limits::default() };
+        Self { interval: idle_timeout / 4, ..Self::new(&limits) }
+    }
+
     /// Waits for the first byte, or, with `part_of_head`, for the rest of a head. `heads` have come before.
-    pub(super) fn poll_head(
+    pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         part_of_head: bool,
@@ -96,7 +105,7 @@ impl Patience {
     /// Waits for another request after `heads`. `is_calm` says whether all that came before is over and done with.
     ///
     /// After [`Overdue::Parking`], until [`unpark`](Self::unpark), no looks are taken any more.
-    pub(super) fn poll_quiet(
+    pub fn poll_quiet(
         &mut self,
         cx: &mut Context<'_>,
         heads: u64,

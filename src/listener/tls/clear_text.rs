@@ -3,16 +3,11 @@
 //! A constant, whatever was asked: nothing of a request that came in clear text is looked at or goes any further.
 
 use std::io;
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-/// Most bytes read and thrown away behind the answer.
-const MAX_DRAINED: u64 = 256 * 1024;
-/// How long the client may keep sending. Closing earlier could make its system drop the answer.
-const LINGER: Duration = Duration::from_secs(1);
+use super::linger;
 
 const ANSWER: &str = "HTTP/1.1 400 Bad Request\r\n\
     Content-Type: application/json\r\n\
@@ -24,11 +19,7 @@ const ANSWER: &str = "HTTP/1.1 400 Bad Request\r\n\
 /// Answers, and waits a little for the client to hear it.
 pub(super) async fn answer(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(ANSWER.as_bytes()).await?;
-    stream.shutdown().await?;
-    let mut rest = stream.take(MAX_DRAINED);
-    // Who is still talking then does not listen.
-    let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
-    Ok(())
+    linger::until_heard(stream).await
 }
 
 #[cfg(test)]

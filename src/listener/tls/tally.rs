@@ -22,7 +22,7 @@ impl Tally {
         let counter = match shaken {
             Ok(Ok(_)) => &self.done,
             Ok(Err(Failure::Gone)) => return,
-            Ok(Err(Failure::Handshake(_))) => &self.failed,
+            Ok(Err(Failure::Handshake(_) | Failure::OutOfDate)) => &self.failed,
             Ok(Err(Failure::ClearText | Failure::NotTls)) => &self.not_tls,
             Err(_) => &self.late,
         };

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use super::super::body::Outgoing;
 use super::super::exchange::Chain;
 use super::{SendError, Settings};
-use crate::http1::{Address, ConnectError, Connector, Offer};
+use crate::http1::{Address, ConnectError, Connector, Offer, Proof};
 
 /// A worker's HTTP/2 connections. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +42,15 @@ pub(super) struct Http2 {
 struct Connection {
     opening: Opening,
     used: Instant,
+    /// In TLS, what the upstream proved.
+    proof: Option<Proof>,
+}
+
+impl Connection {
+    /// Whether another request may be sent on it, as far as trust goes.
+    fn is_trusted(&self) -> bool {
+        self.proof.as_ref().is_none_or(Proof::counts)
+    }
 }
 
 /// One attempt, shared by all who wait for it.
@@ -72,7 +81,7 @@ impl Http2 {
         if to.scheme() == Scheme::HTTP {
             return Ok(true);
         }
-        let spoken = self.connection(to).await?;
+        let spoken = self.connection(to).0.await?;
         Ok(matches!(spoken, Spoken::Http2(_)))
     }
 
@@ -84,8 +93,7 @@ impl Http2 {
     ) -> Result<Response<Incoming>, SendError> {
         name_authority(&to, &mut request).map_err(|_| ConnectError::Unaddressed)?;
         loop {
-            let opening = self.connection(&to);
-            let reused = opening.peek().is_some();
+            let (opening, reused) = self.connection(&to);
             let Spoken::Http2(mut sender) = opening.await? else {
                 return Err(ConnectError::Changed.into());
             };
@@ -99,33 +107,42 @@ impl Http2 {
         }
     }
 
-    /// The connection to an address, or a new one where that has ended, could not be opened, or has been idle for so long that the upstream
-    /// may be about to end it. Streams on one that is given up go on.
-    fn connection(&self, to: &Address) -> Opening {
+    /// The connection to an address, or a new one where that has ended, could not be opened, is not trusted any more, or has been
+    /// idle for so long that the upstream may be about to end it; and whether it was there before. Streams on one that is given up
+    /// go on.
+    fn connection(&self, to: &Address) -> (Opening, bool) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let mut known = connections.iter_mut().find(|(known, _)| known == to);
-        if let Some((_, connection)) = &mut known {
+        if let Some((_, connection)) = known.as_deref_mut()
+            && connection.is_trusted()
+        {
             let is_young = now - connection.used < self.idle_timeout;
             match connection.opening.peek() {
                 Some(Ok(Spoken::Http2(sender))) if is_young && !sender.is_closed() => {
                     connection.used = now;
-                    return connection.opening.clone();
+                    return (connection.opening.clone(), true);
                 }
                 // It is asked again from time to time, however often it is used.
-                Some(Ok(Spoken::Http1)) if is_young => return connection.opening.clone(),
-                Some(_) => {}
-                None => return connection.opening.clone(),
+                None | Some(Ok(Spoken::Http1)) if is_young => {
+                    return (connection.opening.clone(), true);
+                }
+                None | Some(_) => {}
             }
         }
+        let proof = to.proof();
+        // A task, so that it is not left half done, and ended by the upstream, where nobody waits any more.
         let opening = open(self.connector.clone(), self.builder.clone(), to.clone());
-        let opening = opening.boxed().shared();
-        let connection = Connection { opening: opening.clone(), used: now };
+        let opened = tokio::spawn(opening).map(|opened| {
+            opened.unwrap_or_else(|cause| Err(ConnectError::Unreachable(Arc::new(cause))))
+        });
+        let opening = opened.boxed().shared();
+        let connection = Connection { opening: opening.clone(), used: now, proof };
         match known {
             Some((_, given_up)) => *given_up = connection,
             None => connections.push((to.clone(), connection)),
         }
-        opening
+        (opening, false)
     }
 }
 

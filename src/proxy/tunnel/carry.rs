@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf,
@@ -18,9 +17,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::super::exchange::Chain;
+use super::Client;
 use super::websocket::{Frames, close_from_client, close_from_server};
 use crate::http1::Switched;
 use crate::record::End;
+use crate::request::upgrade::BreakOff;
 
 /// Copied at a time, each way.
 const BUFFER: usize = 16 * 1024;
@@ -29,9 +30,10 @@ const BUFFER: usize = 16 * 1024;
 const GOODBYE: Duration = Duration::from_millis(400);
 
 /// Waits for the client's side, then copies until both have closed, or one has broken off. With `close` it is a WebSocket,
-/// both sides of which are told when that is cancelled.
+/// both sides of which are told when that is cancelled, and whose frames tell that there is more to come. What has no frames
+/// is broken off where the upstream broke off.
 pub(super) async fn carry(
-    client: OnUpgrade,
+    Client { upgrade, break_off }: Client,
     upstream: Option<Switched>,
     close: Option<CancellationToken>,
     request_id: &str,
@@ -44,7 +46,7 @@ pub(super) async fn carry(
             return End::Broken;
         }
     };
-    let client = match client.await {
+    let client = match upgrade.await {
         Ok(client) => TokioIo::new(client),
         Err(cause) => {
             tracing::debug!(request_id, cause = %Chain(&cause), "a tunnel was not opened");
@@ -76,7 +78,13 @@ pub(super) async fn carry(
         Some(Ok(_)) => End::Complete,
         Some(Err(cause)) => {
             tracing::debug!(request_id, %cause, "a tunnel broke off");
-            if client.is_broken { End::ClientGone } else { End::Broken }
+            if client.is_broken {
+                return End::ClientGone;
+            }
+            if let (false, Some(BreakOff(break_off))) = (is_framed, break_off) {
+                break_off(client.io.into_inner());
+            }
+            End::Broken
         }
         None => {
             let mut mask = [0; 4];

@@ -18,7 +18,8 @@ use crate::layer::observe::Observed;
 use crate::listener::head_guard::{GuardHandle, InFlight, Refusal};
 use crate::proxy::body::BodyError;
 use crate::proxy::inbound::Inbound;
-use crate::request::{Conn, upgrade};
+use crate::request::Conn;
+use crate::request::upgrade::{self, BreakOff};
 use crate::route::Methods;
 use crate::server::Stack;
 
@@ -28,11 +29,17 @@ pub(super) struct PerConnection {
     stack: Arc<Stack>,
     conn: Arc<Conn>,
     guard: GuardHandle,
+    break_off: BreakOff,
 }
 
 impl PerConnection {
-    pub(super) fn new(stack: Arc<Stack>, conn: Arc<Conn>, guard: GuardHandle) -> Self {
-        Self { stack, conn, guard }
+    pub(super) fn new(
+        stack: Arc<Stack>,
+        conn: Arc<Conn>,
+        guard: GuardHandle,
+        break_off: BreakOff,
+    ) -> Self {
+        Self { stack, conn, guard, break_off }
     }
 }
 
@@ -41,14 +48,17 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
         let held = Some(self.guard.request_started());
         if let Some(refusal) = Refusal::from_method(request.method()) {
             let response = self.stack.answer_refused_head(&self.conn, refused(refusal));
             let answer = Box::pin(std::future::ready(response));
             return Answering { answer, verdict: None, held };
         }
-        let verdict = upgrade::asks(&request).then(|| self.guard.clone());
+        let verdict = upgrade::asks(&request).then(|| {
+            request.extensions_mut().insert(self.break_off);
+            self.guard.clone()
+        });
         let (stack, conn) = (Arc::clone(&self.stack), Arc::clone(&self.conn));
         let request = Inbound::wrap(request);
         let answer = Box::pin(async move { stack.answer(conn, request).await });

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::bounds::Http2ServerConnExec;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +22,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Protocols;
 use super::seldom::Seldom;
+use super::streams::Streams;
 use crate::lifecycle::{Phases, Succession};
 use crate::listener::head_guard::{Arrival, GuardHandle, HeadGuard};
 use crate::proxy::exchange::Chain;
@@ -45,17 +46,34 @@ pub(super) struct Serving<IO, S: HttpService<Incoming>> {
     signal: Seldom<WaitForCancellationFutureOwned>,
     stop: Option<CancellationToken>,
     handle: GuardHandle,
-    /// Whether a successor takes the connection over between two requests; none: it cannot.
-    succession: Option<Succession>,
-    /// Whether that is what is waited for.
-    is_leaving: bool,
+    /// Whether there is a successor, and whether the connection can go there between two requests.
+    succession: Succession,
+    can_leave: bool,
+    /// Whether it began when the gateway drained already, so that it had no time to ask for anything.
+    is_late: bool,
+    /// Ready when a process that was replaced is asked to end.
+    leaving: CancellationToken,
+    /// What becomes of it; none before the gateway drains.
+    fate: Option<Fate>,
+}
+
+/// What becomes of a connection between two requests once the gateway drains.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// It ends.
+    Closes,
+    /// A successor goes on with it.
+    Leaves,
+    /// One more request is answered, as its successor has nothing to go on with. Its client does not come to a closed
+    /// door, and learns that it has to come again.
+    AnswersOnce,
 }
 
 enum At<IO, S: HttpService<Incoming>> {
     /// Nobody talks: the connection is new, or parked.
     Waiting(HeadGuard<IO>),
     Http1(Box<Http1<IO, S>>),
-    Http2(Box<http2::Connection<TokioIo<HeadGuard<IO>>, S, TokioExecutor>>),
+    Http2(Box<Streams<IO, S>>),
     /// Nobody will talk any more.
     Closing(HeadGuard<IO>),
     /// Somebody else will talk.
@@ -80,15 +98,19 @@ where
         phases: &Phases,
         can_leave: bool,
     ) -> Self {
-        let signal = Seldom::new(phases.drain.clone().cancelled_owned());
-        let stop = Some(phases.stop.clone());
-        let succession = can_leave.then(|| phases.succession.clone());
-        let (at, is_leaving) = (At::Waiting(guard), false);
-        Self { at, service, protocols, signal, stop, handle, succession, is_leaving }
-    }
-
-    fn is_draining(&self) -> bool {
-        self.stop.is_none()
+        Self {
+            is_late: phases.drain.is_cancelled() && !guard.is_used(),
+            at: At::Waiting(guard),
+            service,
+            protocols,
+            signal: Seldom::new(phases.drain.clone().cancelled_owned()),
+            stop: Some(phases.stop.clone()),
+            handle,
+            succession: phases.succession.clone(),
+            can_leave,
+            leaving: phases.leaving.clone(),
+            fate: None,
+        }
     }
 
     /// Goes on as far as that is possible now.
@@ -119,7 +141,7 @@ where
                     self.rest_of(*talk)
                 }
                 At::Http2(talk) => {
-                    ready!(Pin::new(talk.as_mut()).poll(cx))?;
+                    ready!(talk.poll(cx))?;
                     At::Over
                 }
                 At::Closing(guard) => {
@@ -145,15 +167,18 @@ where
         let service = self.service.clone();
         match arrival {
             Arrival::Http1 => {
-                let talk = self.protocols.http1.serve_connection(TokioIo::new(guard), service);
+                let Protocols { http1, last_http1, .. } = &*self.protocols;
+                let is_last = matches!(self.fate, Some(Fate::Closes | Fate::AnswersOnce));
+                let builder = if is_last { last_http1 } else { http1 };
+                let talk = builder.serve_connection(TokioIo::new(guard), service);
                 At::Http1(Box::new(talk.with_upgrades()))
             }
             Arrival::Http2 => {
-                let talk = self.protocols.http2.serve_connection(TokioIo::new(guard), service);
-                let mut talk = Box::new(talk);
-                if self.is_draining() {
+                let (builder, handle) = (&self.protocols.http2, self.handle.clone());
+                let mut talk = Box::new(Streams::new(builder, guard, handle, service));
+                if self.fate.is_some() {
                     // Its first bytes came before that, and only now are they known for what they are.
-                    Pin::new(talk.as_mut()).graceful_shutdown();
+                    talk.graceful_shutdown();
                 }
                 At::Http2(talk)
             }
@@ -169,8 +194,11 @@ where
         let parts = talk.into_parts().filter(|parts| parts.read_buf.is_empty());
         match parts.map(|parts| parts.io.into_inner()).filter(HeadGuard::is_parked) {
             // Nobody waits any more.
-            Some(guard) if self.is_draining() && !self.is_leaving => At::Closing(guard),
+            Some(guard) if self.fate == Some(Fate::Closes) => At::Closing(guard),
             Some(guard) => {
+                if self.fate == Some(Fate::AnswersOnce) {
+                    self.handle.stay();
+                }
                 tracing::trace!("a quiet connection is parked");
                 self.protocols.reclaim.parked();
                 At::Waiting(guard)
@@ -179,21 +207,38 @@ where
         }
     }
 
-    /// What is running may finish; nothing else begins, unless a successor goes on with it.
-    fn drain(&mut self) {
-        self.is_leaving = self.succession.as_ref().is_some_and(Succession::has_begun);
-        if self.is_leaving && matches!(self.at, At::Waiting(_) | At::Http1(_)) {
-            self.handle.leave();
-            return;
-        }
+    /// Goes by the next signal, and tells which one is to be heard after it; none: that was the last.
+    fn obey(&mut self) -> Option<CancellationToken> {
+        let fate = match (self.fate, self.succession.has_begun(), self.can_leave) {
+            (None, true, true) => Fate::Leaves,
+            (None, true, false) => Fate::AnswersOnce,
+            (None, false, _) | (Some(Fate::AnswersOnce), ..) => Fate::Closes,
+            (Some(Fate::Closes | Fate::Leaves), ..) => return None,
+        };
+        let is_first = self.fate.replace(fate).is_none();
+        self.drain(fate, is_first && self.is_late);
+        if fate == Fate::AnswersOnce { Some(self.leaving.clone()) } else { self.stop.take() }
+    }
+
+    /// What is running may finish; nothing else begins, unless a successor goes on with it, or it `may_ask` for one thing.
+    fn drain(&mut self, fate: Fate, may_ask: bool) {
         self.at = match std::mem::replace(&mut self.at, At::Over) {
+            At::Waiting(guard) if fate == Fate::Leaves => {
+                self.handle.leave();
+                At::Waiting(guard)
+            }
+            At::Waiting(guard) if fate == Fate::AnswersOnce || may_ask => At::Waiting(guard),
             At::Waiting(guard) => At::Closing(guard),
+            At::Http1(talk) if fate != Fate::Closes => {
+                self.handle.leave();
+                At::Http1(talk)
+            }
             At::Http1(mut talk) => {
                 Pin::new(talk.as_mut()).graceful_shutdown();
                 At::Http1(talk)
             }
             At::Http2(mut talk) => {
-                Pin::new(talk.as_mut()).graceful_shutdown();
+                talk.graceful_shutdown();
                 At::Http2(talk)
             }
             ending @ (At::Closing(_) | At::Leaving(_) | At::Over) => ending,
@@ -215,7 +260,7 @@ where
         loop {
             // First the connection: a request that has come before the signal is taken in hand before that is heard.
             let mut polled = this.poll_connection(cx);
-            if this.is_leaving && polled.is_pending() {
+            if this.fate.is_some_and(|fate| fate != Fate::Closes) && polled.is_pending() {
                 // What ended with this turn is noticed only by whoever reads again.
                 polled = this.poll_connection(cx);
             }
@@ -226,9 +271,8 @@ where
                 }));
             }
             ready!(this.signal.poll(cx));
-            let Some(stop) = this.stop.take() else { return Poll::Ready(None) };
-            this.signal = Seldom::new(stop.cancelled_owned());
-            this.drain();
+            let Some(next) = this.obey() else { return Poll::Ready(None) };
+            this.signal = Seldom::new(next.cancelled_owned());
         }
     }
 }

@@ -92,9 +92,18 @@ impl Talk {
 
     /// Where so many bytes may be on their way.
     fn over(room: usize) -> Self {
+        Self::among(Phases::default(), room, true)
+    }
+
+    /// One with which no successor can go on.
+    fn that_stays(phases: Phases) -> Self {
+        Self::among(phases, 1 << 16, false)
+    }
+
+    fn among(phases: Phases, room: usize, can_leave: bool) -> Self {
         let (client, server) = tokio::io::duplex(room);
-        let (phases, alive) = (Phases::default(), Arc::new(()));
-        let serving = tokio::spawn(serve(server, Arc::clone(&alive), &phases));
+        let alive = Arc::new(());
+        let serving = tokio::spawn(serve(server, Arc::clone(&alive), &phases, can_leave));
         Self { client, alive, phases, serving }
     }
 
@@ -155,11 +164,16 @@ impl Talk {
     }
 }
 
-fn serve(server: DuplexStream, alive: Arc<()>, phases: &Phases) -> Serving<DuplexStream, App> {
+fn serve(
+    server: DuplexStream,
+    alive: Arc<()>,
+    phases: &Phases,
+    can_leave: bool,
+) -> Serving<DuplexStream, App> {
     let limits = Limits { park_after: Some(PARK_AFTER), ..Limits::default() };
     let (guard, handle) = HeadGuard::new(server, limits);
     let app = App { guard: handle.clone(), _alive: alive };
-    Serving::new((guard, handle), app, Arc::new(Protocols::new(100)), phases, true)
+    Serving::new((guard, handle), app, Arc::new(Protocols::new(100)), phases, can_leave)
 }
 
 fn get(path: &str) -> String {

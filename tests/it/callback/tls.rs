@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{status, world_with};
+use super::{one_worker, status, world_with};
 use crate::support::World;
 use crate::support::authority::Authority;
 use crate::support::callback::{Reply, Scripted};
@@ -53,5 +53,22 @@ fn the_gateway_can_prove_who_it_is() {
         let world = world(&service, &files);
         assert_eq!(status(&world, "key"), expected, "{client:?}");
     }
+    assert_eq!(service.count(), 1);
+}
+
+#[test]
+fn a_reload_ends_trust_in_connections_that_are_kept() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let service = Scripted::with_tls(ours.server("IP:127.0.0.1", false), Reply::allow());
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::copy(ours.file(), &ca).unwrap();
+    let world = world_with(&service, |setup| {
+        one_worker(setup).env("AUTH_CALLBACK_CA", ca.to_str().unwrap())
+    });
+    assert_eq!(status(&world, "key"), 200);
+    std::fs::copy(other.file(), &ca).unwrap();
+    world.gateway.reload();
+    assert_eq!(status(&world, "key"), 500);
     assert_eq!(service.count(), 1);
 }

@@ -1,12 +1,13 @@
 //! What a reload changes, what it leaves, and what it says about the rest.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coppice_gateway::config::SETTINGS;
 use coppice_gateway::simulator::Options;
 use tempfile::TempDir;
 
+use crate::support::keys_file::KeysFile;
 use crate::support::wait::eventually;
 use crate::support::world::key;
 use crate::support::{Ask, Wire, World};
@@ -52,6 +53,34 @@ fn limits_come_change_and_go() {
     assert_eq!((place.create(), place.create()), (201, 429));
     place.reload("");
     assert_eq!(place.create(), 201);
+}
+
+#[test]
+fn the_keys_file_that_is_named_now_is_the_one_that_is_watched() {
+    let place = Place::new("");
+    let [one, other] =
+        [(), ()].map(|()| KeysFile::new("team-c:k-stays:read\nteam-c:k-goes:read\n"));
+    let names = |file: &KeysFile| format!("[auth]\napi_keys_file = {:?}\n", file.path());
+    let status = |key: &str| Ask::get("/auth/whoami").key(key).send(place.world.control()).status;
+    let gone_in_time = |file: &KeysFile| {
+        assert_eq!((status("k-stays"), status("k-goes")), (200, 200));
+        file.write("team-c:k-stays:read\n");
+        let since = Instant::now();
+        eventually("the key is gone", Duration::from_secs(10), || status("k-goes") == 401);
+        assert!(since.elapsed() < Duration::from_millis(2_500), "{:?}", since.elapsed());
+        assert_eq!(status("k-stays"), 200);
+    };
+    // At first there was none.
+    place.reload(&names(&one));
+    gone_in_time(&one);
+    place.reload(&names(&other));
+    gone_in_time(&other);
+    // Of keys alone, too: a change of the one file leads to another.
+    let third = KeysFile::new("team-c:k-stays:read\nteam-c:k-goes:read\n");
+    std::fs::write(place.file(), names(&third)).unwrap();
+    other.write("team-c:k-other:read\n");
+    eventually("the third is read", Duration::from_secs(10), || status("k-goes") == 200);
+    gone_in_time(&third);
 }
 
 #[test]

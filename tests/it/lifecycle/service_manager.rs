@@ -12,7 +12,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg,
 use tempfile::TempDir;
 
 use super::Processes;
+use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
+use crate::support::tls::speaks;
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::{key, key_list, setup_before};
 use crate::support::{Ask, Wire, World};
@@ -265,6 +267,26 @@ fn sockets_without_names_are_taken_in_order() {
     assert_eq!(gateway.address("port=*"), envd_address, "its label is that of the first address");
     assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
     is_ready_soon(gateway.address("metrics"));
+}
+
+#[test]
+fn a_socket_in_clear_beside_required_certificates_is_warned_of() {
+    let authority = Authority::new();
+    let (certificate, own_key) = authority.issue("server", "DNS:gate.test");
+    let path = authority.file().with_file_name("api.sock");
+    let (other, _) = loopback();
+    let sockets = [inherited(UnixListener::bind(&path).unwrap()), inherited(other)];
+    let numbers: Vec<i32> = sockets.iter().map(|(_, number)| *number).collect();
+    let world = World::with(Options::default(), |setup| {
+        let setup = activated(setup.without("--envd-listen"), "api:api", 2, &numbers);
+        speaks(setup, (&certificate, &own_key))
+            .flag("--envd-listen=127.0.0.1:0=*,127.0.0.1:0=1")
+            .flag(format!("--tls-client-ca={}", authority.file().display()))
+    });
+    let said = format!("unix:{} is in clear text and asks for no certificate", path.display());
+    world.gateway.wait_for_log(&["\"WARN\"", &said]);
+    let log = world.gateway.log();
+    assert_eq!(log.iter().filter(|line| line.contains("is in clear text")).count(), 1);
 }
 
 #[test]

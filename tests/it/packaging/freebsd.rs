@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use super::read;
 
-/// What stands in for FreeBSD: what is in rc.conf, and what would be run. `before` comes first.
+/// What stands in for FreeBSD: what is in rc.conf, and what would be run. `before` comes first. A gateway that was told to
+/// starts $HEIR, and has ended at the first look if it $ENDS; a stranger's gateway is 300.
 const RC_SUBR: &str = r#"
     load_rc_config() { coppice_gateway_config=/elsewhere/gateway.toml; eval "$RC_CONF"; }
     run_rc_command() {
@@ -20,10 +21,21 @@ const RC_SUBR: &str = r#"
     su() { echo "as $2: $4"; return "${CHECKED:-0}"; }
     install() { echo "install $*"; }
     warn() { echo "warning: $*"; }
-    kill() { echo "kill $*"; }
-    sleep() { :; }
-    pgrep() { echo "$HEIR"; }
-    sockstat() { echo "coppice_gateway coppice-gateway $LISTENS 9 tcp4 127.0.0.1:3000 *:*"; }
+    kill() { echo "kill $*"; told=yes; }
+    sleep() { slept=yes; }
+    lives() { [ "$ENDS $slept" != "yes yes" ]; }
+    pgrep() {
+        case "$* " in
+        *"-P 100 "*) lives && heir ;;
+        *"-u coppice_gateway "*"^/usr/local/bin/coppice-gateway serve "*) echo 300; lives && echo 100; heir ;;
+        esac
+    }
+    heir() { [ -z "$told" ] || echo "$HEIR"; }
+    sockstat() {
+        for pid in 300 $LISTENS; do
+            echo "coppice_gateway coppice-gateway $pid 9 tcp4 127.0.0.1:3000 *:*"
+        done
+    }
 "#;
 
 /// The script, for one FreeBSD.
@@ -85,18 +97,24 @@ fn settings_are_checked_as_the_account_before_anything_is_touched() {
 
 #[test]
 fn after_an_upgrade_the_pid_file_names_the_new_gateway() {
-    let service = Service::new(&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "200")]);
-    let (output, said) = service.run("upgrade");
-    assert!(output.status.success() && said.contains("kill -USR2 100"), "{said}");
-    assert_eq!(service.pid(), "200");
+    // With streams the old one goes on; without any it is gone as soon as it was told.
+    for ends in ["no", "yes"] {
+        let variables = [("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "200"), ("ENDS", ends)];
+        let service = Service::new(&variables);
+        let (output, said) = service.run("upgrade");
+        assert!(output.status.success() && said.contains("kill -USR2 100"), "{said}");
+        assert_eq!(service.pid(), "200", "{said}");
+    }
 }
 
 #[test]
 fn an_upgrade_that_fails_leaves_the_old_gateway_in_charge() {
-    // It is gone; it never begins to listen; or the supervisor would get in the way.
+    // It is gone, or it is not seen to listen; it never takes over; or the supervisor would get in the way.
     for (variables, asked) in [
         (&[("RC_PID", "100"), ("HEIR", ""), ("LISTENS", "100")][..], true),
+        (&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "")], true),
         (&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "100")], true),
+        (&[("RC_PID", "100"), ("HEIR", "200"), ("LISTENS", "100 200")], true),
         (&[("RC_PID", "100"), ("RC_CONF", "coppice_gateway_flags='-r -R 2'")], false),
         (&[("RC_PID", "")], false),
     ] {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use coppice_gateway::clock::UnixTime;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -58,6 +59,11 @@ impl Authority {
 
     /// The same, but its time was over years ago.
     pub(crate) fn issue_expired(&self, file: &str, name: &str) -> (PathBuf, PathBuf) {
+        self.issue_until(file, name, "2020-02-01T00:00:00Z".parse().unwrap())
+    }
+
+    /// The same, but its time is over after that second.
+    pub(crate) fn issue_until(&self, file: &str, name: &str, ends: UnixTime) -> (PathBuf, PathBuf) {
         let folder = self.folder.path();
         let config = format!(
             "[ca]\ndefault_ca = one\n[one]\ndatabase = index\nserial = serial\nnew_certs_dir = .\npolicy = any\n\
@@ -69,7 +75,8 @@ impl Authority {
         let ask = "req -config openssl.cnf -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj";
         run(folder, &format!("{ask} /CN={file} -keyout {file}.key -out {file}.csr"));
         let sign = "ca -batch -notext -config ca.cnf -create_serial -cert ca.pem -keyfile ca.key -extensions end";
-        let time = "-startdate 20200101000000Z -enddate 20200201000000Z";
+        let ends: String = ends.to_string().chars().filter(|one| !"-:T".contains(*one)).collect();
+        let time = format!("-startdate 20200101000000Z -enddate {ends}");
         run(folder, &format!("{sign} {time} -in {file}.csr -out {file}.pem"));
         (folder.join(format!("{file}.pem")), folder.join(format!("{file}.key")))
     }

@@ -101,13 +101,20 @@ impl Frames {
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
+    /// Answers a PING, and nothing else.
+    pub(crate) fn answer(&mut self, frame: &Frame) {
+        if frame.kind == PING && frame.flags == 0 {
+            self.send(PING, 1, 0, &frame.payload);
+        }
+    }
+
     /// Reads until `stream` has ended.
     pub(crate) fn end_of(&mut self, stream: u32) -> End {
         let (mut status, mut body) = (0, Vec::new());
         while let Some(frame) = self.read() {
             match frame.kind {
                 GOAWAY => return End::Gone,
-                PING if frame.flags == 0 => self.send(PING, 1, 0, &frame.payload),
+                PING => self.answer(&frame),
                 _ if frame.stream != stream => continue,
                 RST_STREAM if status == 0 => return End::Reset,
                 HEADERS if status == 0 => status = status_of(&frame.payload),

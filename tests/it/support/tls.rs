@@ -10,7 +10,7 @@ use std::sync::Arc;
 use coppice_gateway::tls::certificate::Certificate;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::authority::Authority;
 use super::gateway::Setup;
@@ -45,6 +45,13 @@ pub(crate) fn client(authority: &Authority, own: Option<Pair<'_>>) -> ClientConf
                 .unwrap()
         }
     }
+}
+
+/// The alert that ended a connection; panics when it ended otherwise.
+pub(crate) fn alert(why: &io::Error) -> AlertDescription {
+    let error = why.get_ref().and_then(|error| error.downcast_ref());
+    let Some(rustls::Error::AlertReceived(alert)) = error else { panic!("no alert: {why:?}") };
+    *alert
 }
 
 /// A TLS connection.
@@ -99,6 +106,13 @@ impl Secure {
         answer.body = vec![0; length];
         self.stream.read_exact(&mut answer.body)?;
         Ok(answer)
+    }
+
+    /// Reads so many bytes, or to a goodbye before that.
+    pub(crate) fn next(&mut self, count: u64) -> Vec<u8> {
+        let mut read = Vec::new();
+        (&mut self.stream).take(count).read_to_end(&mut read).unwrap();
+        read
     }
 
     /// Reads to the end, which must be a goodbye and not only the end of the connection.

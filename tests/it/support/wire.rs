@@ -35,6 +35,20 @@ impl Wire {
         self.answer_to(ask.method())
     }
 
+    /// The same; none where the other side is gone, be it by a reset.
+    pub(crate) fn try_ask(&mut self, ask: &Ask) -> Option<Answer> {
+        let address = self.stream.peer_addr().ok()?;
+        self.stream.write_all(&ask.kept_bytes(address)).ok()?;
+        while !self.read.windows(4).any(|window| window == b"\r\n\r\n") {
+            match self.try_more() {
+                Ok(1..) => {}
+                Err(why) if why.kind() == ErrorKind::WouldBlock => panic!("nothing comes: {why}"),
+                Ok(0) | Err(_) => return None,
+            }
+        }
+        Some(self.answer_to(ask.method()))
+    }
+
     /// Sends a request and reads the head of its answer.
     pub(crate) fn start(&mut self, ask: &Ask) -> Answer {
         self.send_ask(ask);
@@ -115,6 +129,18 @@ impl Wire {
     pub(crate) fn until_finished(&mut self) -> Vec<u8> {
         while self.more() > 0 {}
         std::mem::take(&mut self.read)
+    }
+
+    /// Reads to the end of the connection, which must be a reset.
+    pub(crate) fn until_reset(&mut self) {
+        let why = loop {
+            match self.try_more() {
+                Ok(0) => panic!("it ended as if all had been said"),
+                Ok(_) => {}
+                Err(why) => break why,
+            }
+        };
+        assert_eq!(why.kind(), ErrorKind::ConnectionReset);
     }
 
     /// Reads until the other side is gone, be it by a reset; panics if it still is there after `limit`.

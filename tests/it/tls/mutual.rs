@@ -1,14 +1,21 @@
 //! Certificates of clients: who gets in with which, and who is a proxy by it.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
+use coppice_gateway::clock::UnixTime;
 use coppice_gateway::simulator::{Options, Plane};
+use rustls::AlertDescription as Alert;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::{api, templates};
 use crate::support::World;
 use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
-use crate::support::tls::{Secure, client, speaks};
+use crate::support::tls::{Secure, alert, client, speaks};
+use crate::support::wait::{PATIENCE, eventually};
 use crate::support::world::DOMAIN;
 
 type Pair = (PathBuf, PathBuf);
@@ -20,11 +27,16 @@ fn world(server: &Authority, clients: &Authority, change: impl FnOnce(Setup) -> 
     World::with(Options::default(), |setup| change(speaks(setup, (&certificate, &key)).flag(ca)))
 }
 
-/// The status for a client with this certificate; none: it is turned away.
-fn status(world: &World, server: &Authority, own: Option<&Pair>) -> Option<u16> {
-    let config = client(server, own.map(|(certificate, key)| (&**certificate, &**key)));
-    let mut client = Secure::with(world.control(), config, &api()).ok()?;
-    Some(client.try_ask(&templates()).ok()?.status)
+/// The status for a client, or the alert with which it is turned away.
+fn status(world: &World, config: ClientConfig) -> Result<u16, Alert> {
+    let client = Secure::with(world.control(), config, &api());
+    let answer = client.and_then(|mut client| client.try_ask(&templates()));
+    answer.map(|answer| answer.status).map_err(|why| alert(&why))
+}
+
+/// What a client knows that has this certificate.
+fn with(server: &Authority, own: Option<&Pair>) -> ClientConfig {
+    client(server, own.map(|(certificate, key)| (&**certificate, &**key)))
 }
 
 #[test]
@@ -35,17 +47,65 @@ fn who_must_have_a_certificate_and_whose_counts() {
     // The server's own authority vouches for no client.
     let servers = server.issue("servers", "DNS:client.test");
     for (flag, without) in [
-        (None, None),
-        (Some("--tls-client-auth=required"), None),
-        (Some("--tls-client-auth=optional"), Some(200)),
+        (None, Err(Alert::CertificateRequired)),
+        (Some("--tls-client-auth=required"), Err(Alert::CertificateRequired)),
+        (Some("--tls-client-auth=optional"), Ok(200)),
     ] {
         let world = world(&server, &ours, |setup| flag.into_iter().fold(setup, Setup::flag));
-        assert_eq!(status(&world, &server, Some(&good)), Some(200), "{flag:?}");
-        assert_eq!(status(&world, &server, None), without, "{flag:?}");
-        assert_eq!(status(&world, &server, Some(&foreign)), None, "{flag:?}");
-        assert_eq!(status(&world, &server, Some(&servers)), None, "{flag:?}");
-        let let_in = if without.is_some() { 2 } else { 1 };
+        for (own, expected) in [
+            (Some(&good), Ok(200)),
+            (None, without),
+            // An authority of the same name, so that it is its signature that does not fit.
+            (Some(&foreign), Err(Alert::DecryptError)),
+            (Some(&servers), Err(Alert::DecryptError)),
+        ] {
+            assert_eq!(status(&world, with(&server, own)), expected, "{flag:?} {own:?}");
+        }
+        let let_in = if without.is_ok() { 2 } else { 1 };
         assert_eq!(world.simulator.requests().len(), let_in, "{flag:?}");
+    }
+}
+
+#[test]
+fn a_certificate_whose_time_is_over_lets_nobody_in_again() {
+    let (server, ours) = (Authority::new(), Authority::new());
+    let proxies = "--trusted-proxies=cert:edge.test";
+    let worlds = ["required", "optional"].map(|flag| {
+        let flag = format!("--tls-client-auth={flag}");
+        world(&server, &ours, |setup| setup.flag(flag).flag(proxies))
+    });
+    let ends = UnixTime(UnixTime::now().0 + 8);
+    let own = ours.issue_until("brief", "DNS:edge.test", ends);
+    // Each remembers its sessions.
+    let clients = [with(&server, Some(&own)), with(&server, Some(&own))];
+    let all = || {
+        let clients = worlds.iter().zip(&clients);
+        clients.map(|(world, client)| status(world, client.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(all(), [Ok(200), Ok(200)]);
+    eventually("its time is over", PATIENCE, || UnixTime::now() > ends);
+    assert_eq!(all(), [Err(Alert::CertificateExpired), Err(Alert::CertificateExpired)]);
+}
+
+#[test]
+fn who_is_turned_away_is_told_why_whatever_is_sent_meanwhile() {
+    let (server, ours) = (Authority::new(), Authority::new());
+    let world = world(&server, &ours, |setup| setup);
+    let request = templates().body(vec![b'x'; 100_000]).kept_bytes(world.control());
+    for round in 0..50 {
+        let name = ServerName::try_from(api()).unwrap();
+        let mut session = ClientConnection::new(with(&server, None).into(), name).unwrap();
+        let mut socket = TcpStream::connect(world.control()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        session.write_tls(&mut socket).unwrap();
+        while session.is_handshaking() {
+            session.read_tls(&mut socket).unwrap();
+            session.process_new_packets().unwrap();
+        }
+        // The last of the handshake goes out with the request.
+        let mut stream = StreamOwned::new(session, socket);
+        let sent = stream.write_all(&request).and_then(|()| stream.read(&mut [0]));
+        assert_eq!(alert(&sent.unwrap_err()), Alert::CertificateRequired, "round {round}");
     }
 }
 
@@ -54,7 +114,7 @@ fn a_certificate_is_no_key() {
     let (server, ours) = (Authority::new(), Authority::new());
     let (certificate, key) = ours.issue("good", "DNS:client.test");
     let world = world(&server, &ours, |setup| setup);
-    let config = client(&server, Some((&certificate, &key)));
+    let config = with(&server, Some(&(certificate, key)));
     let mut client = Secure::with(world.control(), config, &api()).unwrap();
     let ask = crate::support::Ask::get("/templates").host(&api());
     assert_eq!(client.ask(&ask).status, 401);
@@ -70,8 +130,8 @@ fn a_proxy_is_known_by_a_name_of_its_certificate() {
     });
     let told = |names: Option<&str>| {
         let own = names.map(|names| ours.issue("client", names));
-        let own = own.as_ref().map(|(certificate, key)| (&**certificate, &**key));
-        let mut client = Secure::with(world.control(), client(&server, own), &api()).unwrap();
+        let config = with(&server, own.as_ref());
+        let mut client = Secure::with(world.control(), config, &api()).unwrap();
         let ask = templates()
             .header("X-Forwarded-For", "203.0.113.7")
             .header("X-Forwarded-Proto", "http")

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use coppice_gateway::simulator::Options;
+use rustls::AlertDescription as Alert;
 
 use super::{api, templates};
 use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
-use crate::support::tls::{Secure, client, speaks};
+use crate::support::tls::{Secure, alert, client, speaks};
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::{Wire, World};
 
@@ -80,6 +81,62 @@ fn changed_files_are_noticed() {
     eventually("the new one is shown", PATIENCE, || place.shown(world.control()) == "two.test");
     let done = world.gateway.log().iter().filter(|line| line.contains("TLS was reloaded")).count();
     assert_eq!(done, 1);
+}
+
+#[test]
+fn a_changed_file_brings_in_nothing_else() {
+    let place = Place::new("one.test");
+    let clients = Authority::new();
+    let own = clients.issue("client", "DNS:client.test");
+    let folder = place.authority.file();
+    let config = folder.with_file_name("gateway.toml");
+    let settings = |mode: &str| {
+        let ca = clients.file();
+        fs::write(
+            &config,
+            format!("[server]\ntls_client_ca = {ca:?}\ntls_client_auth = \"{mode}\"\n"),
+        )
+        .unwrap();
+    };
+    settings("required");
+    let world = place.world(|setup| setup.env("COPPICE_CONFIG", config.to_str().unwrap()));
+    let status = |own: Option<&(PathBuf, PathBuf)>| {
+        let own = own.map(|(certificate, key)| (&**certificate, &**key));
+        let client = Secure::with(world.control(), client(&place.authority, own), &api());
+        let mut client = client.map_err(|why| alert(&why))?;
+        let answer = client.try_ask(&templates()).map_err(|why| alert(&why))?;
+        Ok((answer.status, client.shown().pop().unwrap()))
+    };
+    let refused = Err(Alert::CertificateRequired);
+    assert_eq!(status(None), refused);
+    // Nobody has asked for these to be in force.
+    for (round, (mode, name)) in
+        [("optional", "two.test"), ("no such mode", "three.test")].into_iter().enumerate()
+    {
+        settings(mode);
+        place.put(name);
+        world.gateway.wait_for_logs(round + 1, &["TLS was reloaded"]);
+        assert_eq!(status(Some(&own)), Ok((200, name.to_owned())));
+        assert_eq!(status(None), refused, "{mode}");
+    }
+}
+
+#[test]
+fn a_reload_says_what_a_start_would() {
+    let place = Place::new("one.test");
+    let world = place.world(|setup| setup);
+    let names = format!("DNS:{},DNS:old.test", api());
+    let (certificate, key) = place.authority.issue_expired("old", &names);
+    // In one go, so that only the signal has it read.
+    world.gateway.signal("STOP");
+    fs::rename(key, &place.pair.1).unwrap();
+    fs::rename(certificate, &place.pair.0).unwrap();
+    world.gateway.signal("HUP");
+    world.gateway.signal("CONT");
+    world.gateway.wait_for_log(&["\"WARN\"", "ended at 2020-02-01T00:00:00Z: clients refuse it"]);
+    world.gateway.wait_for_log(&["\"reloaded; settings"]);
+    let log = world.gateway.log();
+    assert!(!log.iter().any(|line| line.contains("TLS was reloaded")), "not by the signal");
 }
 
 #[test]

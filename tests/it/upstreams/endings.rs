@@ -125,12 +125,16 @@ fn an_answer_without_a_length_ends_with_a_goodbye_and_not_without() {
 }
 
 #[test]
-fn either_side_of_a_tunnel_may_finish_first() {
+fn either_side_of_a_tunnel_may_finish_first_and_a_cut_is_no_end() {
     let ports = Ports::new(false);
-    let server = ports.serve(2, |talk, head| {
+    let server = ports.serve(3, |talk, head| {
         talk.write_all(b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\nfirst")
             .unwrap();
         let mut rest = String::new();
+        if head.contains("/cut") {
+            talk.sock.shutdown(Shutdown::Both).unwrap();
+            return;
+        }
         if head.contains("/finish") {
             finish(talk);
             talk.read_to_string(&mut rest).unwrap();
@@ -141,12 +145,14 @@ fn either_side_of_a_tunnel_may_finish_first() {
         }
         assert_eq!(rest, "the end");
     });
-    for path in ["/listen", "/finish"] {
+    for path in ["/listen", "/finish", "/cut"] {
         let mut wire = Wire::open(ports.world.data());
         let ask = ports.ask(path).header("Connection", "Upgrade").header("Upgrade", "tcp");
         assert_eq!(wire.start(&ask).status, 101);
         wire.until(b"first");
-        if path == "/finish" {
+        if path == "/cut" {
+            wire.until_reset();
+        } else if path == "/finish" {
             assert_eq!(wire.until_finished(), b"");
             wire.send(b"the end");
             wire.finish();

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use coppice_gateway::simulator::Simulator;
+
 use super::endings::Ports;
 use super::{NAMES, Trusted, listed, path, simulator, world};
 use crate::support::authority::Authority;
 use crate::support::gateway::Setup;
 use crate::support::nginx::{Nginx, Seen};
-use crate::support::{Ask, Program, World};
+use crate::support::{Ask, Program, Wire, World};
 
-/// Fails with a gateway of this kind, on both planes, without a request getting through, and says so everywhere.
-fn assert_refused(world: &World, said: &str) {
+/// Fails with a gateway of this kind, without a request getting through, and says so everywhere.
+fn assert_refused(world: &World, upstream: &Simulator, said: &str) {
     let answer = world.ask("admin", Ask::get("/v2/sandboxes"));
     assert_eq!(
         (answer.status, &*answer.json()["error_code"].to_string()),
@@ -23,7 +25,7 @@ fn assert_refused(world: &World, said: &str) {
         answer.text()
     );
     world.gateway.wait_for_log(&["\"WARN\"", "could not connect: ", said]);
-    assert!(world.simulator.requests().is_empty(), "{said}");
+    assert!(upstream.requests().is_empty(), "{said}");
 }
 
 /// What `check --live` says of these upstreams.
@@ -71,14 +73,12 @@ fn whoever_cannot_prove_who_it_is_is_told_nothing() {
         let nginx = Nginx::tls(&simulator, certificate, "", "");
         let flags: Vec<_> = trusted.iter().map(|file| path("ca", file)).collect();
         for http2 in ["off", "on"] {
-            let simulator = super::simulator();
-            let world = world(simulator, &nginx.api, &nginx.envd, |setup| {
+            let world = world(super::simulator(), &nginx.api, &nginx.envd, |setup| {
                 let setup = setup.flag(format!("--upstream-http2={http2}"));
                 flags.iter().fold(setup, Setup::flag)
             });
-            assert_refused(&world, said);
+            assert_refused(&world, &simulator, said);
         }
-        assert!(simulator.requests().is_empty());
         assert_explained(&nginx, &flags, said, advice);
     }
 }
@@ -126,6 +126,7 @@ fn the_gateway_can_prove_who_it_is() {
         setup.flag(path("client-cert", certificate)).flag(path("client-key", key))
     };
     for (client, expected) in [(None, 400), (Some(&bad), 400)] {
+        // Another one's simulator, so that the one behind nginx is there for the next.
         let world = world(super::simulator(), &nginx.api, &nginx.envd, |setup| {
             let setup = setup.flag(path("ca", &ours.file()));
             client.into_iter().fold(setup, set)
@@ -154,7 +155,7 @@ fn what_speaks_no_tls_is_told_nothing() {
     let [api, envd] =
         [simulator.api_url(), simulator.envd_url()].map(|url| url.replace("http://", "https://"));
     let world = world(simulator, &api, &envd, |setup| setup);
-    assert_refused(&world, "it did not agree upon TLS: ");
+    assert_refused(&world, &world.simulator, "it did not agree upon TLS: ");
 }
 
 #[test]
@@ -181,4 +182,44 @@ fn a_reload_changes_whose_word_is_taken_for_new_connections() {
     put(&other.file());
     world.gateway.reload();
     assert_eq!(listed(world), 502);
+}
+
+#[test]
+fn a_reload_ends_trust_in_connections_that_are_kept() {
+    let other = Authority::new();
+    for (listen, http2) in [("", "off"), ("http2", "on")] {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        let put = |from: &Path| std::fs::copy(from, &ca).unwrap();
+        put(&other.file());
+        let trusted = Trusted::new(listen, "", |setup| {
+            let setup = setup.without("--upstream-tls-ca").flag(path("ca", &ca));
+            setup.flag(format!("--upstream-http2={http2}"))
+        });
+        let world = &trusted.world;
+        put(&trusted.authority.file());
+        world.gateway.reload();
+        let (sandbox, token) = world.create("exec");
+        let stream = |chunks: usize| {
+            let ask = Ask::get(&format!("/stream?chunks={chunks}&ms=50"));
+            ask.header("X-Access-Token", &token)
+                .header("E2b-Sandbox-Id", &sandbox)
+                .header("E2b-Sandbox-Port", "8080")
+        };
+        let mut running = Wire::open(world.data());
+        assert_eq!(running.start(&stream(40)).status, 200);
+        assert_eq!((listed(world), listed(world)), (200, 200));
+        put(&other.file());
+        world.gateway.reload();
+        for _ in 0..3 {
+            assert_eq!(listed(world), 502, "{http2}");
+            assert_eq!(stream(1).send(world.data()).status, 502, "{http2}");
+        }
+        // What had begun goes on to its end.
+        let chunks = std::iter::from_fn(|| running.chunk()).count();
+        assert_eq!(chunks, 40, "{http2}");
+        put(&trusted.authority.file());
+        world.gateway.reload();
+        assert_eq!(listed(world), 200, "{http2}");
+    }
 }

@@ -159,6 +159,25 @@ async fn an_attempt_that_failed_is_not_remembered() {
 }
 
 #[tokio::test]
+async fn a_connection_is_opened_to_the_end_although_nobody_waits_any_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (pool, address) = (pool(LONG), listener.local_addr().unwrap());
+    assert!(ask(&pool, address, None).now_or_never().is_none());
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut preface = [0; 24];
+    let read = tokio::time::timeout(LONG / 10, stream.peek(&mut preface));
+    assert_eq!(read.await.unwrap().unwrap(), 24, "{preface:?}");
+    tokio::spawn(async move {
+        let service = service_fn(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("the same one"))))
+        });
+        let builder = server::Builder::new(TokioExecutor::new());
+        builder.serve_connection(TokioIo::new(stream), service).await
+    });
+    assert_eq!(ask(&pool, address, None).await.unwrap(), "the same one");
+}
+
+#[tokio::test]
 async fn a_name_that_is_none_is_not_sent() {
     let (upstream, pool) = (upstream("127.0.0.1:0").await, pool(LONG));
     let failed = ask(&pool, upstream.address, Some("a b")).await.unwrap_err();

@@ -118,3 +118,50 @@ async fn stopping_ends_what_runs() {
     assert_eq!(talk.rest().await, "");
     assert!(since.elapsed() < secs(0.1));
 }
+
+/// Sends a request in HTTP/2 and reads its answer.
+async fn ask(sender: &mut h2::client::SendRequest<Bytes>, path: &str) -> Result<(), h2::Error> {
+    let request = Request::get(format!("http://h{path}")).body(()).unwrap();
+    let (response, _) = sender.send_request(request, true)?;
+    let mut body = response.await?.into_body();
+    assert_eq!(body.data().await.unwrap()?, format!("{path} "));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_nothing_in_http_2_is_told_to_come_again() {
+    // Asked as often, and then waited so long.
+    for (asks, least, most) in [(0, 9.9, 11.0), (1, 649.9, 815.0), (3, 649.9, 815.0)] {
+        let talk = Talk::new();
+        let (mut sender, connection) = h2::client::handshake(talk.client).await.unwrap();
+        let connection = tokio::spawn(connection);
+        for _ in 0..asks {
+            ask(&mut sender, "/sleep/400").await.unwrap();
+            sleep(secs(500.0)).await;
+        }
+        let since = Instant::now();
+        timeout(LONG, connection).await.unwrap().unwrap().unwrap();
+        let waited = since.elapsed() + secs(if asks > 0 { 500.0 } else { 0.0 });
+        assert!((secs(least)..secs(most)).contains(&waited), "{asks}: {waited:?}");
+        timeout(secs(0.1), talk.serving).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_long_in_http_2_is_not_cut_off() {
+    let talk = Talk::new();
+    let (mut sender, connection) = h2::client::handshake(talk.client).await.unwrap();
+    tokio::spawn(connection);
+    ask(&mut sender, "/sleep/5000").await.unwrap();
+    ask(&mut sender, "/next").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_listen_in_http_2_is_not_waited_for() {
+    let mut talk = Talk::new();
+    talk.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    talk.send(b"\0\0\0\x04\0\0\0\0\0").await;
+    let since = Instant::now();
+    timeout(LONG, talk.serving).await.unwrap().unwrap();
+    assert_eq!(since.elapsed().as_secs(), 15);
+}

@@ -1,5 +1,7 @@
 //! How connections leave for another process: with nothing lost, nothing closed, and no request torn in two.
 
+use tokio::time::Instant;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -99,4 +101,94 @@ async fn a_connection_that_is_refused_or_ends_does_not_leave() {
     talk.hand_over();
     assert_eq!(talk.answer().await.0, 200);
     assert_eq!(talk.rest().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_leave_is_answered_once_more() {
+    // Never used, between two requests, parked; and the next request comes at once or late.
+    for (used, quiet, pause) in [
+        (false, 0.5, 0.01),
+        (false, 0.5, 5.0),
+        (true, 0.0, 0.01),
+        (true, 0.5, 300.0),
+        (true, 60.0, 300.0),
+    ] {
+        let mut talk = Talk::that_stays(Phases::default());
+        if used {
+            talk.ask("/one").await;
+        }
+        sleep(secs(quiet)).await;
+        talk.hand_over();
+        sleep(secs(pause)).await;
+        talk.send([get("/two"), get("/never")].concat()).await;
+        let rest = talk.rest().await;
+        assert!(
+            rest.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"),
+            "{used} {quiet} {rest}"
+        );
+        assert!(rest.ends_with("\r\n\r\n/two "), "{rest}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_leave_goes_on_behind_what_is_under_way() {
+    for path in ["/sleep/5", "/big"] {
+        let mut talk = Talk::among(Phases::default(), 1 << 10, false);
+        talk.send(get(path)).await;
+        sleep(secs(1.0)).await;
+        talk.hand_over();
+        assert_eq!(talk.answer().await.0, 200);
+        sleep(secs(300.0)).await;
+        talk.ask("/next").await;
+        assert_eq!(talk.rest().await, "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_leave_ends_when_its_time_is_up_or_it_is_told_to() {
+    let mut talk = Talk::that_stays(Phases::default());
+    talk.ask("/one").await;
+    talk.hand_over();
+    let since = Instant::now();
+    assert_eq!(talk.rest().await, "");
+    assert!((650..=652).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+
+    for used in [false, true] {
+        for tell in
+            [|phases: &Phases| phases.leaving.cancel(), |phases: &Phases| phases.stop.cancel()]
+        {
+            let mut talk = Talk::that_stays(Phases::default());
+            if used {
+                talk.ask("/one").await;
+            }
+            talk.hand_over();
+            sleep(secs(5.0)).await;
+            assert!(!talk.serving.is_finished());
+            tell(&talk.phases);
+            let since = Instant::now();
+            assert_eq!(talk.rest().await, "");
+            assert!(since.elapsed() < secs(0.1), "{used}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_begins_late_may_ask_once() {
+    for is_handed_over in [false, true] {
+        let phases = Phases::default();
+        if is_handed_over {
+            phases.succession.begin();
+        }
+        phases.drain.cancel();
+        let mut talk = Talk::that_stays(phases.clone());
+        sleep(secs(1.0)).await;
+        talk.send([get("/one"), get("/never")].concat()).await;
+        let rest = talk.rest().await;
+        assert!(rest.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"), "{rest}");
+        assert!(rest.ends_with("\r\n\r\n/one "), "{rest}");
+        // And not for long.
+        let since = Instant::now();
+        assert_eq!(Talk::that_stays(phases).rest().await, "");
+        assert!(since.elapsed() <= secs(10.0), "{:?}", since.elapsed());
+    }
 }

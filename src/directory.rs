@@ -8,6 +8,7 @@ mod keepsakes;
 mod kills;
 mod lifetimes;
 mod lists;
+mod shelf;
 mod strangers;
 
 use std::future::Future;
@@ -18,14 +19,15 @@ use moka::future::Cache;
 use self::keepsakes::Keepsakes;
 use self::kills::Kills;
 pub use self::kills::Moment;
-use self::lifetimes::{ABSENT_FOR, KNOWN_FOR, Lifetimes};
+use self::lifetimes::{ABSENT_FOR, KNOWN_FOR};
+use self::shelf::Shelf;
 use crate::clock;
 use crate::ownership::{Keeping, Ownership};
 use crate::principal::TenantId;
 use crate::sandbox::{Marker, Sandbox, State};
 use crate::target::SandboxId;
 
-/// Records kept. One costs about 500 bytes.
+/// Owners by lists, and denials, that are kept.
 const CAPACITY: u64 = 100_000;
 /// How many sandboxes are asked about at most before a list, to know whether all have their marker.
 const DOUBTS: usize = 8;
@@ -62,7 +64,7 @@ pub type Asked = Result<Option<Sandbox>, Unavailable>;
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// Under every id that was asked for; aliases (`<id>-<clientID>`) hold a record with another id than their own.
-    entries: Cache<SandboxId, Slot>,
+    entries: Shelf,
     keepsakes: Keepsakes,
     kills: Arc<Kills>,
     ownership: Arc<Ownership>,
@@ -105,7 +107,7 @@ impl Directory {
     #[must_use]
     pub fn new(ownership: Ownership) -> Self {
         Self {
-            entries: Cache::builder().max_capacity(CAPACITY).expire_after(Lifetimes).build(),
+            entries: Shelf::default(),
             keepsakes: Keepsakes::default(),
             kills: Arc::default(),
             ownership: Arc::new(ownership),
@@ -130,13 +132,15 @@ impl Directory {
     }
 
     /// Whether [`Self::find`] would answer about `id` from memory.
-    pub async fn remembers(&self, id: &SandboxId) -> bool {
-        self.recall(id).await.is_some()
+    #[must_use]
+    pub fn remembers(&self, id: &SandboxId) -> bool {
+        self.recall(id).is_some()
     }
 
     /// What is known of `id` without asking.
-    pub async fn known(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
-        self.recall(id).await?.entry.known()
+    #[must_use]
+    pub fn known(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        self.recall(id)?.entry.known()
     }
 
     /// What is known of `id`, asking with `ask` when nothing is. Concurrent calls for one id share one `ask`.
@@ -148,7 +152,7 @@ impl Directory {
         id: &SandboxId,
         ask: impl Fn() -> F,
     ) -> Result<Entry, Unavailable> {
-        match self.recall(id).await {
+        match self.recall(id) {
             Some(slot) => Ok(slot.entry),
             None => self.find_out(id, ask).await,
         }
@@ -175,15 +179,15 @@ impl Directory {
     }
 
     /// What counts of what is remembered. An alias stands for whatever its sandbox's own id stands for.
-    async fn recall(&self, id: &SandboxId) -> Option<Slot> {
-        let slot = self.entries.get(id).await?;
+    fn recall(&self, id: &SandboxId) -> Option<Slot> {
+        let slot = self.entries.get(id)?;
         if !self.counts(&slot) {
-            self.entries.invalidate(id).await;
+            self.entries.remove(id);
             return None;
         }
         if let Entry::Known(sandbox) = &slot.entry
             && sandbox.id != *id
-            && let Some(own) = self.entries.get(&sandbox.id).await
+            && let Some(own) = self.entries.get(&sandbox.id)
             && matches!(own.entry, Entry::Known(_))
             && self.counts(&own)
         {
@@ -215,10 +219,10 @@ impl Directory {
             return false;
         }
         for id in self.ownership.doubtful(tenant, DOUBTS) {
-            if let Some(Slot { entry: Entry::Known(known), .. }) = self.recall(&id).await
+            if let Some(Slot { entry: Entry::Known(known), .. }) = self.recall(&id)
                 && known.marker == Marker::Untold
             {
-                self.entries.invalidate(&id).await;
+                self.entries.remove(&id);
             }
             match self.find(&id, || ask(id.clone())).await {
                 Ok(Entry::Known(found)) if found.marker == Marker::Present => {
@@ -248,18 +252,18 @@ impl Directory {
             let sandbox = Arc::new(self.completed(sandbox));
             let slot = Slot { entry: Entry::Known(Arc::clone(&sandbox)), since };
             if sandbox.id != *id {
-                self.entries.insert(sandbox.id.clone(), slot.clone()).await;
+                self.entries.put(sandbox.id.clone(), slot.clone());
             }
             Ok(slot)
         };
-        let filled = self.entries.try_get_with_by_ref(id, found).await;
+        let filled = self.entries.ask(id, found).await;
         match filled.map_err(|failed: Arc<Failed>| match *failed {
             Failed::Unavailable(unavailable) => Failed::Unavailable(unavailable),
             Failed::Outdated => Failed::Outdated,
         }) {
             // It may have been stored just as the sandbox was killed.
             Ok(slot) if !self.counts(&slot) => {
-                self.entries.invalidate(id).await;
+                self.entries.remove(id);
                 Err(Failed::Outdated)
             }
             filled => filled.map(|slot| slot.entry),
@@ -268,18 +272,18 @@ impl Directory {
 
     /// Takes over what an answer said of a sandbox; the upstream was asked at `asked`. Where neither it nor what was
     /// known says whose the sandbox is, the upstream will be asked when that matters.
-    pub async fn learn(&self, mut sandbox: Sandbox, asked: Moment) {
+    pub fn learn(&self, mut sandbox: Sandbox, asked: Moment) {
         if !self.is_current(&sandbox.id, asked) {
             return;
         }
         if sandbox.marker == Marker::Untold {
-            let known = match self.recall(&sandbox.id).await.map(|slot| slot.entry) {
+            let known = match self.recall(&sandbox.id).map(|slot| slot.entry) {
                 Some(Entry::Known(known)) => Some(known),
                 Some(Entry::Absent) | None => None,
             };
             match (&sandbox.tenant, known) {
                 (None, None) => {
-                    self.entries.invalidate(&sandbox.id).await;
+                    self.entries.remove(&sandbox.id);
                     // Its tokens, at least.
                     self.completed(sandbox);
                     return;
@@ -294,9 +298,7 @@ impl Directory {
         }
         let sandbox = self.completed(sandbox);
         let id = sandbox.id.clone();
-        self.entries
-            .insert(id, Slot { entry: Entry::Known(Arc::new(sandbox)), since: asked })
-            .await;
+        self.entries.put(id, Slot { entry: Entry::Known(Arc::new(sandbox)), since: asked });
     }
 
     /// Whose a sandbox is that the upstream just told of: whom its marker names, else the gateway's own record.
@@ -309,20 +311,20 @@ impl Directory {
     }
 
     /// Takes note that a sandbox was paused or woken, if it is remembered.
-    pub async fn turned(&self, id: &SandboxId, state: State) {
-        let Some(Slot { entry: Entry::Known(known), since }) = self.recall(id).await else {
+    pub fn turned(&self, id: &SandboxId, state: State) {
+        let Some(Slot { entry: Entry::Known(known), since }) = self.recall(id) else {
             return;
         };
         let ends = known.ends.filter(|_| state == State::Running);
         let sandbox = Arc::new(Sandbox { state, ends, ..Sandbox::clone(&known) });
         let id = sandbox.id.clone();
-        self.entries.insert(id, Slot { entry: Entry::Known(sandbox), since }).await;
+        self.entries.put(id, Slot { entry: Entry::Known(sandbox), since });
     }
 
     /// Forgets a sandbox under all its names, of which `id` is any: it was killed, or the upstream says that it is gone.
     /// Only a kill takes it off the gateway's own record, since a 404 may come from a path that the upstream lacks.
-    pub async fn forget(&self, id: &SandboxId, killed: bool) {
-        let known = match self.entries.get(id).await.map(|slot| slot.entry) {
+    pub fn forget(&self, id: &SandboxId, killed: bool) {
+        let known = match self.entries.get(id).map(|slot| slot.entry) {
             Some(Entry::Known(known)) => Some(known.id.clone()),
             Some(Entry::Absent) | None => None,
         };
@@ -332,7 +334,7 @@ impl Directory {
             self.kills.note(&id, clock::instant());
             self.keepsakes.forget(&id);
             self.owners.invalidate(&id);
-            self.entries.invalidate(&id).await;
+            self.entries.remove(&id);
             if killed {
                 self.ownership.release(&id);
             }

@@ -204,10 +204,10 @@ fn a_sandbox_that_was_killed_leaves_little_behind() {
             traffic_token: Some(text.clone()),
         };
         directory.note_holder(&id, &principal, asked);
-        directory.learn(sandbox, asked).await;
-        assert!(directory.known(&id).await.is_some() && directory.last_holder(&id).is_some());
-        directory.forget(&id, true).await;
-        assert!(directory.known(&id).await.is_none() && directory.last_holder(&id).is_none());
+        directory.learn(sandbox, asked);
+        assert!(directory.known(&id).is_some() && directory.last_holder(&id).is_some());
+        directory.forget(&id, true);
+        assert!(directory.known(&id).is_none() && directory.last_holder(&id).is_none());
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     // What is made once, and what waits to be tidied up.

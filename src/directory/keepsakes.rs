@@ -93,7 +93,7 @@ mod tests {
             directory.note_holder(&id, &ada, before);
             directory.keepsakes.keep_traffic_token(&id, &HeaderValue::from_static("token"));
             assert!(Arc::ptr_eq(&directory.last_holder(&id).unwrap(), &ada));
-            directory.forget(killed, true).await;
+            directory.forget(killed, true);
             assert!(directory.last_holder(&id).is_none());
             assert!(directory.keepsakes.traffic_token(&id).is_none());
             // Nor of an answer that was on its way.

@@ -1,13 +1,10 @@
 //! How long what is known of a sandbox is used before the upstream is asked again.
 
-use std::time::{Duration, Instant};
-
-use moka::Expiry;
+use std::time::Duration;
 
 use super::{Entry, Slot};
 use crate::clock::UnixTime;
 use crate::sandbox::{Sandbox, State};
-use crate::target::SandboxId;
 
 /// How long a record is used before the upstream is asked again.
 pub(super) const KNOWN_FOR: Duration = Duration::from_secs(300);
@@ -16,25 +13,13 @@ const KNOWN_AT_LEAST: Duration = Duration::from_secs(5);
 /// How long an absent sandbox is taken as absent: long enough to blunt a flood, short enough for one made elsewhere.
 pub(super) const ABSENT_FOR: Duration = Duration::from_secs(2);
 
-/// How long each record is used.
-pub(super) struct Lifetimes;
-
-impl Expiry<SandboxId, Slot> for Lifetimes {
-    fn expire_after_create(&self, _: &SandboxId, slot: &Slot, _: Instant) -> Option<Duration> {
-        Some(match &slot.entry {
+impl Slot {
+    /// How long it is used from now on.
+    pub(super) fn lifetime(&self) -> Duration {
+        match &self.entry {
             Entry::Known(sandbox) => known_for(sandbox, UnixTime::now()),
             Entry::Absent => ABSENT_FOR,
-        })
-    }
-
-    fn expire_after_update(
-        &self,
-        id: &SandboxId,
-        slot: &Slot,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.expire_after_create(id, slot, now)
+        }
     }
 }
 

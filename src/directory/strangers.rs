@@ -21,7 +21,7 @@ impl Directory {
         is_theirs: impl Fn(&Sandbox) -> bool,
         ask: impl Fn() -> F,
     ) -> Result<Option<Arc<Sandbox>>, Unavailable> {
-        let (entry, was_asked) = match self.recall(id).await {
+        let (entry, was_asked) = match self.recall(id) {
             Some(slot) => (slot.entry, false),
             None => (self.find_out(id, &ask).await?, true),
         };
@@ -43,7 +43,7 @@ impl Directory {
         is_theirs: impl Fn(&Sandbox) -> bool,
         ask: impl Fn() -> F,
     ) -> Result<Option<Arc<Sandbox>>, Unavailable> {
-        match self.listed(id).await {
+        match self.listed(id) {
             Some(listed) if is_theirs(&listed) => Ok(Some(listed)),
             Some(_) => self.deny(id, false, ask).await.map(|()| None),
             None => self.find_theirs(id, is_theirs, ask).await,

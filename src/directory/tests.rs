@@ -12,7 +12,7 @@ fn id(text: &str) -> SandboxId {
     SandboxId::parse(text).unwrap()
 }
 
-fn sandbox(text: &str) -> Sandbox {
+pub(super) fn sandbox(text: &str) -> Sandbox {
     Sandbox {
         id: id(text),
         tenant: TenantId::parse("team-a").ok(),
@@ -70,10 +70,10 @@ async fn failures_are_not_remembered() {
 async fn what_was_learnt_is_not_asked_and_what_was_forgotten_is() {
     let directory = Directory::default();
     for name in ["i1", "i2"] {
-        directory.learn(sandbox(name), directory.now()).await;
+        directory.learn(sandbox(name), directory.now());
     }
-    assert!(directory.remembers(&id("i1")).await && known(&directory, "i2").await.is_some());
-    directory.forget(&id("i1"), true).await;
+    assert!(directory.remembers(&id("i1")) && known(&directory, "i2").await.is_some());
+    directory.forget(&id("i1"), true);
     let found = directory.find(&id("i1"), async || Ok(None)).await;
     assert!(matches!(found, Ok(Entry::Absent)));
     assert!(known(&directory, "i2").await.is_some());
@@ -98,18 +98,18 @@ async fn what_was_under_way_across_a_kill_counts_for_nothing() {
     };
     let killed = async {
         kill.notified().await;
-        directory.forget(&i1, true).await;
+        directory.forget(&i1, true);
     };
     let (found, ()) = tokio::join!(directory.find(&i1, ask), killed);
     assert!(matches!(found, Ok(Entry::Absent)), "asked anew");
     assert_eq!(asked.load(Ordering::Relaxed), 2);
     // An answer of another kind that comes as late.
-    directory.learn(sandbox("i1"), before).await;
+    directory.learn(sandbox("i1"), before);
     assert!(known(&directory, "i1").await.is_none());
     // Other sandboxes are not concerned, nor is what is asked from now on.
-    directory.learn(sandbox("i2"), before).await;
+    directory.learn(sandbox("i2"), before);
     assert!(known(&directory, "i2").await.is_some());
-    directory.learn(sandbox("i1"), directory.now()).await;
+    directory.learn(sandbox("i1"), directory.now());
     assert!(known(&directory, "i1").await.is_some());
 }
 
@@ -126,11 +126,11 @@ async fn all_names_of_a_sandbox_are_one() {
         directory.find(&id(learnt), ask).await.unwrap();
         let own = known(&directory, "i1").await.unwrap();
         assert!(Arc::ptr_eq(&own, &known(&directory, learnt).await.unwrap()));
-        directory.turned(&id(learnt), State::Paused).await;
+        directory.turned(&id(learnt), State::Paused);
         for name in [learnt, "i1"] {
             assert_eq!(known(&directory, name).await.unwrap().state, State::Paused, "{name}");
         }
-        directory.forget(&id(killed), true).await;
+        directory.forget(&id(killed), true);
         for name in [learnt, "i1", killed] {
             assert!(known(&directory, name).await.is_none(), "{name} after {killed} was killed");
         }
@@ -154,12 +154,12 @@ async fn a_list_tells_whose_a_sandbox_is_and_nothing_of_its_tokens() {
     // What was told of it alone counts for more.
     let theirs = TenantId::parse("team-b").ok();
     let told = Sandbox { tenant: theirs.clone(), ..sandbox("i1") };
-    directory.learn(told, directory.now()).await;
+    directory.learn(told, directory.now());
     assert_eq!(whose("i1").await, Ok(theirs));
     // A kill outdates it under every name, and lists that were under way.
     for name in ["i1", "i1-client"] {
         directory.learn_owner(&id("i1"), ours.as_ref().unwrap(), directory.now());
-        directory.forget(&id(name), true).await;
+        directory.forget(&id(name), true);
         assert_eq!(whose("i1").await, Err(Unavailable), "{name}");
         directory.learn_owner(&id("i1"), ours.as_ref().unwrap(), before);
         assert_eq!(whose("i1").await, Err(Unavailable), "{name}");
@@ -179,24 +179,24 @@ async fn a_traffic_token_outlives_answers_that_do_not_tell_it_but_not_its_sandbo
         Ok(Entry::Known(sandbox)) => sandbox.traffic_token.clone(),
         Ok(Entry::Absent) | Err(Unavailable) => None,
     };
-    directory.learn(told(Some("one")), directory.now()).await;
-    directory.learn(told(None), directory.now()).await;
+    directory.learn(told(Some("one")), directory.now());
+    directory.learn(told(None), directory.now());
     assert_eq!(token().await.unwrap(), "one");
     let two = Some(HeaderValue::from_static("two"));
-    directory.learn(Sandbox { traffic_token: two, ..untold("i1") }, directory.now()).await;
+    directory.learn(Sandbox { traffic_token: two, ..untold("i1") }, directory.now());
     assert_eq!(token().await.unwrap(), "two");
-    directory.forget(&id("i1"), false).await;
+    directory.forget(&id("i1"), false);
     assert_eq!(token().await, None);
 }
 
 #[tokio::test]
 async fn an_answer_that_shows_no_metadata_changes_no_owner() {
     let directory = Directory::default();
-    directory.learn(untold("i1"), directory.now()).await;
+    directory.learn(untold("i1"), directory.now());
     assert!(known(&directory, "i1").await.is_none(), "whose it is must be asked");
-    directory.learn(sandbox("i1"), directory.now()).await;
+    directory.learn(sandbox("i1"), directory.now());
     let envd_token = Some(HeaderValue::from_static("new"));
-    directory.learn(Sandbox { envd_token, ..untold("i1") }, directory.now()).await;
+    directory.learn(Sandbox { envd_token, ..untold("i1") }, directory.now());
     let now = known(&directory, "i1").await.unwrap();
     assert_eq!((&now.tenant, now.marker), (&sandbox("i1").tenant, Marker::Present));
     assert_eq!(now.envd_token.as_ref().unwrap(), "new");
@@ -220,12 +220,12 @@ async fn the_own_record_counts_where_there_is_no_marker_and_only_there() {
     ] {
         assert_eq!(directory.owner(&told).as_ref(), owner, "{told:?}");
     }
-    directory.learn(told(Marker::Absent, None), directory.now()).await;
+    directory.learn(told(Marker::Absent, None), directory.now());
     assert_eq!(known(&directory, "i1").await.unwrap().tenant.as_ref(), Some(&ours));
     // A 404 may come from a path that the upstream lacks; a kill is a kill.
-    directory.forget(&id("i1-client"), false).await;
+    directory.forget(&id("i1-client"), false);
     assert_eq!(directory.owner(&told(Marker::Absent, None)).as_ref(), Some(&ours));
-    directory.forget(&id("i1-client"), true).await;
+    directory.forget(&id("i1-client"), true);
     assert_eq!(directory.owner(&told(Marker::Absent, None)), None);
 }
 
@@ -247,15 +247,15 @@ async fn a_filter_for_the_marker_is_good_once_nothing_on_record_lacks_it() {
     assert_eq!(marked(Err(Unavailable)).await, (true, 0), "there is nothing to hide");
     // A fork, of which its own answer did not tell; nobody is believed who cannot be asked.
     directory.ownership().bind(&id("i1"), &ours, false);
-    directory.learn(Sandbox { tenant: Some(ours.clone()), ..untold("i1") }, directory.now()).await;
+    directory.learn(Sandbox { tenant: Some(ours.clone()), ..untold("i1") }, directory.now());
     assert_eq!(marked(Err(Unavailable)).await, (false, 1));
     assert_eq!(marked(Ok(Some(absent("i1")))).await, (false, 1));
     assert_eq!(marked(Ok(Some(sandbox("i1")))).await, (false, 0), "remembered");
-    directory.learn(sandbox("i1"), directory.now()).await;
+    directory.learn(sandbox("i1"), directory.now());
     assert_eq!(marked(Err(Unavailable)).await, (true, 0), "its marker was seen by the way");
     directory.ownership().bind(&id("i2"), &ours, false);
     assert_eq!(marked(Ok(None)).await, (true, 1), "it is gone");
-    directory.learn(absent("i2"), directory.now()).await;
+    directory.learn(absent("i2"), directory.now());
     assert_eq!(marked(Err(Unavailable)).await, (false, 0), "it is there after all");
     let theirs = TenantId::parse("team-b").unwrap();
     let nobody = |_: SandboxId| std::future::ready(Err(Unavailable));
@@ -264,7 +264,7 @@ async fn a_filter_for_the_marker_is_good_once_nothing_on_record_lacks_it() {
     // Where markers are dropped no list can be filtered by them, and nothing needs to be asked for that.
     let dropping = Directory::default();
     dropping.ownership().bind(&id("i1"), &ours, true);
-    dropping.learn(absent("i1"), dropping.now()).await;
+    dropping.learn(absent("i1"), dropping.now());
     assert!(!dropping.are_marked(&theirs, nobody).await);
 }
 
@@ -294,7 +294,7 @@ async fn what_is_not_theirs_is_asked_about_as_if_it_were_absent() {
             Ok(Some(sandbox("i1")))
         };
         if remembered {
-            directory.learn(sandbox("i1"), directory.now()).await;
+            directory.learn(sandbox("i1"), directory.now());
         }
         let i1 = id("i1");
         for _ in 0..3 {
@@ -314,7 +314,7 @@ async fn what_is_not_theirs_is_asked_about_as_if_it_were_absent() {
 #[tokio::test]
 async fn what_is_not_theirs_is_unavailable_when_an_absent_one_would_be() {
     let directory = Directory::default();
-    directory.learn(sandbox("i1"), directory.now()).await;
+    directory.learn(sandbox("i1"), directory.now());
     let i1 = id("i1");
     for _ in 0..2 {
         let denied = directory.find_theirs(&i1, |_| false, async || Err(Unavailable)).await;

@@ -349,7 +349,7 @@ async fn signed(
     }
     let ask_place = || gate.strangers.try_acquire().map_err(|_| GatewayError::NotReady);
     let id = &target.sandbox;
-    let place = match gate.directory.remembers(id).await {
+    let place = match gate.directory.remembers(id) {
         true => None,
         false => Some(ask_place()?),
     };

@@ -257,13 +257,13 @@ impl Ask<'_> {
             let known = self.known().await;
             let names = known.iter().map(|known| &known.id).chain(&self.control.named);
             for id in names {
-                Box::pin(directory.forget(id, status.is_success())).await;
+                directory.forget(id, status.is_success());
             }
             self.note_end(ended).await;
         } else if self.pauses() && status.is_success() {
             let known = self.control.sandbox.as_ref().map(|sandbox| &sandbox.id);
             for id in known.into_iter().chain(&self.control.named) {
-                Box::pin(directory.turned(id, State::Paused)).await;
+                directory.turned(id, State::Paused);
             }
         }
     }

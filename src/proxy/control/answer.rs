@@ -132,7 +132,7 @@ impl Ask<'_> {
         let edited = edit::answer(json, token.as_deref(), self.shows_marker())?;
         let id = sandbox.id.clone();
         extensions.insert(About(id.clone()));
-        inner.directory.learn(sandbox, self.asked).await;
+        inner.directory.learn(sandbox, self.asked);
         if created {
             Box::pin(self.put_on_record(&id, &principal.tenant)).await;
         }
@@ -165,7 +165,7 @@ impl Ask<'_> {
             if let Some(owner) = &owner {
                 inner.directory.ownership().bind(&sandbox.id, owner, false);
             }
-            inner.directory.learn(sandbox, self.asked).await;
+            inner.directory.learn(sandbox, self.asked);
         }
         Some(edited)
     }
@@ -202,7 +202,7 @@ impl Ask<'_> {
             let asked = directory.now();
             let asker = self.forwarder.asker();
             if let Ok(Ok(Some(found))) = tokio::time::timeout(FIRST_LOOK, asker.ask(id)).await {
-                directory.learn(found, asked).await;
+                directory.learn(found, asked);
             }
         }
     }

@@ -119,7 +119,7 @@ impl Ask<'_> {
             return Some(Arc::clone(sandbox));
         }
         let named = self.control.named.as_ref()?;
-        self.forwarder.inner.directory.known(named).await
+        self.forwarder.inner.directory.known(named)
     }
 
     /// The sandbox that the request ends, where it may count. A caller who did not have to show whose it is may end any.

@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Duration, Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Protocols;
@@ -26,6 +27,12 @@ use super::streams::Streams;
 use crate::lifecycle::{Phases, Succession};
 use crate::listener::head_guard::{Arrival, GuardHandle, HeadGuard};
 use crate::proxy::exchange::Chain;
+
+/// Whoever came so shortly before the gateway drains, or later, has a request on the way, which is answered. Sockets that
+/// a service manager keeps let in clients up to the last moment.
+const FRESH: Duration = Duration::from_millis(500);
+/// How long such a request is waited for.
+const LAST_HEAD: Duration = Duration::from_secs(2);
 
 /// A connection on which nobody talks, for somebody else to go on with.
 #[derive(Debug)]
@@ -49,8 +56,10 @@ pub(super) struct Serving<IO, S: HttpService<Incoming>> {
     /// Whether there is a successor, and whether the connection can go there between two requests.
     succession: Succession,
     can_leave: bool,
-    /// Whether it began when the gateway drained already, so that it had no time to ask for anything.
-    is_late: bool,
+    /// When it began.
+    began: Instant,
+    /// How long its first request is waited for, once the gateway drains.
+    last_head: Option<Pin<Box<Sleep>>>,
     /// Ready when a process that was replaced is asked to end.
     leaving: CancellationToken,
     /// What becomes of it; none before the gateway drains.
@@ -99,7 +108,8 @@ where
         can_leave: bool,
     ) -> Self {
         Self {
-            is_late: phases.drain.is_cancelled() && !guard.is_used(),
+            began: Instant::now(),
+            last_head: None,
             at: At::Waiting(guard),
             service,
             protocols,
@@ -121,9 +131,14 @@ where
         loop {
             self.at = match &mut self.at {
                 At::Waiting(guard) => {
-                    let arrival = match ready!(guard.poll_arrival(cx)) {
-                        Ok(arrival) => arrival,
-                        Err(cause) => {
+                    let arrival = match guard.poll_arrival(cx) {
+                        Poll::Ready(Ok(arrival)) => arrival,
+                        Poll::Pending => {
+                            let Some(last_head) = &mut self.last_head else { return Poll::Pending };
+                            ready!(last_head.as_mut().poll(cx));
+                            Arrival::End
+                        }
+                        Poll::Ready(Err(cause)) => {
                             tracing::debug!(%cause, "a connection broke off");
                             return Poll::Ready(Ok(None));
                         }
@@ -216,18 +231,23 @@ where
             (Some(Fate::Closes | Fate::Leaves), ..) => return None,
         };
         let is_first = self.fate.replace(fate).is_none();
-        self.drain(fate, is_first && self.is_late);
+        self.drain(fate, is_first && self.began.elapsed() < FRESH);
         if fate == Fate::AnswersOnce { Some(self.leaving.clone()) } else { self.stop.take() }
     }
 
-    /// What is running may finish; nothing else begins, unless a successor goes on with it, or it `may_ask` for one thing.
-    fn drain(&mut self, fate: Fate, may_ask: bool) {
+    /// What is running may finish; nothing else begins, unless a successor goes on with it, or it `is_fresh` and has not
+    /// asked for anything yet.
+    fn drain(&mut self, fate: Fate, is_fresh: bool) {
         self.at = match std::mem::replace(&mut self.at, At::Over) {
             At::Waiting(guard) if fate == Fate::Leaves => {
                 self.handle.leave();
                 At::Waiting(guard)
             }
-            At::Waiting(guard) if fate == Fate::AnswersOnce || may_ask => At::Waiting(guard),
+            At::Waiting(guard) if fate == Fate::AnswersOnce => At::Waiting(guard),
+            At::Waiting(guard) if is_fresh && !guard.is_used() => {
+                self.last_head = Some(Box::pin(sleep(LAST_HEAD)));
+                At::Waiting(guard)
+            }
             At::Waiting(guard) => At::Closing(guard),
             At::Http1(talk) if fate != Fate::Closes => {
                 self.handle.leave();

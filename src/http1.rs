@@ -36,7 +36,7 @@ pub use self::connect::{ConnectError, Connector};
 use self::connection::Connection;
 use self::head::Head;
 use self::idle::{Idle, Place};
-pub use self::request::Fields;
+pub use self::request::{Fields, Value};
 pub use self::stream::Stream;
 pub use self::tls::{
     Authorities, BadCertificate, BadIdentity, Identity, Offer, Proof, ServerName, Tls, server_name,

@@ -5,18 +5,18 @@
 
 mod revocation;
 
-pub use revocation::{Revocation, Roll};
+pub use revocation::{Membership, Notice, Revocation, Roll};
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
-use http::HeaderValue;
+use smol_str::SmolStr;
 
 use crate::clock::UnixTime;
 
 /// A tenant's name: 1 to 128 visible ASCII characters without `: , = |`, and not `*`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId(Arc<str>);
+pub struct TenantId(SmolStr);
 
 /// Why a text is no tenant name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,12 +57,6 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The name as upstreams are told it.
-    #[must_use]
-    pub fn to_value(&self) -> HeaderValue {
-        value_of(&self.0)
-    }
 }
 
 impl fmt::Display for TenantId {
@@ -79,7 +73,7 @@ impl fmt::Debug for TenantId {
 
 /// The public, stable name of a key: safe in logs, tokens and answers; it reveals nothing of the key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId(Arc<str>);
+pub struct KeyId(SmolStr);
 
 impl KeyId {
     /// Wraps an id that the key set derived: lower-case letters and digits.
@@ -272,54 +266,45 @@ impl Source {
     }
 }
 
-/// What the upstream is told of a principal, as header values that are made once.
-#[derive(Clone, Debug)]
-pub struct Vouched {
+/// What the upstream is told of a principal: visible ASCII, all of it.
+#[derive(Debug)]
+pub struct Vouched<'a> {
     /// The tenant.
-    pub tenant: HeaderValue,
+    pub tenant: &'a str,
     /// The name, percent-encoded where it is not visible ASCII; the key's id where there is no name.
-    pub name: HeaderValue,
+    pub name: Cow<'a, str>,
     /// The granted scopes, `admin|exec`.
-    pub scopes: HeaderValue,
-}
-
-impl Vouched {
-    /// The values for a principal of these parts.
-    #[must_use]
-    pub fn of(tenant: HeaderValue, name: Option<&str>, key: &KeyId, scopes: Scopes) -> Self {
-        Self {
-            tenant,
-            name: name.map_or_else(|| value_of(key.as_str()), |name| value_of(&escape(name))),
-            scopes: HeaderValue::from_static(scopes.label()),
-        }
-    }
-}
-
-/// A text that is visible ASCII by construction. An empty value would say nothing, never something else.
-fn value_of(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    pub scopes: &'static str,
 }
 
 /// A name as a header can carry it: everything but visible ASCII is percent-encoded, `%` too.
-fn escape(name: &str) -> String {
+fn escape(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(goes_as_it_is) {
+        return Cow::Borrowed(name);
+    }
     let mut escaped = String::with_capacity(name.len());
     for byte in name.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' {
+        if goes_as_it_is(byte) {
             escaped.push(char::from(byte));
         } else {
             escaped.push_str(&format!("%{byte:02X}"));
         }
     }
-    escaped
+    Cow::Owned(escaped)
 }
 
-/// Who a credential proved to be.
+const fn goes_as_it_is(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'%'
+}
+
+/// Who a credential proved to be. For keys it is made anew at each request, from the few cache lines that a set holds of
+/// a key: whatever were kept of ten thousand keys in use would not stay in a processor's caches.
 #[derive(Debug)]
 pub struct Principal {
     /// Whom it belongs to.
     pub tenant: TenantId,
     /// What its owner calls it.
-    pub name: Option<Arc<str>>,
+    pub name: Option<SmolStr>,
     /// Its public id.
     pub key: KeyId,
     /// The scopes granted, as written.
@@ -332,10 +317,8 @@ pub struct Principal {
     pub max_sandboxes: Option<u32>,
     /// What vouches for it.
     pub source: Source,
-    /// What the upstream is told of it.
-    pub vouched: Vouched,
     /// Fires when the key is removed.
-    pub revocation: Arc<Revocation>,
+    pub revocation: Revocation,
 }
 
 impl Principal {
@@ -345,6 +328,16 @@ impl Principal {
         self.not_before.is_none_or(|from| now >= from)
             && self.expires.is_none_or(|until| now < until)
             && !self.revocation.is_revoked()
+    }
+
+    /// What the upstream is told of it.
+    #[must_use]
+    pub fn vouched(&self) -> Vouched<'_> {
+        Vouched {
+            tenant: self.tenant.as_str(),
+            name: self.name.as_deref().map_or(Cow::Borrowed(self.key.as_str()), escape),
+            scopes: self.scopes.label(),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Only syntax lives here; whose sandbox it is, is decided elsewhere.
 
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 /// envd's port inside every sandbox.
 pub const ENVD_PORT: u16 = 49983;
@@ -15,7 +16,7 @@ pub const INTERPRETER_PORT: u16 = 49999;
 /// Old E2B clients append `-<clientID>`; which id such a text stands for is the upstream's to say, so nothing is cut
 /// here.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SandboxId(Arc<str>);
+pub struct SandboxId(SmolStr);
 
 /// A text that is no sandbox id.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

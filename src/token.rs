@@ -8,12 +8,12 @@
 pub mod signature;
 
 use std::fmt;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use smol_str::SmolStr;
 
 use crate::principal::{KeyId, Principal, Scope, Scopes, Source, TenantId};
 use crate::secret::Secret;
@@ -50,7 +50,7 @@ pub struct Named {
     /// The tenant.
     pub tenant: TenantId,
     /// The name.
-    pub name: Arc<str>,
+    pub name: SmolStr,
     /// Whether it saw every tenant's sandboxes when the token was made.
     pub all_tenants: bool,
 }
@@ -211,13 +211,14 @@ fn encode(seal: &[u8; SEAL], key: &KeyId, named: Option<&Named>, sandbox: &Sandb
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::principal::Vouched;
+    use crate::principal::Revocation;
 
     pub(crate) fn principal(tenant: &str, key: &str) -> Principal {
         let (tenant, key) = (TenantId::parse(tenant).unwrap(), KeyId::new(key));
         Principal {
-            vouched: Vouched::of(tenant.to_value(), None, &key, Scopes::ALL),
             tenant,
             name: None,
             key,
@@ -226,7 +227,7 @@ pub(crate) mod tests {
             expires: None,
             max_sandboxes: None,
             source: Source::Static,
-            revocation: Arc::default(),
+            revocation: Revocation::Notice(Arc::default()),
         }
     }
 
@@ -251,9 +252,9 @@ pub(crate) mod tests {
     fn a_token_of_the_callbacks_names_its_holder() {
         let sealer = sealer(&["one"]);
         let sandbox = SandboxId::parse("i123").unwrap();
-        let name: Arc<str> = "Ada L.".into();
+        let name: SmolStr = "Ada L.".into();
         let ada = Principal {
-            name: Some(Arc::clone(&name)),
+            name: Some(name.clone()),
             source: Source::Callback,
             ..principal("team-a", "cb1")
         };

@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +13,7 @@ use http::StatusCode;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 use crate::clock::UnixTime;
 use crate::error::GatewayError;
@@ -57,7 +57,7 @@ pub struct Event {
         serialize_with = "optional",
         skip_serializing_if = "Option::is_none"
     )]
-    name: Option<Arc<str>>,
+    name: Option<SmolStr>,
     #[serde(
         rename = "keyID",
         serialize_with = "optional",

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Event, Filter, Page, Sink, Told, Trail, View};
 use crate::caller::Caller;
 use crate::credential::Kind;
-use crate::principal::{KeyId, Principal, Scope, Scopes, Source, TenantId, Vouched};
+use crate::principal::{KeyId, Principal, Revocation, Scope, Scopes, Source, TenantId};
 use crate::record::{Observer, Observers, Pending, Record};
 use crate::route::Listener;
 
@@ -18,7 +18,6 @@ pub(super) fn principal(tenant: &str, scope: Scope) -> Arc<Principal> {
     let (tenant, key) = (TenantId::parse(tenant).unwrap(), KeyId::new("k1"));
     let scopes = Scopes::default().with(scope);
     Arc::new(Principal {
-        vouched: Vouched::of(tenant.to_value(), None, &key, scopes),
         tenant,
         name: Some("ci".into()),
         key,
@@ -27,7 +26,7 @@ pub(super) fn principal(tenant: &str, scope: Scope) -> Arc<Principal> {
         expires: None,
         max_sandboxes: None,
         source: Source::Static,
-        revocation: Arc::default(),
+        revocation: Revocation::Notice(Arc::default()),
     })
 }
 

@@ -1,11 +1,11 @@
 //! The static keys in force, replaced as a whole while requests go on.
 //!
-//! A key is some bytes of a table until somebody comes with it: principals are made then. Some thousands are kept, so
-//! that keys in use are not made anew for each request; how many keys were ever used takes no memory.
+//! A key is some bytes of a table until somebody comes with it. Its principal is made then, each time: that takes less than
+//! to find one that was made before, which is nothing that a processor's caches could hold of many keys in use.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -13,14 +13,7 @@ use tokio::sync::Notify;
 use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::keys::{Key, KeyDigest, KeySet};
-use crate::principal::{KeyId, Principal, Revocation, Roll, Scope, TenantId};
-
-/// Principals that are kept at most.
-const SEATS: usize = 16_384;
-
-/// How often in a row somebody else comes for a seat before it changes hands. Where keys are far more than seats,
-/// changing them each time would cost more than it saves.
-const PATIENCE: u8 = 8;
+use crate::principal::{KeyId, Membership, Principal, Revocation, Roll, Scope, TenantId};
 
 /// Those who wait for a change are spread over so many lists, as a lock is taken for each who comes or goes.
 const BELLS: usize = 32;
@@ -29,19 +22,6 @@ const BELLS: usize = 32;
 #[derive(Default)]
 pub struct KeyRing {
     standing: Arc<Standing>,
-    /// Principals of some keys, each in the one seat that its key's number gives it. Made when first one is needed.
-    seats: OnceLock<Box<[Seat]>>,
-}
-
-type Seat = Mutex<Option<Seated>>;
-
-/// The principal of the key that has this number in the set of that edition.
-struct Seated {
-    number: u32,
-    edition: u32,
-    /// How often others came since it was last here.
-    missed: u8,
-    principal: Arc<Principal>,
 }
 
 /// Which keys are in force, for those who came in by one.
@@ -68,7 +48,7 @@ impl KeyRing {
     pub fn find(&self, credential: &Credential<'_>) -> Option<Arc<Principal>> {
         let keys = self.standing.keys.load();
         let key = look_up(&keys, credential)?;
-        Some(self.seated(&keys, &key))
+        Some(self.principal(&keys, &key))
     }
 
     /// Whether a credential is a key, whatever its dates.
@@ -82,7 +62,7 @@ impl KeyRing {
     pub fn by_id(&self, id: &KeyId) -> Option<Arc<Principal>> {
         let keys = self.standing.keys.load();
         let key = keys.by_id(id)?;
-        Some(self.seated(&keys, &key))
+        Some(self.principal(&keys, &key))
     }
 
     /// The first of a tenant's keys, or else of the admins', that is valid, grants `needed` and `is_it`.
@@ -120,36 +100,11 @@ impl KeyRing {
         new.missing_from(&old)
     }
 
-    /// The principal of a key, from its seat or put there. Nobody waits for a seat that is taken at the moment.
-    fn seated(&self, keys: &KeySet, key: &Key<'_>) -> Arc<Principal> {
-        let seats = self.seats.get_or_init(|| (0..SEATS).map(|_| Seat::default()).collect());
-        let mut seat = match seats.get(key.number() as usize % SEATS).map(Mutex::try_lock) {
-            Some(Ok(seat)) => seat,
-            Some(Err(TryLockError::Poisoned(poisoned))) => poisoned.into_inner(),
-            Some(Err(TryLockError::WouldBlock)) | None => return self.principal(keys, key),
-        };
-        let (number, edition) = (key.number(), keys.edition());
-        match seat.as_mut().filter(|seated| seated.edition == edition) {
-            Some(seated) if seated.number == number => {
-                seated.missed = 0;
-                return Arc::clone(&seated.principal);
-            }
-            Some(seated) if seated.missed < PATIENCE => {
-                seated.missed += 1;
-                return self.principal(keys, key);
-            }
-            Some(_) | None => {}
-        }
-        let principal = self.principal(keys, key);
-        *seat = Some(Seated { number, edition, missed: 0, principal: Arc::clone(&principal) });
-        principal
-    }
-
     fn principal(&self, keys: &KeySet, key: &Key<'_>) -> Arc<Principal> {
         let roll = Arc::clone(&self.standing);
         let (digest, since) = (key.digest().bytes(), key.since());
-        let revocation = Revocation::by_roll(roll, digest, since, keys.edition());
-        Arc::new(key.principal(Arc::new(revocation)))
+        let membership = Membership::new(roll, digest, since, keys.edition());
+        Arc::new(key.principal(Revocation::Roll(membership)))
     }
 }
 

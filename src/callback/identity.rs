@@ -3,9 +3,8 @@
 //! Held to what static keys are held to. A header that is there twice, or says something that cannot be, makes the whole
 //! answer worthless: to guess would be to hand one tenant's sandboxes to another.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderName};
+use smol_str::SmolStr;
 
 use super::settings::DefaultIdentity;
 use crate::clock::UnixTime;
@@ -24,7 +23,7 @@ const MAX_NAME: usize = 128;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Identity {
     pub(super) tenant: TenantId,
-    pub(super) name: Arc<str>,
+    pub(super) name: SmolStr,
     pub(super) scopes: Scopes,
     pub(super) max_sandboxes: Option<u32>,
     /// Not valid from here on.
@@ -41,7 +40,7 @@ impl Identity {
         Ok(Self {
             tenant: read(headers, &TENANT, |text| TenantId::parse(text).ok())?
                 .unwrap_or_else(|| default.tenant.clone()),
-            name: read(headers, &USER, name)?.unwrap_or_else(|| Arc::clone(&default.name)),
+            name: read(headers, &USER, name)?.unwrap_or_else(|| default.name.clone()),
             scopes: read(headers, &SCOPES, scopes)?.unwrap_or(default.scopes),
             max_sandboxes: read(headers, &MAX_SANDBOXES, number)?,
             expires: read(headers, &EXPIRES, |text| text.parse().ok())?,
@@ -66,7 +65,7 @@ fn read<T>(
     parse(text).map(Some).ok_or_else(|| BadHeader(name.clone()))
 }
 
-fn name(text: &str) -> Option<Arc<str>> {
+fn name(text: &str) -> Option<SmolStr> {
     let sound = text.len() <= MAX_NAME && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
     sound.then(|| text.into())
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::identity::Identity;
 use super::ledger::{Epoch, Ledger, Revoke};
 use super::purged;
-use crate::principal::{KeyId, Principal, Revocation, Scopes, Source, TenantId, Vouched};
+use crate::principal::{KeyId, Notice, Principal, Revocation, Scopes, Source, TenantId};
 
 /// Principals of sandbox tokens that are kept made.
 const HOLDERS: u64 = 10_000;
@@ -24,16 +24,16 @@ const PREFIX: &str = "cb";
 /// Bytes of the hash that an id shows.
 const SHOWN: usize = 8;
 
-impl Revoke for Revocation {
+impl Revoke for Notice {
     fn revoke(&self) {
-        Self::revoke(self);
+        self.give();
     }
 }
 
 /// Every callback principal, past and present.
 #[derive(Debug)]
 pub(super) struct Principals {
-    ledger: Ledger<KeyId, Revocation>,
+    ledger: Ledger<KeyId, Notice>,
     holders: Cache<KeyId, Arc<Principal>>,
     directory: Option<PathBuf>,
     /// Held while the file is written.
@@ -70,8 +70,8 @@ impl Principals {
     /// The principal of an identity that a call brought. `None` when that call began too early.
     pub(super) fn admit(&self, began: Epoch, identity: Identity) -> Option<Arc<Principal>> {
         let ids = generations(&identity.tenant, &identity.name);
-        let (key, revocation) = self.ledger.admit(began, ids)?;
-        Some(Arc::new(principal(identity, key, revocation)))
+        let (key, notice) = self.ledger.admit(began, ids)?;
+        Some(Arc::new(principal(identity, key, notice)))
     }
 
     /// The principal that a sandbox token names.
@@ -91,7 +91,7 @@ impl Principals {
         if let Some(held) = self.holders.get(key).filter(is_named) {
             return Some(held);
         }
-        let (current, revocation) = self.ledger.current(generations(tenant, name))?;
+        let (current, notice) = self.ledger.current(generations(tenant, name))?;
         if current != *key {
             return None;
         }
@@ -102,7 +102,7 @@ impl Principals {
             max_sandboxes: None,
             expires: None,
         };
-        let held = Arc::new(principal(identity, current, revocation));
+        let held = Arc::new(principal(identity, current, notice));
         self.holders.insert(key.clone(), Arc::clone(&held));
         Some(held)
     }
@@ -149,10 +149,9 @@ fn generations(tenant: &TenantId, name: &str) -> impl Iterator<Item = KeyId> {
     })
 }
 
-fn principal(identity: Identity, key: KeyId, revocation: Arc<Revocation>) -> Principal {
+fn principal(identity: Identity, key: KeyId, notice: Arc<Notice>) -> Principal {
     let Identity { tenant, name, scopes, max_sandboxes, expires } = identity;
     Principal {
-        vouched: Vouched::of(tenant.to_value(), Some(&name), &key, scopes),
         tenant,
         name: Some(name),
         key,
@@ -161,7 +160,7 @@ fn principal(identity: Identity, key: KeyId, revocation: Arc<Revocation>) -> Pri
         expires,
         max_sandboxes,
         source: Source::Callback,
-        revocation,
+        revocation: Revocation::Notice(notice),
     }
 }
 
@@ -226,7 +225,7 @@ mod tests {
         };
         for _ in 0..2 {
             let held = holder("team-a", "ada", &ada.key).unwrap();
-            assert!(Arc::ptr_eq(&held.revocation, &ada.revocation));
+            assert!(!held.revocation.is_revoked());
             assert!(held.scopes.allows(Scope::Exec) && !held.scopes.allows(Scope::Owner));
             assert!(holder("team-a", "bob", &ada.key).is_none());
             assert!(holder("team-b", "ada", &ada.key).is_none());

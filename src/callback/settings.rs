@@ -2,8 +2,9 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
+
+use smol_str::SmolStr;
 
 use super::url::CallbackUrl;
 use crate::http1::Tls;
@@ -79,7 +80,7 @@ pub struct DefaultIdentity {
     /// The tenant.
     pub tenant: TenantId,
     /// The name.
-    pub name: Arc<str>,
+    pub name: SmolStr,
     /// The scopes.
     pub scopes: Scopes,
 }

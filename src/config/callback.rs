@@ -5,8 +5,9 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
+
+use smol_str::SmolStr;
 
 use super::reader::Reader;
 use super::table::{self, SETTINGS, Setting};
@@ -123,7 +124,7 @@ fn tenant(raw: &Raw) -> Result<TenantId, String> {
     TenantId::parse(raw.text()?).map_err(|why| why.to_string())
 }
 
-fn name(raw: &Raw) -> Result<Arc<str>, String> {
+fn name(raw: &Raw) -> Result<SmolStr, String> {
     let text = raw.text()?;
     if text.len() > MAX_NAME || text.chars().any(char::is_control) {
         return Err(format!("is longer than {MAX_NAME} bytes or holds a control character"));

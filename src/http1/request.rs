@@ -17,26 +17,82 @@ pub(super) enum Length {
     Unknown,
 }
 
+/// What one field says. None ends the line that it stands in.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// What was a header, or is to be kept secret.
+    Header(&'a HeaderValue),
+    /// A text.
+    Text(Text<'a>),
+}
+
+/// Visible ASCII and spaces.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a>(&'a str);
+
+impl<'a> Text<'a> {
+    /// `text`, unless there is something else in it.
+    #[must_use]
+    pub fn new(text: &'a str) -> Option<Self> {
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~')).then_some(Self(text))
+    }
+}
+
+impl<'a> Value<'a> {
+    /// A text as a value, if it can be one.
+    #[must_use]
+    pub fn text(text: &'a str) -> Option<Self> {
+        Text::new(text).map(Self::Text)
+    }
+
+    /// The bytes of it.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Header(value) => value.as_bytes(),
+            Self::Text(Text(text)) => text.as_bytes(),
+        }
+    }
+
+    /// The same for a map of headers.
+    #[must_use]
+    pub fn to_header(self) -> HeaderValue {
+        match self {
+            Self::Header(value) => value.clone(),
+            // Never anything else than it says.
+            Self::Text(Text(text)) => {
+                HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a HeaderValue> for Value<'a> {
+    fn from(value: &'a HeaderValue) -> Self {
+        Self::Header(value)
+    }
+}
+
 /// What a request says on behalf of whoever sends it on, beside the head that it passes on. None of it is in that head.
 #[derive(Debug, Default)]
 pub struct Fields<'a> {
     /// `Host`, in place of any in the head.
-    pub host: Option<&'a HeaderValue>,
+    pub host: Option<Value<'a>>,
     /// The names of all else.
     pub names: &'static [HeaderName],
     /// What is said under each, if anything.
-    pub values: [Option<&'a HeaderValue>; 9],
+    pub values: [Option<Value<'a>>; 9],
 }
 
 impl<'a> Fields<'a> {
     /// `Host` alone.
     #[must_use]
     pub fn host(host: &'a HeaderValue) -> Self {
-        Self { host: Some(host), ..Self::default() }
+        Self { host: Some(host.into()), ..Self::default() }
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &'a HeaderValue)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, Value<'a>)> {
         let host = self.host.map(|host| (&HOST, host));
         let others = self.names.iter().zip(self.values);
         host.into_iter().chain(others.filter_map(|(name, value)| Some((name, value?))))
@@ -96,4 +152,23 @@ fn decimal(out: &mut Vec<u8>, mut number: u64) {
         }
     }
     out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_no_line() {
+        for bad in ["a\r\nb: c", "\n", "\0", "\t", "\x7f", "é"] {
+            assert!(Value::text(bad).is_none(), "{bad:?}");
+        }
+        for good in ["", "team-a", "Ada L.", "~"] {
+            let value = Value::text(good).unwrap();
+            assert_eq!(
+                (value.as_bytes(), value.to_header().as_bytes()),
+                (good.as_bytes(), good.as_bytes())
+            );
+        }
+    }
 }

@@ -47,20 +47,12 @@ impl KeyDigest {
         hex(&self.0)
     }
 
-    /// The public id of this key in the hands of `tenant`: the first 16 hexadecimal digits of SHA-256 over a label, the
+    /// The public id of this key in the hands of `tenant`, as a number: the first 64 bits of SHA-256 over a label, the
     /// tenant and the digest.
     ///
     /// It depends on nothing else, so that it survives restarts and is the same on every replica; the tenant is part of
     /// it, so that a key that moves to another tenant becomes another key. Being a truncated digest of a digest, it
     /// gives a random key away no more than any 64-bit check value does.
-    #[must_use]
-    pub fn key_id(&self, tenant: &TenantId) -> KeyId {
-        let digits = self.id_number(tenant).to_be_bytes().map(digits_of);
-        // Digits are ASCII.
-        KeyId::new(std::str::from_utf8(digits.as_flattened()).unwrap_or_default())
-    }
-
-    /// The public id as a number.
     pub(super) fn id_number(&self, tenant: &TenantId) -> u64 {
         let mut hash = Sha256::new_with_prefix(b"coppice-gateway key id 1\0");
         hash.update(tenant.as_str().as_bytes());
@@ -87,6 +79,13 @@ impl From<[u8; 32]> for KeyDigest {
     fn from(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+}
+
+/// The public id of this number: its 16 hexadecimal digits.
+pub(super) fn id_of(number: u64) -> KeyId {
+    let digits = number.to_be_bytes().map(digits_of);
+    // Digits are ASCII.
+    KeyId::new(std::str::from_utf8(digits.as_flattened()).unwrap_or_default())
 }
 
 /// The value of a hexadecimal digit; more than any has for anything else. A table, since digits of digests are nothing

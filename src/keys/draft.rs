@@ -59,7 +59,7 @@ impl KeyDraft {
         if line > 0 && column != 1 {
             self.columns.push((self.rows.len(), column));
         }
-        self.rows.push(Row { digest, facts, since: line });
+        self.rows.push(Row { digest, id: 0, facts, since: line });
     }
 
     /// Adds a problem.
@@ -166,7 +166,8 @@ impl KeyDraft {
             row.since = old.since();
             set.kept += 1;
         }
-        row.digest.id_number(tenant)
+        row.id = row.digest.id_number(tenant);
+        row.id
     }
 
     /// Puts in `next`, for each row, the next one of the same tenant.

@@ -1,11 +1,9 @@
-//! How the keys of a set lie in memory: a row of 40 bytes each, and beside them what many of them share.
+//! How the keys of a set lie in memory: a row of 48 bytes each, and beside them what many of them share.
 //!
 //! Texts are kept once: tenants by name, and what entries say of keys that have neither name nor dates by tenant and
 //! scopes, so that a million keys of a hundred tenants are a million rows and next to nothing else.
 
 use std::hash::{BuildHasher as _, RandomState};
-
-use http::HeaderValue;
 
 use super::KeyDigest;
 use super::index::Index;
@@ -20,6 +18,8 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) struct Row {
     /// Stands for the key.
     pub(super) digest: KeyDigest,
+    /// Its public id as a number; nothing before there is a set.
+    pub(super) id: u64,
     /// The number of its facts.
     pub(super) facts: u32,
     /// The edition of the set that first held it as it is; the line that it stands in before there is a set.
@@ -51,8 +51,6 @@ pub(super) struct Facts {
 /// One tenant, and where its keys are.
 pub(super) struct Tenant {
     pub(super) id: TenantId,
-    /// What the upstream is told of it.
-    pub(super) vouched: HeaderValue,
     /// The first row, or [`NONE`].
     pub(super) first: u32,
     /// The last row.
@@ -77,7 +75,7 @@ impl Shared {
         }
         let number = number(self.tenants.len());
         let id = TenantId::parse(name)?;
-        let tenant = Tenant { vouched: id.to_value(), id, first: NONE, last: NONE };
+        let tenant = Tenant { id, first: NONE, last: NONE };
         let tag = self.tag(name);
         self.tenants.push(tenant);
         let name = |row| self.tenants.get(row as usize).map_or("", |tenant| tenant.id.as_str());

@@ -5,14 +5,14 @@
 //! back is not.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::KeyDigest;
 use super::blocks::Blocks;
+use super::digest::id_of;
 use super::index::Index;
 use super::rows::{Facts, NONE, Row, Said, Shared, Tenant};
 use crate::clock::UnixTime;
-use crate::principal::{KeyId, Principal, Revocation, Scopes, Source, TenantId, Vouched};
+use crate::principal::{KeyId, Principal, Revocation, Scopes, Source, TenantId};
 
 /// The keys in force.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl KeySet {
         let is_canonical = digits.len() == 16
             && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         let id = is_canonical.then(|| u64::from_str_radix(digits, 16).ok()).flatten()?;
-        let is_it = |number| self.key(number).is_some_and(|key| key.id_number() == id);
+        let is_it = |number| self.rows.get(number).is_some_and(|row| row.id == id);
         self.key(self.by_id.find(id_tag(id), is_it)?)
     }
 
@@ -122,12 +122,6 @@ pub struct Key<'s> {
 }
 
 impl<'s> Key<'s> {
-    /// Its place among the keys of this set.
-    #[must_use]
-    pub const fn number(&self) -> u32 {
-        self.number
-    }
-
     /// What stands for it.
     #[must_use]
     pub const fn digest(&self) -> &'s KeyDigest {
@@ -173,7 +167,7 @@ impl<'s> Key<'s> {
     /// Its public id.
     #[must_use]
     pub fn id(&self) -> KeyId {
-        self.row.digest.key_id(self.tenant())
+        id_of(self.row.id)
     }
 
     /// Whether its own dates let it be used at `now`.
@@ -186,14 +180,12 @@ impl<'s> Key<'s> {
 
     /// Who presents it. `revocation` is to fire when it leaves the set in force.
     #[must_use]
-    pub fn principal(&self, revocation: Arc<Revocation>) -> Principal {
+    pub fn principal(&self, revocation: Revocation) -> Principal {
         let said = self.said();
-        let key = self.id();
         Principal {
-            vouched: Vouched::of(self.owner.vouched.clone(), said.name, &key, said.scopes),
-            key,
+            key: self.id(),
             tenant: self.tenant().clone(),
-            name: said.name.map(Arc::from),
+            name: said.name.map(Into::into),
             scopes: said.scopes,
             not_before: said.not_before,
             expires: said.expires,
@@ -206,10 +198,6 @@ impl<'s> Key<'s> {
     /// What its entry says.
     pub(super) fn said(&self) -> Said<'s> {
         self.shared.said(self.facts)
-    }
-
-    fn id_number(&self) -> u64 {
-        self.row.digest.id_number(self.tenant())
     }
 }
 

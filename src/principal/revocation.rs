@@ -1,7 +1,7 @@
 //! How the open streams of a key learn that it is gone.
 //!
-//! Either somebody says so of this one, or it is on a roll of many, which changes as a whole: then nothing is kept for
-//! those who never came, and those who are here look themselves up when the roll has changed.
+//! Either somebody gives notice of this one, or it is on a roll of many, which changes as a whole: then nothing is kept
+//! for those who never came, and those who are here look themselves up when the roll has changed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,54 +20,21 @@ pub trait Roll: Send + Sync {
 }
 
 /// Tells the open streams of a key that it is gone.
-#[derive(Default)]
-pub struct Revocation {
-    revoked: AtomicBool,
-    by: By,
-}
-
-enum By {
-    /// Whoever calls [`Revocation::revoke`].
-    Word(Notify),
-    /// A roll that does not hold it any more.
+pub enum Revocation {
+    /// When somebody says so.
+    Notice(Arc<Notice>),
+    /// When a roll does not hold it any more.
     Roll(Membership),
 }
 
-impl Default for By {
-    fn default() -> Self {
-        Self::Word(Notify::new())
-    }
-}
-
-struct Membership {
-    roll: Arc<dyn Roll>,
-    digest: [u8; 32],
-    since: u32,
-    /// The last edition in which it was found.
-    seen: AtomicU32,
-}
-
 impl Revocation {
-    /// For a key that `roll` held in its edition `seen`, unchanged from edition `since` on.
-    #[must_use]
-    pub fn by_roll(roll: Arc<dyn Roll>, digest: [u8; 32], since: u32, seen: u32) -> Self {
-        let seen = AtomicU32::new(seen);
-        Self {
-            revoked: AtomicBool::default(),
-            by: By::Roll(Membership { roll, digest, since, seen }),
-        }
-    }
-
-    /// Revokes, once and for good, and wakes everyone who waits.
-    pub fn revoke(&self) {
-        self.revoked.store(true, Ordering::Release);
-        self.changed().notify_waiters();
-    }
-
     /// Whether it happened.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire) || self.has_left()
+        match self {
+            Self::Notice(notice) => notice.given.load(Ordering::Acquire),
+            Self::Roll(membership) => membership.has_ended(),
+        }
     }
 
     /// Resolves when it happens, or at once if it did.
@@ -84,30 +51,72 @@ impl Revocation {
     }
 
     fn changed(&self) -> &Notify {
-        match &self.by {
-            By::Word(changed) => changed,
-            By::Roll(member) => member.roll.changed(&member.digest),
+        match self {
+            Self::Notice(notice) => &notice.changed,
+            Self::Roll(membership) => membership.roll.changed(&membership.digest),
         }
-    }
-
-    /// Whether there is a roll, and it does not hold the key any more. It is looked up once in each edition.
-    fn has_left(&self) -> bool {
-        let By::Roll(member) = &self.by else { return false };
-        let edition = member.roll.edition();
-        if edition == member.seen.load(Ordering::Relaxed) {
-            return false;
-        }
-        if member.roll.holds(&member.digest, member.since) {
-            member.seen.store(edition, Ordering::Relaxed);
-            return false;
-        }
-        self.revoked.store(true, Ordering::Release);
-        true
     }
 }
 
 impl fmt::Debug for Revocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Revocation({})", self.is_revoked())
+    }
+}
+
+/// What is said to every principal of one id at once.
+#[derive(Default, Debug)]
+pub struct Notice {
+    given: AtomicBool,
+    changed: Notify,
+}
+
+impl Notice {
+    /// Gives it, once and for good, and wakes everyone who waits.
+    pub fn give(&self) {
+        self.given.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+}
+
+/// A place on a roll.
+pub struct Membership {
+    roll: Arc<dyn Roll>,
+    digest: [u8; 32],
+    since: u32,
+    /// The last edition in which it was found.
+    seen: AtomicU32,
+    /// Whether it once was not. Whoever comes back is somebody else.
+    ended: AtomicBool,
+}
+
+impl Membership {
+    /// For a key that `roll` held in its edition `seen`, unchanged from edition `since` on.
+    #[must_use]
+    pub fn new(roll: Arc<dyn Roll>, digest: [u8; 32], since: u32, seen: u32) -> Self {
+        Self { roll, digest, since, seen: AtomicU32::new(seen), ended: AtomicBool::default() }
+    }
+
+    /// Whether the roll does not hold it any more. It is looked up once in each edition.
+    fn has_ended(&self) -> bool {
+        if self.ended.load(Ordering::Acquire) {
+            return true;
+        }
+        let edition = self.roll.edition();
+        if edition == self.seen.load(Ordering::Relaxed) {
+            return false;
+        }
+        if self.roll.holds(&self.digest, self.since) {
+            self.seen.store(edition, Ordering::Relaxed);
+            return false;
+        }
+        self.ended.store(true, Ordering::Release);
+        true
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Membership(since {})", self.since)
     }
 }

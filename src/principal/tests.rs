@@ -1,5 +1,7 @@
 //! What principals, tenants and scopes are held to.
 
+use std::sync::Arc;
+
 use super::*;
 
 #[test]
@@ -37,16 +39,21 @@ fn scope_names_are_exact() {
 
 #[test]
 fn names_of_any_kind_can_be_vouched_for() {
-    let tenant = TenantId::parse("team-a").unwrap();
-    let key = KeyId::new("k1");
     for (name, said) in [(Some("ci"), "ci"), (Some("Zoë 100%"), "Zo%C3%AB%20100%25"), (None, "k1")]
     {
-        let scopes = Scopes::default().with(Scope::Exec).with(Scope::Admin);
-        let vouched = Vouched::of(tenant.to_value(), name, &key, scopes);
-        assert_eq!(
-            (&vouched.name, &vouched.scopes),
-            (&said.parse().unwrap(), &"admin|exec".parse().unwrap())
-        );
+        let principal = Principal {
+            tenant: TenantId::parse("team-a").unwrap(),
+            name: name.map(Into::into),
+            key: KeyId::new("k1"),
+            scopes: Scopes::default().with(Scope::Exec).with(Scope::Admin),
+            not_before: None,
+            expires: None,
+            max_sandboxes: None,
+            source: Source::Static,
+            revocation: Revocation::Notice(Arc::default()),
+        };
+        let Vouched { tenant, name, scopes } = principal.vouched();
+        assert_eq!([tenant, &name, scopes], ["team-a", said, "admin|exec"]);
     }
 }
 

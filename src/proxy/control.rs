@@ -30,9 +30,9 @@ use crate::caller::Caller;
 use crate::credential::X_API_KEY;
 use crate::directory::Moment;
 use crate::error::GatewayError;
-use crate::http1::Fields;
+use crate::http1::{Fields, Value};
 use crate::permit::{Control, Permit};
-use crate::principal::TenantId;
+use crate::principal::{TenantId, Vouched};
 use crate::request::{
     Conn, Origin, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
     traceparent,
@@ -67,7 +67,14 @@ impl Ask<'_> {
         let origin = Origin::of(conn, head);
         let is_traced = ask.strip(&mut head.headers);
         let started = if is_traced { None } else { traceparent(request_id) };
-        let fields = ask.fields(request_id, &origin, started.as_ref(), clients_key.as_ref());
+        let vouched = permit.caller().principal().map(|principal| principal.vouched());
+        let fields = ask.fields(
+            request_id,
+            &origin,
+            started.as_ref(),
+            vouched.as_ref(),
+            clients_key.as_ref(),
+        );
         head.version = Version::HTTP_11;
         let mut path =
             head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -180,10 +187,10 @@ impl Ask<'_> {
         request_id: &'f HeaderValue,
         origin: &'f Origin,
         started: Option<&'f HeaderValue>,
+        vouched: Option<&'f Vouched<'_>>,
         clients_key: Option<&'f HeaderValue>,
     ) -> Fields<'f> {
         let upstreams = &self.forwarder.inner.upstreams;
-        let vouched = self.permit.caller().principal().map(|principal| &principal.vouched);
         let key = match self.permit.caller() {
             Caller::Anonymous => None,
             Caller::Open | Caller::Key(..) | Caller::Token(..) | Caller::Signature(..) => {
@@ -191,17 +198,17 @@ impl Ask<'_> {
             }
         };
         let values = [
-            Some(request_id),
-            Some(&origin.forwarded_for),
-            Some(&origin.proto),
-            origin.host.as_ref(),
-            started,
-            vouched.map(|vouched| &vouched.tenant),
-            vouched.map(|vouched| &vouched.name),
-            vouched.map(|vouched| &vouched.scopes),
-            key,
+            Some(request_id.into()),
+            Some((&origin.forwarded_for).into()),
+            Some((&origin.proto).into()),
+            origin.host.as_ref().map(Value::from),
+            started.map(Value::from),
+            vouched.and_then(|vouched| Value::text(vouched.tenant)),
+            vouched.and_then(|vouched| Value::text(&vouched.name)),
+            vouched.and_then(|vouched| Value::text(vouched.scopes)),
+            key.map(Value::from),
         ];
-        Fields { host: Some(&upstreams.control.host), names: &VOUCHED, values }
+        Fields { host: Some((&upstreams.control.host).into()), names: &VOUCHED, values }
     }
 
     fn bounds(&self, method: &Method, request_id: HeaderValue) -> Bounds {

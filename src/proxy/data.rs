@@ -20,7 +20,7 @@ use super::{Forwarder, Returned, Returning, headers};
 use crate::caller::Caller;
 use crate::credential::{TRAFFIC_TOKEN, X_ACCESS_TOKEN, X_API_KEY};
 use crate::error::GatewayError;
-use crate::http1::Fields;
+use crate::http1::{Fields, Value};
 use crate::permit::{Data, Permit, Plan};
 use crate::record::Pending;
 use crate::request::X_REQUEST_ID;
@@ -119,8 +119,8 @@ fn strip(head: &mut HeaderMap, permit: &Permit, data: &Data, fields: &Fields<'_>
 
 /// What a sandbox is told by the gateway: where the request is for, and the upstream's own tokens.
 struct Told<'a> {
-    host: Option<HeaderValue>,
-    sandbox: Option<HeaderValue>,
+    host: String,
+    sandbox: &'a str,
     port: HeaderValue,
     access_token: Option<&'a HeaderValue>,
     traffic_token: Option<&'a HeaderValue>,
@@ -135,7 +135,7 @@ impl<'a> Told<'a> {
         let is_port = permit.surface() == Surface::Port;
         Self {
             host: host(data, domain),
-            sandbox: HeaderValue::from_str(data.target.sandbox.as_str()).ok(),
+            sandbox: data.target.sandbox.as_str(),
             port: HeaderValue::from(data.target.port),
             access_token: known.and_then(|known| known.envd_token.as_ref()).filter(|_| !is_port),
             traffic_token: known.and_then(|known| known.traffic_token.as_ref()),
@@ -145,15 +145,16 @@ impl<'a> Told<'a> {
     fn fields(&self) -> Fields<'_> {
         let Self { host, sandbox, port, access_token, traffic_token } = self;
         let mut values = [None; 9];
-        let told = [sandbox.as_ref(), Some(port), *access_token, *traffic_token];
+        let token = |token: &Option<&'a HeaderValue>| token.map(Value::from);
+        let told =
+            [Value::text(sandbox), Some(port.into()), token(access_token), token(traffic_token)];
         values.iter_mut().zip(told).for_each(|(value, told)| *value = told);
-        Fields { host: host.as_ref(), names: &TOLD, values }
+        Fields { host: Value::text(host), names: &TOLD, values }
     }
 }
 
 /// `<port>-<id>.<domain>`, as upstreams and applications expect to be called.
-fn host(data: &Data, domain: &str) -> Option<HeaderValue> {
+fn host(data: &Data, domain: &str) -> String {
     let domain = if domain.parse::<IpAddr>().is_ok() { "localhost" } else { domain };
-    let host = format!("{}-{}.{domain}", data.target.port, data.target.sandbox);
-    HeaderValue::from_maybe_shared(Bytes::from(host)).ok()
+    format!("{}-{}.{domain}", data.target.port, data.target.sandbox)
 }

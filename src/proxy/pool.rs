@@ -173,7 +173,7 @@ impl Pool {
                 let headers = request.headers_mut();
                 *headers = std::mem::take(&mut head.headers);
                 for (name, value) in fields.iter() {
-                    headers.insert(name, value.clone());
+                    headers.insert(name, value.to_header());
                 }
                 let answer = Box::pin(http2.clone().request(to.clone(), request)).await?;
                 Ok(answer.map(Answer::Http2))

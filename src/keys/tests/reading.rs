@@ -91,7 +91,7 @@ proptest! {
                 let expected = wanted.get(&key).map(|(tenant, scopes)| (format!("t{tenant}"), SCOPES[*scopes].to_owned()));
                 prop_assert_eq!(said, expected);
                 let Some(found) = found else { continue };
-                prop_assert_eq!(new.by_id(&found.id()).map(|key| key.number()), Some(found.number()));
+                prop_assert_eq!(new.by_id(&found.id()).map(|key| key.digest()), Some(found.digest()));
                 let is_kept = before.get(&key) == wanted.get(&key);
                 let since = if is_kept { set.find(&digest).unwrap().since() } else { new.edition() };
                 prop_assert_eq!(found.since(), since);

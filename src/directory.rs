@@ -8,7 +8,7 @@ mod keepsakes;
 mod kills;
 mod lifetimes;
 mod lists;
-mod shelf;
+mod records;
 mod strangers;
 
 use std::future::Future;
@@ -20,7 +20,7 @@ use self::keepsakes::Keepsakes;
 use self::kills::Kills;
 pub use self::kills::Moment;
 use self::lifetimes::{ABSENT_FOR, KNOWN_FOR};
-use self::shelf::Shelf;
+use self::records::Records;
 use crate::clock;
 use crate::ownership::{Keeping, Ownership};
 use crate::principal::TenantId;
@@ -64,7 +64,7 @@ pub type Asked = Result<Option<Sandbox>, Unavailable>;
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// Under every id that was asked for; aliases (`<id>-<clientID>`) hold a record with another id than their own.
-    entries: Shelf,
+    entries: Records,
     keepsakes: Keepsakes,
     kills: Arc<Kills>,
     ownership: Arc<Ownership>,
@@ -107,7 +107,7 @@ impl Directory {
     #[must_use]
     pub fn new(ownership: Ownership) -> Self {
         Self {
-            entries: Shelf::default(),
+            entries: Records::default(),
             keepsakes: Keepsakes::default(),
             kills: Arc::default(),
             ownership: Arc::new(ownership),

@@ -41,6 +41,7 @@ pub mod route;
 pub mod sandbox;
 pub mod secret;
 pub mod server;
+pub mod shelf;
 pub mod simulator;
 pub mod tally;
 pub mod target;

@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How many copies there are. More threads than that share some.
-const COPIES: usize = 16;
+/// How many copies there are of what threads write to. More threads than that share some.
+pub const COPIES: usize = 16;
 /// Cells that fill two cache lines, which processors fetch in pairs.
 const IN_LINE: usize = 16;
 
@@ -16,8 +16,9 @@ thread_local! {
     static COPY: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The copy that the calling thread adds to.
-fn copy() -> usize {
+/// The copy that the calling thread uses, less than [`COPIES`].
+#[must_use]
+pub fn copy() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     COPY.with(|copy| {
         copy.get().unwrap_or_else(|| {

@@ -105,11 +105,11 @@ const KEY: &str = "e2b_0123456789abcdef0123456789abcdef01234567";
 const OTHER_KEY: &str = "e2b_fedcba9876543210fedcba9876543210fedcba98";
 
 #[test]
-fn a_static_key_takes_nothing() {
+fn a_static_key_takes_its_principal_alone() {
     let listed = format!("team-a:{KEY}:read");
     let authenticator = authenticator(&[("COPPICE_API_KEYS", &listed)]);
     let request_id = HeaderValue::from_static("id-1");
-    assert_eq!(allocations(&authenticator, &question(KEY, &request_id)), 0);
+    assert_eq!(allocations(&authenticator, &question(KEY, &request_id)), DECISIONS as u64);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_key_takes_a_row_and_little_else() {
     let kept = counted.bytes_current / i64::from(KEYS);
     assert!((50..=65).contains(&kept), "{kept} bytes for each key");
     let most = counted.bytes_max / u64::from(KEYS);
-    assert!(most <= 75, "{most} bytes for each key while they are read");
+    assert!(most <= 80, "{most} bytes for each key while they are read");
     assert!(counted.count_total < u64::from(KEYS) / 50, "{counted:?}");
 
     // None for those who came.

@@ -14,15 +14,21 @@ use crate::clock::UnixTime;
 use crate::credential::Credential;
 use crate::keys::{Key, KeyDigest, KeySet};
 use crate::principal::{KeyId, Membership, Principal, Revocation, Roll, Scope, TenantId};
+use crate::tally::{self, COPIES};
 
 /// Those who wait for a change are spread over so many lists, as a lock is taken for each who comes or goes.
 const BELLS: usize = 32;
 
 /// The key set in force. Readers take a snapshot without locking.
-#[derive(Default)]
 pub struct KeyRing {
     standing: Arc<Standing>,
+    /// For principals to hold on to: each counts for a thread, or for few.
+    holds: [Arc<Hold>; COPIES],
 }
+
+/// What has a reference count in a cache line of its own, which no other worker writes to.
+#[repr(align(128))]
+struct Hold(Arc<Standing>);
 
 /// Which keys are in force, for those who came in by one.
 #[derive(Default)]
@@ -31,6 +37,14 @@ struct Standing {
     /// The edition of the keys; open streams look at it often.
     edition: AtomicU32,
     bells: [Notify; BELLS],
+}
+
+impl Default for KeyRing {
+    fn default() -> Self {
+        let standing = Arc::<Standing>::default();
+        let holds = std::array::from_fn(|_| Arc::new(Hold(Arc::clone(&standing))));
+        Self { standing, holds }
+    }
 }
 
 impl KeyRing {
@@ -101,7 +115,8 @@ impl KeyRing {
     }
 
     fn principal(&self, keys: &KeySet, key: &Key<'_>) -> Arc<Principal> {
-        let roll = Arc::clone(&self.standing);
+        let [first, ..] = &self.holds;
+        let roll = Arc::clone(self.holds.get(tally::copy()).unwrap_or(first));
         let (digest, since) = (key.digest().bytes(), key.since());
         let membership = Membership::new(roll, digest, since, keys.edition());
         Arc::new(key.principal(Revocation::Roll(membership)))
@@ -116,20 +131,20 @@ fn look_up<'k>(keys: &'k KeySet, credential: &Credential<'_>) -> Option<Key<'k>>
     keys.find(&KeyDigest::of(credential.expose().as_bytes()))
 }
 
-impl Roll for Standing {
+impl Roll for Hold {
     fn edition(&self) -> u32 {
-        self.edition.load(Ordering::Acquire)
+        self.0.edition.load(Ordering::Acquire)
     }
 
     fn holds(&self, digest: &[u8; 32], since: u32) -> bool {
-        let keys = self.keys.load();
+        let keys = self.0.keys.load();
         keys.find(&KeyDigest::from(*digest)).is_some_and(|key| key.since() == since)
     }
 
     fn changed(&self, digest: &[u8; 32]) -> &Notify {
         let [first, ..] = digest;
-        let [bell, ..] = &self.bells;
-        self.bells.get(usize::from(*first) % BELLS).unwrap_or(bell)
+        let [bell, ..] = &self.0.bells;
+        self.0.bells.get(usize::from(*first) % BELLS).unwrap_or(bell)
     }
 }
 

@@ -250,13 +250,13 @@ impl Desk {
                 self.tally.looked_up(LookedUp::Stale);
             }
             return Some(stale.map_or(verdict, Verdict::Known)).inspect(|verdict| {
-                self.note(question, verdict);
+                self.note(question, verdict, now);
             });
         }
         if !self.principals.is_current(outcome.began) {
             return None;
         }
-        self.note(question, &verdict);
+        self.note(question, &verdict, now);
         match verdict {
             Verdict::Known(principal) if principal.revocation.is_revoked() => None,
             Verdict::Known(principal) if !principal.is_valid_at(now) => {
@@ -266,9 +266,9 @@ impl Desk {
         }
     }
 
-    fn note(&self, question: &Question<'_>, verdict: &Verdict) {
+    fn note(&self, question: &Question<'_>, verdict: &Verdict, now: UnixTime) {
         if let Verdict::Known(_) = verdict {
-            self.memory.note_admitted(self.keys.text(&question.credential));
+            self.memory.note_admitted(self.keys.text(&question.credential), now);
         }
     }
 

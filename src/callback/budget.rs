@@ -110,7 +110,8 @@ impl Paid<'_> {
     /// The call cost nothing after all.
     pub(super) fn give_back(self) {
         let Self(client) = self;
-        let mut bucket = client.filled();
+        // Whatever is filled in later, there will be as much as if it had been before.
+        let mut bucket = client.lock();
         bucket.left = (bucket.left + 1.0).min(client.size);
     }
 }
@@ -118,7 +119,8 @@ impl Paid<'_> {
 impl Client {
     /// Whether a call could be paid for now.
     pub(super) fn can_pay(&self) -> bool {
-        self.filled().left >= 1.0
+        // Most often there is enough whatever was filled in since.
+        self.lock().left >= 1.0 || self.filled().left >= 1.0
     }
 
     /// Pays for a call that is about to be made, if that is possible.
@@ -132,12 +134,16 @@ impl Client {
     }
 
     fn filled(&self) -> MutexGuard<'_, Bucket> {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.lock();
         let now = Instant::now();
         let gone = now.saturating_duration_since(bucket.at).div_duration_f64(REFILL);
         bucket.left = (bucket.left + gone * self.size).min(self.size);
         bucket.at = now;
         bucket
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

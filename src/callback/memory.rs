@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::time::Instant;
@@ -17,27 +16,28 @@ use super::ledger::Epoch;
 use super::{Refusal, Verdict};
 use crate::clock::UnixTime;
 use crate::principal::Principal;
+use crate::shelf::Shelf;
 
 /// Identities kept.
-const ALLOWED: u64 = 100_000;
+const ALLOWED: usize = 100_000;
 /// Refusals kept.
-const DENIED: u64 = 10_000;
+const DENIED: usize = 10_000;
 /// Longest that an identity is believed, whatever the service says.
 const ALLOWED_CEILING: Duration = Duration::from_secs(60);
 /// Longest that a refusal is believed.
 const DENIED_CEILING: Duration = Duration::from_secs(5);
 /// How long a credential that was once good is kept away from sandboxes, at least.
 const ADMITTED_FOR: Duration = Duration::from_secs(3600);
-/// How much longer it may be, so that what is good all the time is not noted all the time.
-const NOTED_FOR: Duration = Duration::from_secs(60);
+/// How many seconds longer it may be, so that what is good all the time is not noted all the time.
+const NOTED_FOR: u64 = 60;
 
 /// Everything remembered.
 #[derive(Debug)]
 pub(super) struct Memory {
-    allowed: Cache<AnswerKey, Entry<Arc<Principal>>, AsItIs>,
-    denied: Cache<AnswerKey, Entry<Refusal>, AsItIs>,
-    /// When each was noted.
-    admitted: Cache<AnswerKey, Instant, AsItIs>,
+    allowed: Shelf<AnswerKey, Entry<Arc<Principal>>, AsItIs>,
+    denied: Shelf<AnswerKey, Entry<Refusal>, AsItIs>,
+    /// When each was noted. The least used goes first: what is left out may pass into sandboxes.
+    admitted: Cache<AnswerKey, UnixTime, AsItIs>,
     default: Duration,
     /// How much longer an identity is kept for when the service cannot be asked.
     stale: Duration,
@@ -49,54 +49,19 @@ struct Entry<T> {
     what: T,
     began: Epoch,
     fresh_until: Instant,
-    kept_until: Instant,
-}
-
-/// Only bounds what is held: entries are judged by their own dates.
-struct Lifetimes;
-
-impl<T> Expiry<AnswerKey, Entry<T>> for Lifetimes {
-    fn expire_after_create(
-        &self,
-        _: &AnswerKey,
-        entry: &Entry<T>,
-        _: std::time::Instant,
-    ) -> Option<Duration> {
-        Some(entry.kept_until.saturating_duration_since(Instant::now()))
-    }
-
-    fn expire_after_update(
-        &self,
-        key: &AnswerKey,
-        entry: &Entry<T>,
-        now: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.expire_after_create(key, entry, now)
-    }
 }
 
 impl Memory {
     /// Nothing yet. `default` is how long answers are believed that do not say, `stale` how much longer an identity is
     /// kept.
     pub(super) fn new(default: Duration, stale: Duration) -> Self {
-        // The least used goes first: a policy that rather turns newcomers away would have them asked at every request,
-        // and let their credentials pass into sandboxes.
-        let lru = EvictionPolicy::lru;
-        let admitted = Cache::builder().max_capacity(ALLOWED);
-        let admitted = admitted.time_to_live(ADMITTED_FOR + NOTED_FOR);
+        let admitted = Cache::builder().max_capacity(ALLOWED as u64);
+        let admitted = admitted.eviction_policy(EvictionPolicy::lru());
+        let admitted = admitted.time_to_live(ADMITTED_FOR + Duration::from_secs(NOTED_FOR));
         Self {
-            allowed: Cache::builder()
-                .max_capacity(ALLOWED)
-                .eviction_policy(lru())
-                .expire_after(Lifetimes)
-                .build_with_hasher(AsItIs::default()),
-            denied: Cache::builder()
-                .max_capacity(DENIED)
-                .eviction_policy(lru())
-                .expire_after(Lifetimes)
-                .build_with_hasher(AsItIs::default()),
-            admitted: admitted.eviction_policy(lru()).build_with_hasher(AsItIs::default()),
+            allowed: Shelf::new(ALLOWED, AsItIs::default()),
+            denied: Shelf::new(DENIED, AsItIs::default()),
+            admitted: admitted.build_with_hasher(AsItIs::default()),
             default,
             stale,
         }
@@ -110,13 +75,13 @@ impl Memory {
         is_current: impl Fn(Epoch) -> bool,
     ) -> Option<Verdict> {
         let instant = Instant::now();
-        if let Some(entry) = self.allowed.get(key) {
+        if let Some(entry) = self.allowed.get(key, instant.into_std()) {
             let counts = instant < entry.fresh_until && is_current(entry.began);
             if counts && entry.what.is_valid_at(now) {
                 return Some(Verdict::Known(entry.what));
             }
         }
-        let entry = self.denied.get(key)?;
+        let entry = self.denied.get(key, instant.into_std())?;
         let counts = instant < entry.fresh_until && is_current(entry.began);
         counts.then_some(Verdict::Refused(entry.what))
     }
@@ -128,9 +93,8 @@ impl Memory {
         now: UnixTime,
         is_current: impl Fn(Epoch) -> bool,
     ) -> Option<Arc<Principal>> {
-        let entry = self.allowed.get(key)?;
-        let counts = Instant::now() < entry.kept_until && is_current(entry.began);
-        (counts && entry.what.is_valid_at(now)).then_some(entry.what)
+        let entry = self.allowed.get(key, Instant::now().into_std())?;
+        (is_current(entry.began) && entry.what.is_valid_at(now)).then_some(entry.what)
     }
 
     /// Takes an identity over, in place of what was known.
@@ -144,10 +108,11 @@ impl Memory {
         let Some(lifetime) = freshness.lifetime(self.default, ALLOWED_CEILING) else {
             return self.forget(&key);
         };
-        let fresh_until = Instant::now() + lifetime;
+        let now = Instant::now();
+        let fresh_until = now + lifetime;
         let kept_until = fresh_until.checked_add(self.stale).unwrap_or(fresh_until);
-        let what = Arc::clone(principal);
-        self.allowed.insert(key, Entry { what, began, fresh_until, kept_until });
+        let entry = Entry { what: Arc::clone(principal), began, fresh_until };
+        self.allowed.put(key, entry, kept_until.into_std(), now.into_std());
     }
 
     /// Takes a definite refusal over, in place of what was known.
@@ -160,22 +125,22 @@ impl Memory {
     ) {
         self.forget(&key);
         if let Some(lifetime) = freshness.lifetime(self.default, DENIED_CEILING) {
-            let until = Instant::now() + lifetime;
-            let (fresh_until, kept_until) = (until, until);
-            self.denied
-                .insert(key, Entry { what: refusal.clone(), began, fresh_until, kept_until });
+            let now = Instant::now();
+            let fresh_until = now + lifetime;
+            let entry = Entry { what: refusal.clone(), began, fresh_until };
+            self.denied.put(key, entry, fresh_until.into_std(), now.into_std());
         }
     }
 
     /// What was known holds no more, not even when the service cannot be asked.
     pub(super) fn forget(&self, key: &AnswerKey) {
-        self.allowed.invalidate(key);
+        self.allowed.remove(key);
     }
 
     /// Notes that a credential with this text is good.
-    pub(super) fn note_admitted(&self, text: AnswerKey) {
-        let now = Instant::now();
-        let is_noted = |noted| now.saturating_duration_since(noted) < NOTED_FOR;
+    pub(super) fn note_admitted(&self, text: AnswerKey, now: UnixTime) {
+        // A clock that was set back has it noted anew.
+        let is_noted = |noted: UnixTime| (noted.0..noted.0 + NOTED_FOR).contains(&now.0);
         if !self.admitted.get(&text).is_some_and(is_noted) {
             self.admitted.insert(text, now);
         }

@@ -15,6 +15,7 @@ pub(crate) const RANKS: &[&[&str]] = &[
         "pem",
         "platform",
         "secret",
+        "shelf",
         "tally",
         "target",
     ],

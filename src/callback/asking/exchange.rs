@@ -102,8 +102,9 @@ impl Desk {
             return unasked("it is left alone for a while");
         }
         let place = timeout_at(deadline, self.budgets.place(client)).await;
+        let asked = Instant::now();
         // A place that comes free in the last moment is of no use.
-        let in_time = place.ok().flatten().filter(|_| Instant::now() < deadline);
+        let in_time = place.ok().flatten().filter(|_| asked < deadline);
         let Some(_place) = in_time else {
             self.tally.called(Called::Unasked);
             tracing::warn!(%url, request_id, "no place for a call to the auth callback came free in time");
@@ -117,7 +118,6 @@ impl Desk {
             return unasked("it is left alone for a while");
         };
         let began = self.principals.begin();
-        let asked = Instant::now();
         let had = deadline.saturating_duration_since(asked);
         let called = timeout_at(deadline, line.call(told)).await;
         self.tally.call_took(asked.elapsed());

@@ -1,0 +1,150 @@
+//! A bounded number of things by key, each for its time.
+//!
+//! To find one takes a few cache lines however many there are, and writes nothing but a mark that it was looked at. Those
+//! that nobody looks at go first. Reads no clock: whoever asks says what time it is.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, UnitWeighter};
+
+/// Each has a part of the things and a lock. They are few, so that none is full long before the others.
+const SHARDS: usize = 16;
+/// After so many that are put there, those are taken away whose time is over.
+const SWEEP: usize = 8192;
+/// How much more room there is than was asked for, as a part of it: shards are not filled evenly.
+const SPARE: usize = 10;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shelf<K, V, S> {
+    things: Cache<K, Thing<V>, UnitWeighter, S>,
+    puts: AtomicUsize,
+}
+
+#[derive(Clone, Debug)]
+struct Thing<V> {
+    what: V,
+    until: Instant,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
+    /// With room for `capacity` of them; there may be a tenth more.
+    ///
+    /// # Panics
+    /// Never: nothing that the options need is missing.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "both capacities are set")]
+    pub fn new(capacity: usize, hasher: S) -> Self {
+        let room = capacity + capacity / SPARE;
+        let mut options = OptionsBuilder::new();
+        // The guess at how many there will be is a modest one.
+        options.shards(SHARDS).estimated_items_capacity(capacity / 10).weight_capacity(room as u64);
+        let options = options.build().expect("both capacities are set");
+        let things =
+            Cache::with_options(options, UnitWeighter, hasher, DefaultLifecycle::default());
+        Self { things, puts: AtomicUsize::new(0) }
+    }
+
+    /// What there is under `key`, unless its time is over.
+    pub fn get(&self, key: &K, now: Instant) -> Option<V> {
+        let thing = self.things.get(key)?;
+        if thing.until > now {
+            return Some(thing.what);
+        }
+        self.things.remove_if(key, |thing| thing.until <= now);
+        None
+    }
+
+    /// Puts something there until a moment, in place of any.
+    pub fn put(&self, key: K, what: V, until: Instant, now: Instant) {
+        if self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+            self.things.retain(|_, thing| thing.until > now);
+        }
+        self.things.insert(key, Thing { what, until });
+    }
+
+    /// Takes away what there is under `key`.
+    pub fn remove(&self, key: &K) {
+        self.things.remove(key);
+    }
+
+    /// How many there are, those included whose time is over.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.things.len()
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.things.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn shelf(capacity: usize) -> Shelf<usize, (), RandomState> {
+        Shelf::new(capacity, RandomState::new())
+    }
+
+    #[test]
+    fn as_many_fit_as_are_promised_and_not_many_more() {
+        let (shelf, now) = (shelf(100_000), clock::instant());
+        (0..100_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
+        assert!((0..100_000).all(|key| shelf.get(&key, now).is_some()));
+        (100_000..300_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
+        assert!(shelf.len() <= 110_100, "{}", shelf.len());
+    }
+
+    #[test]
+    fn those_in_use_stay_when_strangers_flood_it() {
+        let (shelf, now) = (shelf(100_000), clock::instant());
+        (0..1_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
+        for round in 1..300 {
+            (0..1_000).for_each(|key| _ = shelf.get(&key, now));
+            (0..1_000).for_each(|key| shelf.put(round * 1_000 + key, (), now + HOUR, now));
+        }
+        assert_eq!((0..1_000).filter(|key| shelf.get(key, now).is_some()).count(), 1_000);
+    }
+
+    #[test]
+    fn newcomers_are_let_in_when_it_is_full_of_those_in_use() {
+        let (shelf, now) = (shelf(10_000), clock::instant());
+        for _ in 0..3 {
+            (0..11_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
+            (0..11_000).for_each(|key| _ = shelf.get(&key, now));
+        }
+        for newcomer in 20_000..21_000 {
+            shelf.put(newcomer, (), now + HOUR, now);
+            assert!(shelf.get(&newcomer, now).is_some(), "{newcomer}");
+        }
+        assert!((20_900..21_000).all(|newcomer| shelf.get(&newcomer, now).is_some()));
+    }
+
+    #[test]
+    fn what_is_over_is_gone() {
+        let (shelf, now) = (shelf(100), clock::instant());
+        shelf.put(1, (), now + HOUR, now);
+        assert!(shelf.get(&1, now + HOUR / 2).is_some());
+        assert!(shelf.get(&1, now + HOUR).is_none() && shelf.is_empty());
+        // Whether anybody asks for it or not.
+        shelf.put(2, (), now + HOUR, now);
+        let later = now + HOUR;
+        (0..SWEEP).for_each(|_| shelf.put(1, (), later + HOUR, later));
+        assert_eq!(shelf.len(), 1);
+        assert!(shelf.get(&1, later).is_some());
+        shelf.remove(&1);
+        assert!(shelf.get(&1, later).is_none() && shelf.is_empty());
+    }
+}

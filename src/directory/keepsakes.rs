@@ -22,7 +22,7 @@ const UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Keepsakes {
     /// Creates and connects tell it, a look at a sandbox does not.
     traffic_tokens: Cache<SandboxId, HeaderValue>,
-    /// Who last got a token for a sandbox: the likely signer of its URLs. About 270 bytes each.
+    /// Who last got a token for a sandbox: the likely signer of its URLs. About 500 bytes each.
     holders: Cache<SandboxId, Arc<Principal>>,
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub use ring::KeyRing;
 
-use crate::callback::{Callback, Line, Question, Refusal, Verdict};
+use crate::callback::{Callback, Line, Question, Refusal, Unknown, Verdict};
 use crate::clock::UnixTime;
 use crate::credential::{Credential, Precedence};
 use crate::principal::{Principal, Scope};
@@ -30,7 +30,7 @@ pub enum Authentication {
     /// The auth callback was asked, and the request goes no further.
     Declined(Refusal),
     /// Only the auth callback can tell, and it has to be asked: [`Authenticator::ask`].
-    Unsettled,
+    Unsettled(Unknown),
 }
 
 /// Why a credential was refused, for the log.
@@ -64,9 +64,9 @@ impl Scheme {
                     Authentication::Refused(Reason::NotValidNow)
                 }
             }),
-            Self::Callback(callback) => {
-                Some(callback.remembered(question, now).map_or(Authentication::Unsettled, settled))
-            }
+            Self::Callback(callback) => Some(
+                callback.remembered(question, now).map_or_else(Authentication::Unsettled, settled),
+            ),
         }
     }
 
@@ -136,10 +136,15 @@ impl Authenticator {
             .unwrap_or(Authentication::Refused(Reason::Unknown))
     }
 
-    /// Asks the auth callback, after [`Self::authenticate`] left it open, over a worker's own connections.
-    pub async fn ask(&self, line: Option<&Line>, question: &Question<'_>) -> Authentication {
+    /// Asks the auth callback, after [`Self::authenticate`] left this question open, over a worker's own connections.
+    pub async fn ask(
+        &self,
+        line: Option<&Line>,
+        question: &Question<'_>,
+        unknown: Unknown,
+    ) -> Authentication {
         match (&self.callback, line) {
-            (Some(callback), Some(line)) => settled(callback.ask(line, question).await),
+            (Some(callback), Some(line)) => settled(callback.ask(line, question, unknown).await),
             _ => Authentication::Refused(Reason::Unknown),
         }
     }

@@ -68,6 +68,10 @@ pub enum Refusal {
     Unavailable(WhenUnavailable),
 }
 
+/// That nothing is remembered of a question, which is to be asked with it and no other.
+#[derive(Debug)]
+pub struct Unknown(key::AnswerKey);
+
 /// The service as all workers share it: what is remembered of its answers, the calls under way, and their bounds.
 pub struct Callback {
     desk: Arc<Desk>,
@@ -101,22 +105,25 @@ impl Callback {
         Line::new(&self.desk.settings, &self.drains)
     }
 
-    /// The verdict that is remembered. `None`: the service must be asked.
+    /// The verdict that is remembered, or else what to [`Self::ask`] with.
     ///
     /// On the way of every request: one hash and one look-up, or two for refusals. It waits for no lock and allocates
     /// nothing, but for what the cache's own bookkeeping takes once in a hundred look-ups (`tests/allocations.rs`).
-    #[must_use]
-    pub fn remembered(&self, question: &Question<'_>, now: UnixTime) -> Option<Verdict> {
-        let verdict = self.desk.remembered(&self.desk.keys.answer(question), now);
+    ///
+    /// # Errors
+    /// [`Unknown`]: the service must be asked.
+    pub fn remembered(&self, question: &Question<'_>, now: UnixTime) -> Result<Verdict, Unknown> {
+        let key = self.desk.keys.answer(question);
+        let verdict = self.desk.remembered(&key, now);
         let looked_up = if verdict.is_some() { LookedUp::Hit } else { LookedUp::Miss };
         self.desk.tally.looked_up(looked_up);
-        verdict
+        verdict.ok_or(Unknown(key))
     }
 
     /// Asks the service, or waits with others who ask the same. Takes at most as long as the settings allow one call.
     /// Dropped, it calls off what nobody else waits for.
-    pub async fn ask(&self, line: &Line, question: &Question<'_>) -> Verdict {
-        self.desk.ask(line, question).await
+    pub async fn ask(&self, line: &Line, question: &Question<'_>, unknown: Unknown) -> Verdict {
+        self.desk.ask(line, question, unknown).await
     }
 
     /// Whether a credential with this text, of either kind, was good within the last hour. Such a text must never reach

@@ -75,7 +75,14 @@ fn authenticator(variables: &[(&str, &str)]) -> Authenticator {
 fn ask(authenticator: &Authenticator, question: &Question<'_>) -> Authentication {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let line = authenticator.callback().unwrap().line().unwrap();
-    runtime.block_on(authenticator.ask(Some(&line), question))
+    match authenticator.authenticate(question, UnixTime::now()) {
+        Authentication::Unsettled(unknown) => {
+            runtime.block_on(authenticator.ask(Some(&line), question, unknown))
+        }
+        settled @ (Authentication::Known(_)
+        | Authentication::Refused(_)
+        | Authentication::Declined(_)) => settled,
+    }
 }
 
 /// How many allocations that many decisions about one credential make.

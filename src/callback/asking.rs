@@ -17,14 +17,14 @@ use super::breaker::Breaker;
 use super::budget::{Budgets, Client};
 use super::call::{Ask, Failure, Told};
 use super::flight::{Abandon, Flights, Landing};
-use super::key::{AnswerKey, Keys};
+use super::key::{AnswerKey, AsItIs, Keys};
 use super::ledger::Epoch;
 use super::memory::Memory;
 use super::principals::Principals;
 use super::question::Question;
 use super::settings::Settings;
 use super::tally::{LookedUp, Tally};
-use super::{Refusal, Verdict};
+use super::{Refusal, Unknown, Verdict};
 use crate::clock::UnixTime;
 
 /// How often one question is asked in all, when what was learnt is forgotten in the same moment.
@@ -36,7 +36,7 @@ pub(super) struct Desk {
     pub(super) keys: Keys,
     pub(super) memory: Memory,
     pub(super) principals: Principals,
-    pub(super) flights: Arc<Flights<AnswerKey, Flight>>,
+    pub(super) flights: Arc<Flights<AnswerKey, Flight, AsItIs>>,
     pub(super) budgets: Budgets,
     pub(super) breaker: Breaker,
     pub(super) tally: Tally,
@@ -106,7 +106,7 @@ impl Abandon for Flight {
 
 /// What a flight holds. However it ends, nobody can join it any more by the time that those aboard hear of it.
 struct Underway {
-    landing: Option<Landing<AnswerKey, Flight>>,
+    landing: Option<Landing<AnswerKey, Flight, AsItIs>>,
     flight: Arc<Flight>,
 }
 
@@ -137,9 +137,13 @@ enum Waited {
 }
 
 impl Desk {
-    /// The verdict on `question`, from memory or from a call.
-    pub(super) async fn ask(self: &Arc<Self>, line: &impl Ask, question: &Question<'_>) -> Verdict {
-        let key = self.keys.answer(question);
+    /// The verdict on `question`, from memory or from a call. It is [`Unknown`] under what stands for that question.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        line: &impl Ask,
+        question: &Question<'_>,
+        Unknown(key): Unknown,
+    ) -> Verdict {
         let deadline = Instant::now() + self.settings.timeout;
         let inquiry = Inquiry { key, question, line, deadline };
         let mut alone = false;

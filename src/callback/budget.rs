@@ -4,6 +4,7 @@
 //! a bucket that fills up again over ten seconds. Calls that admit somebody, or that the service failed, are free.
 //! Hand-written because limiters that can be bought cannot give back.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,12 +23,25 @@ const REFILL: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(120);
 
 /// Whose calls are counted together.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Address {
     V4([u8; 4]),
     /// The network's half: the other half is the client's to choose.
     V6([u8; 8]),
     Unknown,
+}
+
+/// Two numbers at once, which is quicker than byte by byte.
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (kind, number) = match self {
+            Self::V4(octets) => (4, u64::from(u32::from_ne_bytes(*octets))),
+            Self::V6(octets) => (6, u64::from_ne_bytes(*octets)),
+            Self::Unknown => (0, 0),
+        };
+        state.write_u64(number);
+        state.write_u8(kind);
+    }
 }
 
 impl Address {

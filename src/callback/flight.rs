@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 
 use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,15 +18,15 @@ pub(super) trait Abandon {
 
 /// The flights that can be joined.
 #[derive(Debug)]
-pub(super) struct Flights<K, F> {
-    board: Mutex<Board<K, F>>,
+pub(super) struct Flights<K, F, S> {
+    board: Mutex<Board<K, F, S>>,
 }
 
 #[derive(Debug)]
-struct Board<K, F> {
+struct Board<K, F, S> {
     /// Tells a flight from a later one of the same key.
     next: u64,
-    open: HashMap<K, Open<F>>,
+    open: HashMap<K, Open<F>, S>,
 }
 
 #[derive(Debug)]
@@ -36,10 +36,10 @@ struct Open<F> {
     flight: Arc<F>,
 }
 
-impl<K: Copy + Eq + Hash, F: Abandon> Flights<K, F> {
+impl<K: Copy + Eq + Hash, F: Abandon, S: BuildHasher + Default> Flights<K, F, S> {
     /// None under way.
     pub(super) fn new() -> Self {
-        Self { board: Mutex::new(Board { next: 0, open: HashMap::new() }) }
+        Self { board: Mutex::new(Board { next: 0, open: HashMap::default() }) }
     }
 
     /// Comes aboard the flight of `key`. Where there is none, `lead` makes one or says that it must not be made.
@@ -48,7 +48,7 @@ impl<K: Copy + Eq + Hash, F: Abandon> Flights<K, F> {
         flights: &Arc<Self>,
         key: K,
         lead: impl FnOnce() -> Option<F>,
-    ) -> Option<Seat<K, F>> {
+    ) -> Option<Seat<K, F, S>> {
         let mut board = flights.lock();
         let Board { next, open } = &mut *board;
         let (led, number, flight) = match open.entry(key) {
@@ -70,29 +70,34 @@ impl<K: Copy + Eq + Hash, F: Abandon> Flights<K, F> {
         Some(Seat { ticket, led, flight })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Board<K, F>> {
+    fn lock(&self) -> MutexGuard<'_, Board<K, F, S>> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Ticket<K, F> {
-    flights: Arc<Flights<K, F>>,
+struct Ticket<K, F, S> {
+    flights: Arc<Flights<K, F, S>>,
     key: K,
     number: u64,
 }
 
 /// A place aboard. Whoever drops the last one of a flight that has not landed calls it off.
-pub(super) struct Seat<K: Copy + Eq + Hash, F: Abandon> {
-    ticket: Ticket<K, F>,
+pub(super) struct Seat<K, F, S>
+where
+    K: Copy + Eq + Hash,
+    F: Abandon,
+    S: BuildHasher + Default,
+{
+    ticket: Ticket<K, F, S>,
     /// Whether this one caused the flight.
     pub(super) led: bool,
     /// The flight.
     pub(super) flight: Arc<F>,
 }
 
-impl<K: Copy + Eq + Hash, F: Abandon> Seat<K, F> {
+impl<K: Copy + Eq + Hash, F: Abandon, S: BuildHasher + Default> Seat<K, F, S> {
     /// For the flight itself to hold while it lasts.
-    pub(super) fn landing(&self) -> Landing<K, F> {
+    pub(super) fn landing(&self) -> Landing<K, F, S> {
         let Ticket { flights, key, number } = &self.ticket;
         Landing(Ticket { flights: Arc::clone(flights), key: *key, number: *number })
     }
@@ -115,7 +120,7 @@ impl<K: Copy + Eq + Hash, F: Abandon> Seat<K, F> {
     }
 }
 
-impl<K: Copy + Eq + Hash, F: Abandon> Drop for Seat<K, F> {
+impl<K: Copy + Eq + Hash, F: Abandon, S: BuildHasher + Default> Drop for Seat<K, F, S> {
     fn drop(&mut self) {
         let Ticket { flights, key, number } = &self.ticket;
         let mut board = flights.lock();
@@ -132,9 +137,13 @@ impl<K: Copy + Eq + Hash, F: Abandon> Drop for Seat<K, F> {
 }
 
 /// Takes the flight off the board when dropped: it has landed, was called off, or its runtime ended under it.
-pub(super) struct Landing<K: Copy + Eq + Hash, F: Abandon>(Ticket<K, F>);
+pub(super) struct Landing<K, F, S>(Ticket<K, F, S>)
+where
+    K: Copy + Eq + Hash,
+    F: Abandon,
+    S: BuildHasher + Default;
 
-impl<K: Copy + Eq + Hash, F: Abandon> Drop for Landing<K, F> {
+impl<K: Copy + Eq + Hash, F: Abandon, S: BuildHasher + Default> Drop for Landing<K, F, S> {
     fn drop(&mut self) {
         let Ticket { flights, key, number } = &self.0;
         let mut board = flights.lock();

@@ -173,8 +173,9 @@ async fn judge<B>(
         {
             Reading::Caller(identified) => identified,
             Reading::Ask(asked) => {
-                let caller = Box::pin(ask(desk, &circumstances, &asked)).await.map_err(stranger)?;
-                Identified { caller, passing: asked.passing }
+                let passing = asked.passing;
+                let caller = Box::pin(ask(desk, &circumstances, asked)).await.map_err(stranger)?;
+                Identified { caller, passing }
             }
             Reading::Signed => {
                 let Place::Sandbox(target) = &subject.aim else {
@@ -218,11 +219,12 @@ async fn judge<B>(
 async fn ask(
     desk: &Desk,
     circumstances: &Circumstances<'_>,
-    asked: &Asked,
+    asked: Asked,
 ) -> Result<Caller, GatewayError> {
-    let question = circumstances.question(Credential::new(asked.kind, asked.credential.expose()));
-    let authentication = desk.gate.authenticator.ask(desk.line.as_ref(), &question).await;
-    identify::caller(authentication, asked.kind)
+    let Asked { kind, credential, unknown, .. } = asked;
+    let question = circumstances.question(Credential::new(kind, credential.expose()));
+    let authentication = desk.gate.authenticator.ask(desk.line.as_ref(), &question, unknown).await;
+    identify::caller(authentication, kind)
 }
 
 struct Placing<'a> {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::subject::{Subject, bad_presentation};
 use crate::authn::{Authentication, Authenticator, Reason};
-use crate::callback::{Question, Refusal, WhenUnavailable};
+use crate::callback::{Question, Refusal, Unknown, WhenUnavailable};
 use crate::caller::Caller;
 use crate::clock::UnixTime;
 use crate::credential::{Credential, Kind, Presented, TRAFFIC_TOKEN, X_ACCESS_TOKEN, registry_key};
@@ -47,6 +47,8 @@ pub struct Asked {
     pub kind: Kind,
     /// The credential.
     pub credential: Secret,
+    /// That nothing is remembered of it.
+    pub unknown: Unknown,
     /// Headers that are the application's own.
     pub passing: Passing,
 }
@@ -205,13 +207,18 @@ impl Judge<'_> {
 
     fn key(&self, credential: Credential<'_>, passing: Passing) -> Result<Reading, GatewayError> {
         let question = self.circumstances.question(credential);
-        let authentication = self.authenticator.authenticate(&question, self.now);
-        if matches!(authentication, Authentication::Unsettled) {
-            let text = Secret::new(credential.expose().to_owned());
-            return Ok(Reading::Ask(Asked { kind: credential.kind, credential: text, passing }));
+        match self.authenticator.authenticate(&question, self.now) {
+            Authentication::Unsettled(unknown) => {
+                let (kind, text) = (credential.kind, credential.expose().to_owned());
+                Ok(Reading::Ask(Asked { kind, credential: Secret::new(text), unknown, passing }))
+            }
+            settled @ (Authentication::Known(_)
+            | Authentication::Refused(_)
+            | Authentication::Declined(_)) => {
+                let caller = caller(settled, credential.kind)?;
+                Ok(Reading::Caller(Identified { caller, passing }))
+            }
         }
-        let caller = caller(authentication, credential.kind)?;
-        Ok(Reading::Caller(Identified { caller, passing }))
     }
 
     fn token(&self, claims: &Claims, passing: Passing) -> Result<Reading, GatewayError> {
@@ -221,7 +228,9 @@ impl Judge<'_> {
                 Ok(Reading::Caller(Identified { caller, passing }))
             }
             Authentication::Refused(reason) => Err(refuse(reason, GatewayError::BadToken)),
-            Authentication::Declined(_) | Authentication::Unsettled => Err(GatewayError::BadToken),
+            Authentication::Declined(_) | Authentication::Unsettled(_) => {
+                Err(GatewayError::BadToken)
+            }
         }
     }
 }
@@ -235,7 +244,7 @@ pub fn caller(authentication: Authentication, kind: Kind) -> Result<Caller, Gate
         Authentication::Known(principal) => Ok(Caller::Key(principal, kind)),
         Authentication::Refused(reason) => Err(refuse(reason, GatewayError::BadCredential)),
         Authentication::Declined(refusal) => Err(declined(refusal)),
-        Authentication::Unsettled => Err(GatewayError::Internal),
+        Authentication::Unsettled(_) => Err(GatewayError::Internal),
     }
 }
 

@@ -10,6 +10,8 @@ mod flight;
 #[path = "../../src/callback/ledger.rs"]
 mod ledger;
 
+use std::hash::RandomState;
+
 use shuttle::thread;
 
 use flight::{Abandon, Flights, Seat};
@@ -177,9 +179,9 @@ impl Abandon for Counted {
     }
 }
 
-type Table = Flights<u8, Counted>;
+type Table = Flights<u8, Counted, RandomState>;
 
-fn join(flights: &Arc<Table>) -> Seat<u8, Counted> {
+fn join(flights: &Arc<Table>) -> Seat<u8, Counted, RandomState> {
     Flights::join(flights, 0, || Some(Counted::default())).unwrap()
 }
 

@@ -9,16 +9,16 @@ use tokio::runtime::Handle;
 
 use super::Flight;
 use crate::callback::flight::Seat;
-use crate::callback::key::AnswerKey;
+use crate::callback::key::{AnswerKey, AsItIs};
 
 /// Makes a call. Ready when it has landed.
 pub(super) struct Pilot<'s, F: Future<Output = ()> + Send + 'static> {
-    seat: &'s Seat<AnswerKey, Flight>,
+    seat: &'s Seat<AnswerKey, Flight, AsItIs>,
     call: Option<Pin<Box<F>>>,
 }
 
 impl<'s, F: Future<Output = ()> + Send + 'static> Pilot<'s, F> {
-    pub(super) fn new(seat: &'s Seat<AnswerKey, Flight>, call: F) -> Self {
+    pub(super) fn new(seat: &'s Seat<AnswerKey, Flight, AsItIs>, call: F) -> Self {
         Self { seat, call: Some(Box::pin(call)) }
     }
 }

@@ -79,7 +79,11 @@ impl Stage {
     ) -> tokio::task::JoinHandle<Verdict> {
         let stage = Arc::clone(self);
         tokio::spawn(async move {
-            with(text, from, async |question| stage.desk.ask(&stage.line, question).await).await
+            let ask = async |question: &Question<'_>| {
+                let unknown = Unknown(stage.desk.keys.answer(question));
+                stage.desk.ask(&stage.line, question, unknown).await
+            };
+            with(text, from, ask).await
         })
     }
 

@@ -107,8 +107,8 @@ impl Callback {
 
     /// The verdict that is remembered, or else what to [`Self::ask`] with.
     ///
-    /// On the way of every request: one hash and one look-up, or two for refusals. It waits for no lock and allocates
-    /// nothing, but for what the cache's own bookkeeping takes once in a hundred look-ups (`tests/allocations.rs`).
+    /// On the way of every request: one hash and one look-up, or two for refusals. It allocates nothing
+    /// (`tests/allocations.rs`), and waits only where an answer is put into the same part of the shelf at that moment.
     ///
     /// # Errors
     /// [`Unknown`]: the service must be asked.

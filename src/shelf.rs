@@ -1,7 +1,8 @@
 //! A bounded number of things by key, each for its time.
 //!
-//! To find one takes a few cache lines however many there are, and writes nothing but a mark that it was looked at. Those
-//! that nobody looks at go first. Reads no clock: whoever asks says what time it is.
+//! To find one takes a few cache lines however many there are, and the lock of its part, shared with all who look there;
+//! only who puts something there, or sweeps, has a part alone. Those that nobody looks at go first. Reads no clock:
+//! whoever asks says what time it is.
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -222,6 +222,11 @@ where
         }
     }
 
+    /// Whether a request of HTTP/1 is in hand.
+    fn is_answering(&self) -> bool {
+        matches!(self.at, At::Http1(_)) && !self.handle.is_quiet()
+    }
+
     /// Goes by the next signal, and tells which one is to be heard after it; none: that was the last.
     fn obey(&mut self) -> Option<CancellationToken> {
         let fate = match (self.fate, self.succession.has_begun(), self.can_leave) {
@@ -278,19 +283,22 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
-            // First the connection: a request that has come before the signal is taken in hand before that is heard.
-            let mut polled = this.poll_connection(cx);
-            if this.fate.is_some_and(|fate| fate != Fate::Closes) && polled.is_pending() {
-                // What ended with this turn is noticed only by whoever reads again.
-                polled = this.poll_connection(cx);
+            // Whoever is being answered hears of the signal in the answer's head. Else the connection comes first: a request
+            // that was sent before the signal is taken in hand before that is heard.
+            if !this.is_answering() || this.signal.poll(cx).is_pending() {
+                let mut polled = this.poll_connection(cx);
+                if this.fate.is_some_and(|fate| fate != Fate::Closes) && polled.is_pending() {
+                    // What ended with this turn is noticed only by whoever reads again.
+                    polled = this.poll_connection(cx);
+                }
+                if let Poll::Ready(ended) = polled {
+                    return Poll::Ready(ended.unwrap_or_else(|cause| {
+                        tracing::debug!(cause = %Chain(&cause), "a connection broke off");
+                        None
+                    }));
+                }
+                ready!(this.signal.poll(cx));
             }
-            if let Poll::Ready(ended) = polled {
-                return Poll::Ready(ended.unwrap_or_else(|cause| {
-                    tracing::debug!(cause = %Chain(&cause), "a connection broke off");
-                    None
-                }));
-            }
-            ready!(this.signal.poll(cx));
             let Some(next) = this.obey() else { return Poll::Ready(None) };
             this.signal = Seldom::new(next.cancelled_owned());
         }

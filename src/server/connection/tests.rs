@@ -17,6 +17,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -30,12 +31,13 @@ fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// What answers: `/sleep/n` after n seconds, `/big` at length, an upgrade with an echo, all else with path and body.
+/// What answers: `/sleep/n` after n seconds, `/word` when it gets one, `/big` at length, an upgrade with an echo, all else
+/// with path and body.
 #[derive(Clone)]
 struct App {
     guard: GuardHandle,
     /// One for each that lives.
-    _alive: Arc<()>,
+    word: Arc<Notify>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for App {
@@ -45,6 +47,7 @@ impl hyper::service::Service<Request<Incoming>> for App {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (guard, in_flight) = (self.guard.clone(), self.guard.request_started());
+        let word = Arc::downgrade(&self.word);
         Box::pin(async move {
             let _in_flight = in_flight;
             if request.headers().contains_key(UPGRADE) {
@@ -63,7 +66,9 @@ impl hyper::service::Service<Request<Incoming>> for App {
                 Some(refusal) => (refusal.status(), refusal.code().to_owned()),
                 None if path == "/big" => (StatusCode::OK, "x".repeat(100_000)),
                 None => {
-                    if let Some(seconds) = path.strip_prefix("/sleep/") {
+                    if path == "/word" {
+                        word.upgrade().unwrap().notified().await;
+                    } else if let Some(seconds) = path.strip_prefix("/sleep/") {
                         sleep(secs(seconds.parse().unwrap())).await;
                     }
                     let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -80,7 +85,7 @@ impl hyper::service::Service<Request<Incoming>> for App {
 /// A client's connection, and the other side of it.
 struct Talk {
     client: DuplexStream,
-    alive: Arc<()>,
+    word: Arc<Notify>,
     phases: Phases,
     serving: JoinHandle<Option<Left<DuplexStream>>>,
 }
@@ -102,9 +107,9 @@ impl Talk {
 
     fn among(phases: Phases, room: usize, can_leave: bool) -> Self {
         let (client, server) = tokio::io::duplex(room);
-        let alive = Arc::new(());
-        let serving = tokio::spawn(serve(server, Arc::clone(&alive), &phases, can_leave));
-        Self { client, alive, phases, serving }
+        let word = Arc::default();
+        let serving = tokio::spawn(serve(server, Arc::clone(&word), &phases, can_leave));
+        Self { client, word, phases, serving }
     }
 
     /// Whether hyper has a part in it now.
@@ -112,7 +117,7 @@ impl Talk {
         // What is ready to run may run first.
         sleep(Duration::from_millis(1)).await;
         // The test's own, the connection's, and hyper's.
-        Arc::strong_count(&self.alive) == 3
+        Arc::strong_count(&self.word) == 3
     }
 
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -166,13 +171,13 @@ impl Talk {
 
 fn serve(
     server: DuplexStream,
-    alive: Arc<()>,
+    word: Arc<Notify>,
     phases: &Phases,
     can_leave: bool,
 ) -> Serving<DuplexStream, App> {
     let limits = Limits { park_after: Some(PARK_AFTER), ..Limits::default() };
     let (guard, handle) = HeadGuard::new(server, limits);
-    let app = App { guard: handle.clone(), _alive: alive };
+    let app = App { guard: handle.clone(), word };
     Serving::new((guard, handle), app, Arc::new(Protocols::new(100)), phases, can_leave)
 }
 

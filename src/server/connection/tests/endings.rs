@@ -90,6 +90,18 @@ async fn what_came_before_the_drain_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_with_the_drain_says_that_it_is_the_last() {
+    let mut talk = Talk::new();
+    talk.send(get("/word")).await;
+    sleep(secs(1.0)).await;
+    // The connection next runs when both have happened.
+    talk.word.notify_one();
+    talk.phases.drain.cancel();
+    let rest = talk.rest().await;
+    assert!(rest.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"), "{rest}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_lets_http_2_finish() {
     let talk = Talk::new();
     let (mut sender, connection) = h2::client::handshake(talk.client).await.unwrap();

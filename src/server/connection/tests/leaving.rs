@@ -75,13 +75,13 @@ async fn another_process_goes_on_where_it_was_left() {
     talk.ask("/one").await;
     talk.hand_over();
     let (client, left) = talk.left().await;
-    let (alive, phases) = (Arc::new(()), Phases::default());
+    let (word, phases) = (Arc::default(), Phases::default());
     let limits = Limits { park_after: Some(PARK_AFTER), ..Limits::default() };
     let (guard, handle) = HeadGuard::after_another(left.io, limits);
-    let app = App { guard: handle.clone(), _alive: Arc::clone(&alive) };
+    let app = App { guard: handle.clone(), word: Arc::clone(&word) };
     let protocols = Arc::new(Protocols::new(100));
     let serving = tokio::spawn(Serving::new((guard, handle), app, protocols, &phases, true));
-    let mut talk = Talk { client, alive, phases, serving };
+    let mut talk = Talk { client, word, phases, serving };
     // Longer than a client has that never spoke.
     sleep(secs(300.0)).await;
     talk.ask("/two").await;

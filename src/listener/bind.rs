@@ -69,18 +69,25 @@ impl From<Socket> for OwnedFd {
 /// # Errors
 /// The address is in use or not ours.
 pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<(Vec<Socket>, SocketAddr)> {
-    // A socket that shares its port would not notice another program on it; one that does not, does. It must not listen
-    // yet: clients would get in, only to be thrown out again.
-    let (probe, address) = claim(address, false)?;
+    // The first shares the address with nobody and listens at once, so that another program there is noticed, and a second
+    // gateway that starts at the same moment as well. Who connects meanwhile is in the queue of a worker.
+    let (first, address) = claim(address, false)?;
+    first.listen(BACKLOG)?;
     if SPREADS_PORTS {
-        drop(probe);
-        let sockets = (0..workers).map(|_| listen(claim(address, true)?.0).map(Socket::Tcp));
-        return Ok((sockets.collect::<io::Result<_>>()?, address));
+        first.set_reuse_port(true)?;
     }
-    Ok((vec![Socket::Tcp(listen(probe)?)], address))
+    let mut sockets = vec![first];
+    if SPREADS_PORTS {
+        for _ in 1..workers {
+            let (another, _) = claim(address, true)?;
+            another.listen(BACKLOG)?;
+            sockets.push(another);
+        }
+    }
+    Ok((sockets.into_iter().map(|socket| Socket::Tcp(socket.into())).collect(), address))
 }
 
-/// A socket that has `address`, and which one that is. Nobody can connect to it.
+/// A socket that has `address`, and which one that is. Nobody can connect to it yet.
 fn claim(address: SocketAddr, shared: bool) -> io::Result<(socket2::Socket, SocketAddr)> {
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -95,11 +102,6 @@ fn claim(address: SocketAddr, shared: bool) -> io::Result<(socket2::Socket, Sock
     socket.bind(&address.into())?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok((socket, bound))
-}
-
-fn listen(socket: socket2::Socket) -> io::Result<TcpListener> {
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Binds a unix socket at `path`. A socket file that nobody answers on any more is replaced; one on which somebody may, is
@@ -143,6 +145,9 @@ fn is_socket(metadata: &std::fs::Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+    use std::sync::Barrier;
+
     use super::*;
 
     #[test]
@@ -154,10 +159,33 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_in_while_it_is_found_out_whether_an_address_is_free() {
-        let (_probe, address) = claim("127.0.0.1:0".parse().unwrap(), false).unwrap();
-        let refused = std::net::TcpStream::connect(address).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    fn of_two_that_bind_at_the_same_moment_one_notices() {
+        for _ in 0..200 {
+            let address = tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap().1;
+            let both = Barrier::new(2);
+            let bind = || {
+                both.wait();
+                tcp(address, 3)
+            };
+            let (one, other) = std::thread::scope(|scope| {
+                let other = scope.spawn(bind);
+                (bind(), other.join().unwrap())
+            });
+            assert_ne!(one.is_ok(), other.is_ok());
+        }
+    }
+
+    #[test]
+    fn all_workers_get_connections() {
+        let (sockets, address) = tcp("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let accepted = |socket: &Socket| match socket {
+            Socket::Tcp(socket) => std::iter::from_fn(|| socket.accept().ok()).count(),
+            Socket::Unix(_) => 0,
+        };
+        let counts: Vec<usize> = sockets.iter().map(accepted).collect();
+        assert_eq!(counts.iter().sum::<usize>(), clients.len());
+        assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
     }
 
     #[test]

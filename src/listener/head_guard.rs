@@ -13,6 +13,7 @@ mod handle;
 mod head;
 mod limits;
 mod patience;
+mod pieces;
 mod plain;
 mod refusal;
 #[cfg(test)]
@@ -370,7 +371,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadGuard<IO> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        let written = pieces::poll_write(&mut this.io, cx, bufs);
         this.stuffed = written.is_pending();
         written
     }

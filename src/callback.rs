@@ -18,6 +18,7 @@ mod principals;
 mod purged;
 mod question;
 mod settings;
+mod statement;
 mod sync;
 mod tally;
 mod url;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use call::{Failure, Line};
 pub use question::Question;
@@ -68,9 +69,13 @@ pub enum Refusal {
     Unavailable(WhenUnavailable),
 }
 
-/// That nothing is remembered of a question, which is to be asked with it and no other.
+/// That nothing is remembered of a question, which is to be asked with it and no other, and now.
 #[derive(Debug)]
-pub struct Unknown(key::AnswerKey);
+pub struct Unknown {
+    key: key::AnswerKey,
+    /// When nothing was.
+    at: memory::Moment,
+}
 
 /// The service as all workers share it: what is remembered of its answers, the calls under way, and their bounds.
 pub struct Callback {
@@ -114,10 +119,11 @@ impl Callback {
     /// [`Unknown`]: the service must be asked.
     pub fn remembered(&self, question: &Question<'_>, now: UnixTime) -> Result<Verdict, Unknown> {
         let key = self.desk.keys.answer(question);
-        let verdict = self.desk.remembered(&key, now);
+        let at = memory::Moment { instant: Instant::now(), time: now };
+        let verdict = self.desk.remembered(&key, at);
         let looked_up = if verdict.is_some() { LookedUp::Hit } else { LookedUp::Miss };
         self.desk.tally.looked_up(looked_up);
-        verdict.ok_or(Unknown(key))
+        verdict.ok_or(Unknown { key, at })
     }
 
     /// Asks the service, or waits with others who ask the same. Takes at most as long as the settings allow one call.

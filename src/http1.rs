@@ -12,6 +12,7 @@ mod connect;
 mod connection;
 mod head;
 mod idle;
+mod keep;
 mod request;
 mod stream;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 
 pub use self::address::Address;
@@ -36,6 +37,7 @@ pub use self::connect::{ConnectError, Connector};
 use self::connection::Connection;
 use self::head::Head;
 use self::idle::{Idle, Place};
+pub use self::keep::Keep;
 pub use self::request::{Fields, Value};
 pub use self::stream::Stream;
 pub use self::tls::{
@@ -112,6 +114,17 @@ impl Switched {
     }
 }
 
+/// An answer to a question, with what was kept of its fields.
+#[derive(Debug)]
+pub struct Heard<K> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields.
+    pub fields: K,
+    /// Its body.
+    pub body: Answer,
+}
+
 /// A worker's connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Http1 {
@@ -150,9 +163,8 @@ impl Http1 {
     {
         let upload = Upload::new(head, body);
         let length = upload.length();
-        self.exchange(to, &head.method, upload, move |writer| {
-            writer.begin(head, fields, length);
-        })
+        let begin = move |writer: &mut Writer| writer.begin(head, fields, length);
+        self.exchange(to, &head.method, upload, begin, response)
     }
 
     /// Sends a request without a body. `head`, in pieces, is all of its head, from the first line to
@@ -160,24 +172,27 @@ impl Http1 {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn ask(
+    pub async fn ask<K: Keep>(
         &self,
         to: &Address,
         method: &Method,
         head: &[&[u8]],
-    ) -> Result<Response<Answer>, SendError> {
-        self.exchange(to, method, Upload::nothing(), |writer| writer.begin_as(head)).await
+    ) -> Result<Heard<K>, SendError> {
+        let heard = |head: Head<K>, body| Heard { status: head.status, fields: head.fields, body };
+        self.exchange(to, method, Upload::nothing(), |writer| writer.begin_as(head), heard).await
     }
 
-    async fn exchange<B>(
+    async fn exchange<B, K, T>(
         &self,
         to: &Address,
         method: &Method,
         mut upload: Upload<B>,
         begin: impl FnOnce(&mut Writer),
-    ) -> Result<Response<Answer>, SendError>
+        answered: impl FnOnce(Head<K>, Answer) -> T,
+    ) -> Result<T, SendError>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+        K: Keep,
     {
         let (place, kept) = self.idle.take(to);
         let (mut connection, mut is_kept) = match kept {
@@ -187,9 +202,12 @@ impl Http1 {
         };
         connection.writer().map(begin);
         loop {
-            let answered = poll_fn(|cx| connection.poll_answer(cx, &mut upload, method));
-            match answered.await {
-                Ok(head) => return Ok(self.answer(head, connection, upload, place)),
+            let polled = poll_fn(|cx| connection.poll_answer(cx, &mut upload, method));
+            match polled.await {
+                Ok(head) => {
+                    let body = self.body(&head, connection, upload, place);
+                    return Ok(answered(head, body));
+                }
                 Err(Fault::Io(_)) if is_kept && !connection.has_begun() => {
                     let mut next = Box::pin(self.connect(to)).await?;
                     if let (Some(next), Some(last)) = (next.writer(), connection.writer()) {
@@ -211,13 +229,13 @@ impl Http1 {
         Ok(Box::new(Connection::new(stream)))
     }
 
-    fn answer<B>(
+    fn body<B, K>(
         &self,
-        head: Head,
+        head: &Head<K>,
         mut connection: Box<Connection>,
         mut upload: Upload<B>,
         place: Place,
-    ) -> Response<Answer>
+    ) -> Answer
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
     {
@@ -234,13 +252,17 @@ impl Http1 {
         });
         let is_kept = head.persistent && sending.is_none();
         let home = is_kept.then(|| (Arc::clone(&self.idle), place));
-        let mut response = Response::new(Answer::new(connection, head.framing, home, sending));
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.headers;
-        if let Some(reason) = head.reason {
-            response.extensions_mut().insert(reason);
-        }
-        response
+        Answer::new(connection, head.framing, home, sending)
     }
+}
+
+fn response(head: Head<HeaderMap>, body: Answer) -> Response<Answer> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    *response.headers_mut() = head.fields;
+    if let Some(reason) = head.reason {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }

@@ -25,6 +25,7 @@ pub mod layer;
 pub mod lifecycle;
 pub mod limits;
 pub mod listener;
+pub mod lookout;
 pub mod metrics;
 pub mod ops;
 pub mod ownership;

@@ -4,6 +4,7 @@
 //! only who puts something there, or sweeps, has a part alone. Those that nobody looks at go first. Reads no clock:
 //! whoever asks says what time it is.
 
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -37,10 +38,24 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
     /// # Panics
     /// Never: nothing that the options need is missing.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "both capacities are set")]
     pub fn new(capacity: usize, hasher: S) -> Self {
-        let room = capacity + capacity / SPARE;
+        Self::with_options(OptionsBuilder::new(), capacity, hasher)
+    }
+
+    /// The same, where half of the room is for those that came last, whether anybody has looked at them again or not.
+    ///
+    /// # Panics
+    /// Never: nothing that the options need is missing.
+    #[must_use]
+    pub fn for_newcomers(capacity: usize, hasher: S) -> Self {
         let mut options = OptionsBuilder::new();
+        options.hot_allocation(0.5);
+        Self::with_options(options, capacity, hasher)
+    }
+
+    #[expect(clippy::expect_used, reason = "both capacities are set")]
+    fn with_options(mut options: OptionsBuilder, capacity: usize, hasher: S) -> Self {
+        let room = capacity + capacity / SPARE;
         // The guess at how many there will be is a modest one.
         options.shards(SHARDS).estimated_items_capacity(capacity / 10).weight_capacity(room as u64);
         let options = options.build().expect("both capacities are set");
@@ -51,6 +66,9 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
 
     /// What there is under `key`, unless its time is over.
     pub fn get(&self, key: &K, now: Instant) -> Option<V> {
+        if self.was_never_used() {
+            return None;
+        }
         let thing = self.things.get(key)?;
         if thing.until > now {
             return Some(thing.what);
@@ -61,15 +79,39 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
 
     /// Puts something there until a moment, in place of any.
     pub fn put(&self, key: K, what: V, until: Instant, now: Instant) {
-        if self.puts.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+        self.things.insert(key, Thing { what, until });
+        self.sweep(now);
+    }
+
+    /// What there is under `key`, or else what `make` puts there until a moment, once for all who want it meanwhile.
+    pub fn get_or_put(&self, key: &K, until: Instant, now: Instant, make: impl FnOnce() -> V) -> V {
+        if let Some(what) = self.get(key, now) {
+            return what;
+        }
+        let made = || Ok::<_, Infallible>(Thing { what: make(), until });
+        let Ok(thing) = self.things.get_or_insert_with(key, made);
+        self.sweep(now);
+        thing.what
+    }
+
+    /// Notes that something was put there.
+    fn sweep(&self, now: Instant) {
+        let puts = self.puts.fetch_add(1, Ordering::AcqRel);
+        if puts % SWEEP == SWEEP - 1 {
             self.things.retain(|_, thing| thing.until > now);
         }
-        self.things.insert(key, Thing { what, until });
     }
 
     /// Takes away what there is under `key`.
     pub fn remove(&self, key: &K) {
-        self.things.remove(key);
+        if !self.was_never_used() {
+            self.things.remove(key);
+        }
+    }
+
+    /// Whether nothing was ever put there. Where a service has none of its answers remembered, that is all that a look costs.
+    fn was_never_used(&self) -> bool {
+        self.puts.load(Ordering::Acquire) == 0
     }
 
     /// How many there are, those included whose time is over.
@@ -131,6 +173,33 @@ mod tests {
             assert!(shelf.get(&newcomer, now).is_some(), "{newcomer}");
         }
         assert!((20_900..21_000).all(|newcomer| shelf.get(&newcomer, now).is_some()));
+    }
+
+    #[test]
+    fn newcomers_have_half_of_it_where_that_was_asked_for() {
+        let (shelf, now) = (Shelf::for_newcomers(100_000, RandomState::new()), clock::instant());
+        for _ in 0..3 {
+            (0..110_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
+            (0..110_000).for_each(|key| _ = shelf.get(&key, now));
+        }
+        (200_000..240_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
+        let left = (200_000..240_000).filter(|key| shelf.get(key, now).is_some()).count();
+        assert_eq!(left, 40_000);
+    }
+
+    #[test]
+    fn what_is_wanted_by_many_at_once_is_made_once() {
+        let (shelf, now) = (Shelf::new(100, RandomState::new()), clock::instant());
+        let made = AtomicUsize::new(0);
+        let (until, later) = (now + HOUR, now + HOUR * 2);
+        let make = || made.fetch_add(1, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(shelf.get_or_put(&1, until, now, make), 0));
+            }
+        });
+        assert_eq!(shelf.get_or_put(&1, later, until, make), 1);
+        assert_eq!(shelf.get_or_put(&1, later, until, make), 1);
     }
 
     #[test]

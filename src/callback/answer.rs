@@ -1,12 +1,12 @@
 //! What an answer's head means. The status decides; only 200 lets anybody in.
 
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderName, StatusCode};
 
 use super::Refusal;
 use super::freshness::Freshness;
 use super::identity::{BadHeader, Identity};
 use super::settings::{DefaultIdentity, Passed};
+use super::statement::Statement;
 
 /// What the service said.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,24 +27,23 @@ impl Answer {
     /// Reads a head.
     pub(super) fn read(
         status: StatusCode,
-        headers: &HeaderMap,
+        said: Statement,
         default: &DefaultIdentity,
         pass: Passed,
     ) -> Self {
+        let Statement { described, freshness, retry_after, .. } = said;
         let rejected = Refusal::Rejected;
         match status.as_u16() {
-            200 => match Identity::read(headers, default) {
-                Ok(identity) => Self::Allowed(identity, Freshness::of(headers)),
+            200 => match described.identity(default) {
+                Ok(identity) => Self::Allowed(identity, freshness),
                 Err(BadHeader(name)) => Self::Nonsense(name),
             },
-            401 => Self::Denied(rejected, Freshness::of(headers)),
+            401 => Self::Denied(rejected, freshness),
             403 => {
                 let refusal = if pass.forbidden { Refusal::Forbidden } else { rejected };
-                Self::Denied(refusal, Freshness::of(headers))
+                Self::Denied(refusal, freshness)
             }
-            429 if pass.rate_limited => {
-                Self::Refused(Refusal::RateLimited(headers.get(RETRY_AFTER).cloned()))
-            }
+            429 if pass.rate_limited => Self::Refused(Refusal::RateLimited(retry_after)),
             500 | 502 | 503 | 504 => Self::Ailing(rejected),
             _ => Self::Refused(rejected),
         }
@@ -59,12 +58,10 @@ mod tests {
     use crate::principal::{Scopes, TenantId};
 
     fn read(status: u16, pass: Passed) -> Answer {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
-        headers.insert("location", HeaderValue::from_static("http://127.0.0.1/"));
+        let fields: [(_, &[u8]); 2] = [("retry-after", b"7"), ("location", b"http://127.0.0.1/")];
         let tenant = TenantId::parse("callback").unwrap();
         let default = DefaultIdentity { tenant, name: "callback".into(), scopes: Scopes::ALL };
-        Answer::read(StatusCode::from_u16(status).unwrap(), &headers, &default, pass)
+        Answer::read(StatusCode::from_u16(status).unwrap(), Statement::of(fields), &default, pass)
     }
 
     #[test]

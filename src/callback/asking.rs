@@ -19,7 +19,7 @@ use super::call::{Ask, Failure, Told};
 use super::flight::{Abandon, Flights, Landing};
 use super::key::{AnswerKey, AsItIs, Keys};
 use super::ledger::Epoch;
-use super::memory::Memory;
+use super::memory::{Memory, Moment};
 use super::principals::Principals;
 use super::question::Question;
 use super::settings::Settings;
@@ -48,6 +48,8 @@ struct Inquiry<'q, L> {
     question: &'q Question<'q>,
     /// How the service is reached from where this question is asked.
     line: &'q L,
+    /// When it is asked, or asked again.
+    now: Moment,
     deadline: Instant,
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Outcome {
     shared: bool,
     /// Whether an identity that was remembered may stand in.
     excused: bool,
+    /// When that was known.
+    landed: Instant,
 }
 
 /// A call under way.
@@ -102,6 +106,11 @@ impl Abandon for Flight {
             task.abort();
         }
     }
+
+    fn is_over(&self) -> bool {
+        // It is told after it was taken off the board.
+        self.told.get().is_some()
+    }
 }
 
 /// What a flight holds. However it ends, nobody can join it any more by the time that those aboard hear of it.
@@ -142,10 +151,10 @@ impl Desk {
         self: &Arc<Self>,
         line: &impl Ask,
         question: &Question<'_>,
-        Unknown(key): Unknown,
+        Unknown { key, at: now }: Unknown,
     ) -> Verdict {
-        let deadline = Instant::now() + self.settings.timeout;
-        let inquiry = Inquiry { key, question, line, deadline };
+        let deadline = now.instant + self.settings.timeout;
+        let mut inquiry = Inquiry { key, question, line, now, deadline };
         let mut alone = false;
         let mut rounds = 0..ROUNDS;
         while rounds.next().is_some() {
@@ -168,12 +177,13 @@ impl Desk {
                     }
                 }
             }
+            inquiry.now = Moment::now();
         }
         self.unavailable()
     }
 
     /// What is remembered under `key`.
-    pub(super) fn remembered(&self, key: &AnswerKey, now: UnixTime) -> Option<Verdict> {
+    pub(super) fn remembered(&self, key: &AnswerKey, now: Moment) -> Option<Verdict> {
         self.memory.find(key, now, self.counts())
     }
 
@@ -184,13 +194,13 @@ impl Desk {
 
     /// Waits for a call that may be somebody else's, and may then have more time than this question.
     async fn together<L: Ask>(self: &Arc<Self>, inquiry: &Inquiry<'_, L>) -> Waited {
-        let Inquiry { key, question, line, deadline } = *inquiry;
-        let client = self.budgets.client(question.client);
+        let Inquiry { key, question, line, now, deadline } = *inquiry;
+        let client = self.budgets.client(question.client, now.instant);
         let mut remembered = None;
         let seat = Flights::join(&self.flights, key, || {
             // One may have landed since memory was looked at; it is remembered before it lets go of its place.
-            remembered = self.remembered(&key, UnixTime::now());
-            (remembered.is_none() && client.can_pay()).then(Flight::default)
+            remembered = self.remembered(&key, now);
+            (remembered.is_none() && client.can_pay(now.instant)).then(Flight::default)
         });
         let Some(seat) = seat else {
             return remembered.map_or(Waited::Unpaid, Waited::Remembered);
@@ -232,12 +242,14 @@ impl Desk {
 
     /// Makes a call that is nobody else's.
     async fn alone<L: Ask>(&self, inquiry: &Inquiry<'_, L>) -> Waited {
-        let Inquiry { key, question, line, deadline } = *inquiry;
-        if let Some(verdict) = self.remembered(&key, UnixTime::now()) {
+        let Inquiry { key, question, line, deadline, .. } = *inquiry;
+        // It may have waited for somebody else's call.
+        let now = Moment::now();
+        if let Some(verdict) = self.remembered(&key, now) {
             return Waited::Remembered(verdict);
         }
-        let client = self.budgets.client(question.client);
-        if !client.can_pay() {
+        let client = self.budgets.client(question.client, now.instant);
+        if !client.can_pay(now.instant) {
             return Waited::Unpaid;
         }
         Waited::Landed(self.call(key, line, Told::of(question), &client, deadline).await)
@@ -246,7 +258,7 @@ impl Desk {
     /// Whether an outcome still counts by the time that somebody has it.
     fn settle<L>(&self, inquiry: &Inquiry<'_, L>, outcome: Outcome) -> Option<Verdict> {
         let Inquiry { key, question, .. } = inquiry;
-        let now = UnixTime::now();
+        let now = Moment { time: UnixTime::now(), instant: outcome.landed };
         let verdict = outcome.verdict?;
         if outcome.excused {
             let stale = self.memory.stale(key, now, self.counts());
@@ -254,23 +266,23 @@ impl Desk {
                 self.tally.looked_up(LookedUp::Stale);
             }
             return Some(stale.map_or(verdict, Verdict::Known)).inspect(|verdict| {
-                self.note(question, verdict, now);
+                self.note(question, verdict, now.instant);
             });
         }
         if !self.principals.is_current(outcome.began) {
             return None;
         }
-        self.note(question, &verdict, now);
+        self.note(question, &verdict, now.instant);
         match verdict {
             Verdict::Known(principal) if principal.revocation.is_revoked() => None,
-            Verdict::Known(principal) if !principal.is_valid_at(now) => {
+            Verdict::Known(principal) if !principal.is_valid_at(now.time) => {
                 Some(Verdict::Refused(Refusal::Rejected))
             }
             Verdict::Known(_) | Verdict::Refused(_) => Some(verdict),
         }
     }
 
-    fn note(&self, question: &Question<'_>, verdict: &Verdict, now: UnixTime) {
+    fn note(&self, question: &Question<'_>, verdict: &Verdict, now: Instant) {
         if let Verdict::Known(_) = verdict {
             self.memory.note_admitted(self.keys.text(&question.credential), now);
         }
@@ -278,7 +290,8 @@ impl Desk {
 
     /// What comes of a call that brought nothing.
     fn unanswered(&self, began: Epoch) -> Outcome {
-        Outcome { verdict: Some(self.unavailable()), began, shared: true, excused: true }
+        let (verdict, landed) = (Some(self.unavailable()), Instant::now());
+        Outcome { verdict, began, shared: true, excused: true, landed }
     }
 
     /// What there is to say without an answer.

@@ -4,19 +4,19 @@
 //! a bucket that fills up again over ten seconds. Calls that admit somebody, or that the service failed, are free.
 //! Hand-written because limiters that can be bought cannot give back.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{Hash, Hasher, RandomState};
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::shelf::Shelf;
+
 /// Addresses kept.
-const CAPACITY: u64 = 100_000;
+const CAPACITY: usize = 100_000;
 /// In which an empty bucket fills up.
 const REFILL: Duration = Duration::from_secs(10);
 /// An address that was silent for so long has a full bucket and no call under way: it need not be kept.
@@ -60,31 +60,55 @@ impl Address {
 /// All clients.
 #[derive(Debug)]
 pub(super) struct Budgets {
-    clients: Cache<Address, Arc<Client>>,
+    /// Those that came last have room of their own: to turn newcomers away would give each of their calls a new bucket.
+    clients: Shelf<Address, Kept, RandomState>,
     size: NonZeroU32,
     places: usize,
     all_places: Semaphore,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    client: Arc<Client>,
+    until: Instant,
 }
 
 impl Budgets {
     /// Budgets of `size`, with `calls` at once for all clients together.
     pub(super) fn new(size: NonZeroU32, calls: NonZeroUsize) -> Self {
         let calls = calls.get().min(Semaphore::MAX_PERMITS);
-        // The least used goes first: a policy that rather turns newcomers away would give each of their calls a new
-        // bucket.
-        let clients =
-            Cache::builder().max_capacity(CAPACITY).eviction_policy(EvictionPolicy::lru());
-        let clients = clients.time_to_idle(IDLE).build();
-        Self { clients, size, places: (calls / 2).max(1), all_places: Semaphore::new(calls) }
+        Self {
+            clients: Shelf::for_newcomers(CAPACITY, RandomState::new()),
+            size,
+            places: (calls / 2).max(1),
+            all_places: Semaphore::new(calls),
+        }
     }
 
     /// The one of an address.
-    pub(super) fn client(&self, address: Option<IpAddr>) -> Arc<Client> {
-        self.clients.get_with(Address::of(address), || {
+    pub(super) fn client(&self, address: Option<IpAddr>, now: Instant) -> Arc<Client> {
+        let address = Address::of(address);
+        let until = now + 2 * IDLE;
+        let kept = self.clients.get_or_put(&address, until.into_std(), now.into_std(), || {
             let size = f64::from(self.size.get());
-            let bucket = Mutex::new(Bucket { left: size, at: Instant::now() });
-            Arc::new(Client { size, bucket, places: Semaphore::new(self.places) })
-        })
+            let bucket = Mutex::new(Bucket { left: size, at: now });
+            let client = Arc::new(Client { size, bucket, places: Semaphore::new(self.places) });
+            Kept { client, until }
+        });
+        // Not each time, as that takes a lock.
+        if kept.until < now + IDLE {
+            let client = Arc::clone(&kept.client);
+            let kept = Kept { client, until };
+            self.clients.put(address, kept, until.into_std(), now.into_std());
+        }
+        kept.client
+    }
+
+    /// A place, if one is free among the client's calls and among all. Who waits for one comes first.
+    pub(super) fn free_place<'a>(&'a self, client: &'a Client) -> Option<Place<'a>> {
+        let own = client.places.try_acquire().ok()?;
+        let shared = self.all_places.try_acquire().ok()?;
+        Some(Place { _own: own, _shared: shared })
     }
 
     /// Waits for a place among the client's calls, then for one among all: whoever has enough under way keeps nobody
@@ -132,14 +156,13 @@ impl Paid<'_> {
 
 impl Client {
     /// Whether a call could be paid for now.
-    pub(super) fn can_pay(&self) -> bool {
-        // Most often there is enough whatever was filled in since.
-        self.lock().left >= 1.0 || self.filled().left >= 1.0
+    pub(super) fn can_pay(&self, now: Instant) -> bool {
+        self.filled(now).left >= 1.0
     }
 
     /// Pays for a call that is about to be made, if that is possible.
-    pub(super) fn pay(&self) -> Option<Paid<'_>> {
-        let mut bucket = self.filled();
+    pub(super) fn pay(&self, now: Instant) -> Option<Paid<'_>> {
+        let mut bucket = self.filled(now);
         if bucket.left < 1.0 {
             return None;
         }
@@ -147,12 +170,12 @@ impl Client {
         Some(Paid(self))
     }
 
-    fn filled(&self) -> MutexGuard<'_, Bucket> {
+    /// With what has come back by `now`. Whoever comes with an earlier moment than another changes nothing.
+    fn filled(&self, now: Instant) -> MutexGuard<'_, Bucket> {
         let mut bucket = self.lock();
-        let now = Instant::now();
         let gone = now.saturating_duration_since(bucket.at).div_duration_f64(REFILL);
         bucket.left = (bucket.left + gone * self.size).min(self.size);
-        bucket.at = now;
+        bucket.at = bucket.at.max(now);
         bucket
     }
 
@@ -172,20 +195,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_spent_comes_back_in_ten_seconds() {
         let budgets = budgets(2, 2);
-        let client = budgets.client("192.0.2.1".parse().ok());
-        let pay = || client.pay().is_some();
-        assert!(pay() && client.can_pay() && pay() && !pay());
+        let client = budgets.client("192.0.2.1".parse().ok(), Instant::now());
+        let pay = || client.pay(Instant::now()).is_some();
+        let can_pay = || client.can_pay(Instant::now());
+        assert!(pay() && can_pay() && pay() && !pay());
         tokio::time::advance(Duration::from_millis(4_999)).await;
-        assert!(!client.can_pay() && !pay());
+        assert!(!can_pay() && !pay());
         tokio::time::advance(Duration::from_millis(2)).await;
-        let paid = client.pay().unwrap();
+        let paid = client.pay(Instant::now()).unwrap();
         assert!(!pay());
         paid.give_back();
-        let paid = client.pay().unwrap();
+        let paid = client.pay(Instant::now()).unwrap();
         assert!(!pay());
         tokio::time::advance(REFILL * 5).await;
         paid.give_back();
         assert!(pay() && pay() && !pay());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_again_and_again_stays_the_same() {
+        let budgets = budgets(1, 2);
+        let client = || budgets.client("192.0.2.1".parse().ok(), Instant::now());
+        let first = client();
+        for _ in 0..10 {
+            tokio::time::advance(IDLE - Duration::from_millis(1)).await;
+            let _renewed = client();
+            tokio::time::advance(Duration::from_millis(2)).await;
+            assert!(Arc::ptr_eq(&first, &client()));
+        }
+        tokio::time::advance(2 * IDLE).await;
+        assert!(!Arc::ptr_eq(&first, &client()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,20 +242,22 @@ mod tests {
         ];
         for (address, has_budget) in table {
             let parsed = address.map(|address| address.parse().unwrap());
-            assert_eq!(budgets.client(parsed).pay().is_some(), has_budget, "{address:?}");
+            let client = budgets.client(parsed, Instant::now());
+            assert_eq!(client.pay(Instant::now()).is_some(), has_budget, "{address:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_client_gets_half_of_the_places() {
         let budgets = budgets(1, 3);
-        let greedy = budgets.client("192.0.2.1".parse().ok());
+        let greedy = budgets.client("192.0.2.1".parse().ok(), Instant::now());
         let _first = budgets.place(&greedy).await.unwrap();
         let second = tokio::time::timeout(REFILL, budgets.place(&greedy)).await;
         assert!(second.is_err());
-        let other = budgets.client("192.0.2.2".parse().ok());
+        let other = budgets.client("192.0.2.2".parse().ok(), Instant::now());
         assert!(budgets.place(&other).await.is_some());
-        let (only, sole) = (super::Budgets::client(&budgets, None), self::budgets(1, 1));
+        let (only, sole) =
+            (super::Budgets::client(&budgets, None, Instant::now()), self::budgets(1, 1));
         assert!(sole.place(&only).await.is_some());
     }
 }

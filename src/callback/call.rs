@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Response, StatusCode};
+use http::StatusCode;
 use tokio::sync::Semaphore;
 
 pub(super) use self::rest::DRAINS;
@@ -22,7 +22,9 @@ use self::rest::drain;
 pub(super) use self::told::Told;
 use self::wire::Wire;
 use super::settings::Settings;
-use crate::http1::Answer;
+use super::statement::Statement;
+use crate::http1::Heard;
+use crate::lookout::Alarms;
 
 /// Longest head read, in bytes of names and values.
 const MAX_HEAD: usize = 64 << 10;
@@ -34,7 +36,7 @@ const IDLE: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) said: Statement,
 }
 
 /// Why there is no answer. Holds neither the address nor a header.
@@ -56,6 +58,9 @@ pub enum Failure {
 
 /// Whatever makes calls.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
+    /// Timers for those who wait.
+    fn alarms(&self) -> &Alarms;
+
     /// Makes one.
     fn call(&self, told: &Told) -> impl Future<Output = Result<Head, Failure>> + Send;
 }
@@ -65,6 +70,7 @@ pub(super) trait Ask: Clone + Send + Sync + 'static {
 pub struct Line {
     wire: Arc<Wire>,
     drains: Arc<Semaphore>,
+    alarms: Alarms,
 }
 
 impl std::fmt::Debug for Line {
@@ -75,23 +81,26 @@ impl std::fmt::Debug for Line {
 
 impl Line {
     pub(super) fn new(settings: &Settings, drains: &Arc<Semaphore>) -> io::Result<Self> {
-        Ok(Self { wire: Arc::new(Wire::new(settings)?), drains: Arc::clone(drains) })
+        let (wire, drains) = (Arc::new(Wire::new(settings)?), Arc::clone(drains));
+        Ok(Self { wire, drains, alarms: Alarms::default() })
     }
 
     /// The head of an answer. What is behind it is seen to without anybody waiting for that.
-    fn head(&self, answer: Response<Answer>) -> Result<Head, Failure> {
-        let (head, body) = answer.into_parts();
-        let lines = head.headers.iter();
-        let size: usize = lines.map(|(name, value)| name.as_str().len() + value.len()).sum();
-        if size > MAX_HEAD {
+    fn head(&self, answer: Heard<Statement>) -> Result<Head, Failure> {
+        let Heard { status, fields: said, body } = answer;
+        if said.size > MAX_HEAD {
             return Err(Failure::HeadTooLarge);
         }
         drain(body, &self.drains);
-        Ok(Head { status: head.status, headers: head.headers })
+        Ok(Head { status, said })
     }
 }
 
 impl Ask for Line {
+    fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
     async fn call(&self, told: &Told) -> Result<Head, Failure> {
         self.head(self.wire.post(told).await?)
     }

@@ -14,6 +14,9 @@ use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) trait Abandon {
     /// Nobody waits for it any more.
     fn abandon(&self);
+
+    /// Whether it has landed and is on no board any more. To say so too seldom costs a look at the board.
+    fn is_over(&self) -> bool;
 }
 
 /// The flights that can be joined.
@@ -122,6 +125,9 @@ impl<K: Copy + Eq + Hash, F: Abandon, S: BuildHasher + Default> Seat<K, F, S> {
 
 impl<K: Copy + Eq + Hash, F: Abandon, S: BuildHasher + Default> Drop for Seat<K, F, S> {
     fn drop(&mut self) {
+        if self.flight.is_over() {
+            return;
+        }
         let Ticket { flights, key, number } = &self.ticket;
         let mut board = flights.lock();
         let Some(open) = board.open.get_mut(key).filter(|open| open.number == *number) else {

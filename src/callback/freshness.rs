@@ -4,13 +4,11 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::CACHE_CONTROL;
-
 /// What the service says of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Freshness {
     /// Nothing: the settings decide.
+    #[default]
     Unsaid,
     /// So long.
     For(Duration),
@@ -21,15 +19,11 @@ pub(super) enum Freshness {
 }
 
 impl Freshness {
-    /// Reads it off an answer's head.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut said = Self::Unsaid;
-        for line in headers.get_all(CACHE_CONTROL) {
-            for directive in line.as_bytes().split(|byte| *byte == b',') {
-                said = said.and(Self::directive(directive.trim_ascii()));
-            }
+    /// Takes one line of it.
+    pub(super) fn hear(&mut self, line: &[u8]) {
+        for directive in line.split(|byte| *byte == b',') {
+            *self = self.and(Self::directive(directive.trim_ascii()));
         }
-        said
     }
 
     fn directive(text: &[u8]) -> Self {
@@ -83,16 +77,12 @@ fn seconds(digits: &[u8]) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn read(lines: &[&[u8]]) -> Freshness {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(CACHE_CONTROL, HeaderValue::from_bytes(line).unwrap());
-        }
-        Freshness::of(&headers)
+        let mut said = Freshness::default();
+        lines.iter().for_each(|line| said.hear(line));
+        said
     }
 
     #[test]

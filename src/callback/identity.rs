@@ -3,7 +3,7 @@
 //! Held to what static keys are held to. A header that is there twice, or says something that cannot be, makes the whole
 //! answer worthless: to guess would be to hand one tenant's sandboxes to another.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use smol_str::SmolStr;
 
 use super::settings::DefaultIdentity;
@@ -34,35 +34,97 @@ pub(super) struct Identity {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct BadHeader(pub(super) HeaderName);
 
-impl Identity {
-    /// Reads it off an answer's head; what is not said comes from `default`.
-    pub(super) fn read(headers: &HeaderMap, default: &DefaultIdentity) -> Result<Self, BadHeader> {
-        Ok(Self {
-            tenant: read(headers, &TENANT, |text| TenantId::parse(text).ok())?
-                .unwrap_or_else(|| default.tenant.clone()),
-            name: read(headers, &USER, name)?.unwrap_or_else(|| default.name.clone()),
-            scopes: read(headers, &SCOPES, scopes)?.unwrap_or(default.scopes),
-            max_sandboxes: read(headers, &MAX_SANDBOXES, number)?,
-            expires: read(headers, &EXPIRES, |text| text.parse().ok())?,
+/// What the fields of an answer say of a credential's owner so far.
+#[derive(Debug, Default)]
+pub(super) struct Description {
+    tenant: Said<TenantId>,
+    name: Said<SmolStr>,
+    scopes: Said<Scopes>,
+    max_sandboxes: Said<u32>,
+    expires: Said<UnixTime>,
+}
+
+/// What one field says.
+#[derive(Debug, Default)]
+enum Said<T> {
+    /// It is not there.
+    #[default]
+    Unsaid,
+    /// It is there and empty, which is the same but for a second one.
+    Empty,
+    /// This.
+    Once(T),
+    /// It is there twice, or makes no sense.
+    Nonsense,
+}
+
+impl Description {
+    /// Takes a field, if it is one of those. Whether it was.
+    pub(super) fn hear(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+        // The length picks the names that it may be; most fields stop here.
+        match name.len() {
+            11 if is(&USER) => self.name.hear(value, self::name),
+            13 if is(&TENANT) => self.tenant.hear(value, |text| TenantId::parse(text).ok()),
+            13 if is(&SCOPES) => self.scopes.hear(value, scopes),
+            14 if is(&EXPIRES) => self.expires.hear(value, |text| text.parse().ok()),
+            20 if is(&MAX_SANDBOXES) => self.max_sandboxes.hear(value, number),
+            _ => return false,
+        }
+        true
+    }
+
+    /// A field of this name was none, after all.
+    pub(super) fn give_up(&mut self, name: &HeaderName) {
+        if *name == TENANT {
+            self.tenant = Said::Unsaid;
+        } else if *name == USER {
+            self.name = Said::Unsaid;
+        } else if *name == SCOPES {
+            self.scopes = Said::Unsaid;
+        } else if *name == MAX_SANDBOXES {
+            self.max_sandboxes = Said::Unsaid;
+        } else if *name == EXPIRES {
+            self.expires = Said::Unsaid;
+        }
+    }
+
+    /// Who it is; what is not said comes from `default`.
+    pub(super) fn identity(self, default: &DefaultIdentity) -> Result<Identity, BadHeader> {
+        let Self { tenant, name, scopes, max_sandboxes, expires } = self;
+        Ok(Identity {
+            tenant: tenant.sound(&TENANT)?.unwrap_or_else(|| default.tenant.clone()),
+            name: name.sound(&USER)?.unwrap_or_else(|| default.name.clone()),
+            scopes: scopes.sound(&SCOPES)?.unwrap_or(default.scopes),
+            max_sandboxes: max_sandboxes.sound(&MAX_SANDBOXES)?,
+            expires: expires.sound(&EXPIRES)?,
         })
     }
 }
 
-/// The value of the one line, if there is one that is not empty.
-fn read<T>(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, BadHeader> {
-    let mut lines = headers.get_all(name).iter();
-    let (first, second) = (lines.next(), lines.next());
-    let Some(line) = first else { return Ok(None) };
-    let text = line.to_str().ok().filter(|_| second.is_none()).map(str::trim_ascii);
-    let text = text.ok_or_else(|| BadHeader(name.clone()))?;
-    if text.is_empty() {
-        return Ok(None);
+impl<T> Said<T> {
+    fn hear(&mut self, value: &[u8], parse: impl FnOnce(&str) -> Option<T>) {
+        let is_first = matches!(self, Self::Unsaid);
+        *self = match text(value).filter(|_| is_first) {
+            Some("") => Self::Empty,
+            Some(text) => parse(text).map_or(Self::Nonsense, Self::Once),
+            None => Self::Nonsense,
+        };
     }
-    parse(text).map(Some).ok_or_else(|| BadHeader(name.clone()))
+
+    fn sound(self, name: &HeaderName) -> Result<Option<T>, BadHeader> {
+        match self {
+            Self::Unsaid | Self::Empty => Ok(None),
+            Self::Once(what) => Ok(Some(what)),
+            Self::Nonsense => Err(BadHeader(name.clone())),
+        }
+    }
+}
+
+/// A value without the space around it, if nothing is in it that no text has.
+fn text(value: &[u8]) -> Option<&str> {
+    let sound = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    std::str::from_utf8(value.trim_ascii()).ok().filter(|_| sound)
 }
 
 fn name(text: &str) -> Option<SmolStr> {
@@ -82,9 +144,8 @@ fn number(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
+    use crate::callback::statement::Statement;
 
     fn default() -> DefaultIdentity {
         let tenant = TenantId::parse("callback").unwrap();
@@ -92,11 +153,8 @@ mod tests {
     }
 
     fn identity(lines: &[(&'static str, &[u8])]) -> Result<Identity, String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
-        }
-        Identity::read(&headers, &default()).map_err(|BadHeader(name)| name.to_string())
+        let statement = Statement::of(lines.iter().copied());
+        statement.described.identity(&default()).map_err(|BadHeader(name)| name.to_string())
     }
 
     #[test]

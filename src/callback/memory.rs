@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::freshness::Freshness;
@@ -28,16 +26,16 @@ const ALLOWED_CEILING: Duration = Duration::from_secs(60);
 const DENIED_CEILING: Duration = Duration::from_secs(5);
 /// How long a credential that was once good is kept away from sandboxes, at least.
 const ADMITTED_FOR: Duration = Duration::from_secs(3600);
-/// How many seconds longer it may be, so that what is good all the time is not noted all the time.
-const NOTED_FOR: u64 = 60;
+/// How much longer it may be, so that what is good all the time is not noted all the time.
+const NOTED_FOR: Duration = Duration::from_secs(60);
 
 /// Everything remembered.
 #[derive(Debug)]
 pub(super) struct Memory {
     allowed: Shelf<AnswerKey, Entry<Arc<Principal>>, AsItIs>,
     denied: Shelf<AnswerKey, Entry<Refusal>, AsItIs>,
-    /// When each was noted. The least used goes first: what is left out may pass into sandboxes.
-    admitted: Cache<AnswerKey, UnixTime, AsItIs>,
+    /// Until when each is believed to be noted. What is pushed out may pass into sandboxes.
+    admitted: Shelf<AnswerKey, Instant, AsItIs>,
     default: Duration,
     /// How much longer an identity is kept for when the service cannot be asked.
     stale: Duration,
@@ -55,13 +53,10 @@ impl Memory {
     /// Nothing yet. `default` is how long answers are believed that do not say, `stale` how much longer an identity is
     /// kept.
     pub(super) fn new(default: Duration, stale: Duration) -> Self {
-        let admitted = Cache::builder().max_capacity(ALLOWED as u64);
-        let admitted = admitted.eviction_policy(EvictionPolicy::lru());
-        let admitted = admitted.time_to_live(ADMITTED_FOR + Duration::from_secs(NOTED_FOR));
         Self {
             allowed: Shelf::new(ALLOWED, AsItIs::default()),
             denied: Shelf::new(DENIED, AsItIs::default()),
-            admitted: admitted.build_with_hasher(AsItIs::default()),
+            admitted: Shelf::for_newcomers(ALLOWED, AsItIs::default()),
             default,
             stale,
         }
@@ -71,10 +66,9 @@ impl Memory {
     pub(super) fn find(
         &self,
         key: &AnswerKey,
-        now: UnixTime,
+        Moment { instant, time: now }: Moment,
         is_current: impl Fn(Epoch) -> bool,
     ) -> Option<Verdict> {
-        let instant = Instant::now();
         if let Some(entry) = self.allowed.get(key, instant.into_std()) {
             let counts = instant < entry.fresh_until && is_current(entry.began);
             if counts && entry.what.is_valid_at(now) {
@@ -90,42 +84,42 @@ impl Memory {
     pub(super) fn stale(
         &self,
         key: &AnswerKey,
-        now: UnixTime,
+        now: Moment,
         is_current: impl Fn(Epoch) -> bool,
     ) -> Option<Arc<Principal>> {
-        let entry = self.allowed.get(key, Instant::now().into_std())?;
-        (is_current(entry.began) && entry.what.is_valid_at(now)).then_some(entry.what)
+        let entry = self.allowed.get(key, now.instant.into_std())?;
+        (is_current(entry.began) && entry.what.is_valid_at(now.time)).then_some(entry.what)
     }
 
-    /// Takes an identity over, in place of what was known.
+    /// Takes an identity over that came `now`, in place of what was known.
     pub(super) fn allow(
         &self,
         key: AnswerKey,
         began: Epoch,
         principal: &Arc<Principal>,
         freshness: Freshness,
+        now: Instant,
     ) {
         let Some(lifetime) = freshness.lifetime(self.default, ALLOWED_CEILING) else {
             return self.forget(&key);
         };
-        let now = Instant::now();
         let fresh_until = now + lifetime;
         let kept_until = fresh_until.checked_add(self.stale).unwrap_or(fresh_until);
         let entry = Entry { what: Arc::clone(principal), began, fresh_until };
         self.allowed.put(key, entry, kept_until.into_std(), now.into_std());
     }
 
-    /// Takes a definite refusal over, in place of what was known.
+    /// Takes a definite refusal over that came `now`, in place of what was known.
     pub(super) fn deny(
         &self,
         key: AnswerKey,
         began: Epoch,
         refusal: &Refusal,
         freshness: Freshness,
+        now: Instant,
     ) {
         self.forget(&key);
         if let Some(lifetime) = freshness.lifetime(self.default, DENIED_CEILING) {
-            let now = Instant::now();
             let fresh_until = now + lifetime;
             let entry = Entry { what: refusal.clone(), began, fresh_until };
             self.denied.put(key, entry, fresh_until.into_std(), now.into_std());
@@ -138,16 +132,29 @@ impl Memory {
     }
 
     /// Notes that a credential with this text is good.
-    pub(super) fn note_admitted(&self, text: AnswerKey, now: UnixTime) {
-        // A clock that was set back has it noted anew.
-        let is_noted = |noted: UnixTime| (noted.0..noted.0 + NOTED_FOR).contains(&now.0);
-        if !self.admitted.get(&text).is_some_and(is_noted) {
-            self.admitted.insert(text, now);
+    pub(super) fn note_admitted(&self, text: AnswerKey, now: Instant) {
+        if self.admitted.get(&text, now.into_std()).is_none_or(|noted_until| noted_until <= now) {
+            let until = now + ADMITTED_FOR + NOTED_FOR;
+            self.admitted.put(text, now + NOTED_FOR, until.into_std(), now.into_std());
         }
     }
 
     /// Whether one was, within the last hour.
     pub(super) fn has_admitted(&self, text: &AnswerKey) -> bool {
-        self.admitted.contains_key(text)
+        self.admitted.get(text, Instant::now().into_std()).is_some()
+    }
+}
+
+/// A moment by both clocks: one that only goes forward, and one that others have too.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) instant: Instant,
+    pub(super) time: UnixTime,
+}
+
+impl Moment {
+    /// The present.
+    pub(super) fn now() -> Self {
+        Self { instant: Instant::now(), time: UnixTime::now() }
     }
 }

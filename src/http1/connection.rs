@@ -14,6 +14,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::Fault;
 use super::head::{self, Head};
+use super::keep::Keep;
 use super::stream::{ReadHalf, Stream};
 use super::upload::{Upload, Writer};
 
@@ -90,14 +91,15 @@ impl Connection {
     }
 
     /// Sends what is left of a request, and reads the head of its answer.
-    pub(super) fn poll_answer<B>(
+    pub(super) fn poll_answer<B, K>(
         &mut self,
         cx: &mut Context<'_>,
         upload: &mut Upload<B>,
         method: &Method,
-    ) -> Poll<Result<Head, Fault>>
+    ) -> Poll<Result<Head<K>, Fault>>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+        K: Keep,
     {
         // An upstream that reads no further may have said why.
         let Some(writer) = &mut self.writer else { return Poll::Ready(Err(Fault::Ended)) };

@@ -15,6 +15,7 @@ use hyper::ext::ReasonPhrase;
 
 use self::said::Said;
 use super::Fault;
+use super::keep::Keep;
 use crate::chunked::Chunked;
 
 /// Largest head of an answer, in bytes.
@@ -41,10 +42,10 @@ pub(super) enum Framing {
 
 /// An answer's head.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct Head<K> {
     pub(super) status: StatusCode,
     pub(super) version: Version,
-    pub(super) headers: HeaderMap,
+    pub(super) fields: K,
     pub(super) reason: Option<ReasonPhrase>,
     pub(super) framing: Framing,
     /// Whether the connection can carry another request after the body.
@@ -54,7 +55,10 @@ pub(super) struct Head {
 /// Takes the head of the final answer to a request of `method` off the front of `buffer`. `None`: more has to be read.
 ///
 /// Heads of the kind 1xx that precede it are dropped, but for 101, which is final for the protocol.
-pub(super) fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Fault> {
+pub(super) fn read<K: Keep>(
+    buffer: &mut BytesMut,
+    method: &Method,
+) -> Result<Option<Head<K>>, Fault> {
     while !buffer.is_empty() {
         let mut fields = Places::new();
         let Some(found) = find(buffer, &mut fields)? else {
@@ -73,16 +77,23 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn head(raw: &Bytes, found: Found, fields: &Places, method: &Method) -> Result<Head, Fault> {
+fn head<K: Keep>(
+    raw: &Bytes,
+    found: Found,
+    places: &Places,
+    method: &Method,
+) -> Result<Head<K>, Fault> {
     let Found { status, version, reason, .. } = found;
     let mut said = Said::default();
-    let mut headers = HeaderMap::with_capacity(fields.as_slice().len());
-    for place in fields.as_slice() {
-        let is_for_others = said.hear(text(raw, place.name), text(raw, place.value));
+    let mut fields = K::with_room(places.as_slice().len());
+    for place in places.as_slice() {
+        let (name, value) = (text(raw, place.name), text(raw, place.value));
+        let is_for_others = said.hear(name, value);
         // What the connection becomes is told in such a field.
-        if is_for_others || status == StatusCode::SWITCHING_PROTOCOLS {
-            let (name, value) = field(raw, place)?;
-            headers.append(name, value);
+        if (is_for_others || status == StatusCode::SWITCHING_PROTOCOLS)
+            && !fields.keep(raw, name, value)
+        {
+            return Err(Fault::Malformed("a field of its head cannot be read"));
         }
     }
     let is_http10 = version == Version::HTTP_10;
@@ -90,11 +101,11 @@ fn head(raw: &Bytes, found: Found, fields: &Places, method: &Method) -> Result<H
     persistent &= said.keeps_alive(is_http10);
     if framing != Framing::Switched {
         if said.is_coded() {
-            headers.remove(CONTENT_LENGTH);
+            fields.give_up(&CONTENT_LENGTH);
         }
-        said.listed.iter().for_each(|name| drop(headers.remove(name)));
+        said.listed.iter().for_each(|name| fields.give_up(name));
     }
-    Ok(Head { status, version, headers, reason, framing, persistent })
+    Ok(Head { status, version, fields, reason, framing, persistent })
 }
 
 /// What a head says, but for its fields.
@@ -187,14 +198,6 @@ fn found(
 
 fn text(raw: &Bytes, (from, length): (u32, u32)) -> &[u8] {
     raw.get(from as usize..(from + length) as usize).unwrap_or_default()
-}
-
-fn field(raw: &Bytes, place: &Place) -> Result<(HeaderName, HeaderValue), Fault> {
-    let malformed = || Fault::Malformed("a field of its head cannot be read");
-    let name = HeaderName::from_bytes(text(raw, place.name)).map_err(|_| malformed())?;
-    // Values stay parts of the head: none of them is worth being copied out of it.
-    let value = raw.slice_ref(text(raw, place.value));
-    Ok((name, HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?))
 }
 
 /// The fields behind the last chunk; `None` where they cannot be read.

@@ -4,8 +4,6 @@
 //! revoked key ends the exchange; nothing is sent for one. Dropping the future cancels the upstream's work. Bodies that have to be read as a
 //! whole are bounded in the same way.
 
-mod lookout;
-
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +14,11 @@ use http::request::Parts;
 use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
-pub use self::lookout::Alarms;
-use self::lookout::Lookout;
 use super::body::Outgoing;
 use super::pool::{Answer, Pool, SendError};
 use crate::error::GatewayError;
 use crate::http1::{Address, Fields};
+use crate::lookout::Lookout;
 use crate::principal::Principal;
 
 /// What bounds an exchange.

@@ -20,8 +20,8 @@ use hyper::body::Incoming;
 
 use self::http2::Http2;
 use super::body::Outgoing;
-use super::exchange::Alarms;
 use crate::http1::{self, Address, ConnectError, Connector, Fault, Fields, Http1, Switched};
+use crate::lookout::Alarms;
 
 /// How to reach upstreams.
 #[derive(Clone, Copy, Debug)]

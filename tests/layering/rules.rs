@@ -12,6 +12,7 @@ pub(crate) const RANKS: &[&[&str]] = &[
         "form",
         "json",
         "lifecycle",
+        "lookout",
         "pem",
         "platform",
         "secret",

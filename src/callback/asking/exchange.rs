@@ -1,5 +1,7 @@
 //! One call within its bounds, and what is learnt from it.
 
+use std::pin::pin;
+
 use tokio::time::{Instant, timeout_at};
 
 use super::{Desk, Outcome};
@@ -13,8 +15,16 @@ use crate::callback::settings::Settings;
 use crate::callback::tally::Called;
 use crate::callback::{Refusal, Verdict};
 use crate::clock::UnixTime;
+use crate::lookout::before;
 
-/// What came of asking.
+/// An attempt to ask.
+struct Exchange<'c> {
+    began: Epoch,
+    landed: Instant,
+    what: Exchanged<'c>,
+}
+
+/// What came of it.
 enum Exchanged<'c> {
     /// An answer, and what it cost.
     Answer(Answer, Paid<'c>),
@@ -34,16 +44,16 @@ impl Desk {
         client: &Client,
         deadline: Instant,
     ) -> Outcome {
-        let (began, exchanged) = self.exchange(line, told, client, deadline).await;
+        let Exchange { began, landed, what } = self.exchange(line, told, client, deadline).await;
         let (shared, excused) = (true, false);
         let refused = |refusal| Some(Verdict::Refused(refusal));
-        let (answer, paid) = match exchanged {
+        let (answer, paid) = match what {
             Exchanged::Answer(answer, paid) => (answer, paid),
             Exchanged::Nothing => return self.unanswered(began),
             // What this client may cost is not its followers' doing.
             Exchanged::Unpaid => {
                 let verdict = refused(Refusal::TooManyAttempts);
-                return Outcome { verdict, began, shared: false, excused };
+                return Outcome { verdict, began, shared: false, excused, landed };
             }
         };
         let (verdict, shared) = match answer {
@@ -54,12 +64,12 @@ impl Desk {
                 }
                 let principal = self.principals.admit(began, identity);
                 if let Some(principal) = &principal {
-                    self.memory.allow(key, began, principal, freshness);
+                    self.memory.allow(key, began, principal, freshness, landed);
                 }
                 (principal.map(Verdict::Known), freshness != Freshness::NotShared)
             }
             Answer::Denied(refusal, freshness) => {
-                self.memory.deny(key, began, &refusal, freshness);
+                self.memory.deny(key, began, &refusal, freshness, landed);
                 (refused(refusal), freshness != Freshness::NotShared)
             }
             Answer::Refused(refusal) => {
@@ -68,7 +78,8 @@ impl Desk {
             }
             Answer::Ailing(refusal) => {
                 paid.give_back();
-                return Outcome { verdict: refused(refusal), began, shared, excused: true };
+                let verdict = refused(refusal);
+                return Outcome { verdict, began, shared, excused: true, landed };
             }
             Answer::Nonsense(_) => {
                 paid.give_back();
@@ -76,23 +87,27 @@ impl Desk {
                 (Some(self.unavailable()), true)
             }
         };
-        Outcome { verdict, began, shared, excused }
+        Outcome { verdict, began, shared, excused, landed }
     }
 
-    /// What one call brings, and when it began.
+    /// What one call brings.
     async fn exchange<'c>(
         &self,
         line: &impl Ask,
         told: Result<Told, Failure>,
         client: &'c Client,
         deadline: Instant,
-    ) -> (Epoch, Exchanged<'c>) {
+    ) -> Exchange<'c> {
         let url = &self.settings.url;
         let request_id = told.as_ref().ok().and_then(|told| told.request_id().to_str().ok());
+        let ended = |what| {
+            let (began, landed) = (self.principals.begin(), Instant::now());
+            Exchange { began, landed, what }
+        };
         let unasked = |cause: &str| {
             self.tally.called(Called::Unasked);
             tracing::debug!(%url, request_id, cause, "the auth callback was not asked");
-            (self.principals.begin(), Exchanged::Nothing)
+            ended(Exchanged::Nothing)
         };
         let told = match &told {
             Ok(told) => told,
@@ -101,17 +116,20 @@ impl Desk {
         if self.breaker.is_open() {
             return unasked("it is left alone for a while");
         }
-        let place = timeout_at(deadline, self.budgets.place(client)).await;
+        let place = match self.budgets.free_place(client) {
+            Some(place) => Some(place),
+            None => Box::pin(timeout_at(deadline, self.budgets.place(client))).await.ok().flatten(),
+        };
         let asked = Instant::now();
         // A place that comes free in the last moment is of no use.
-        let in_time = place.ok().flatten().filter(|_| asked < deadline);
+        let in_time = place.filter(|_| asked < deadline);
         let Some(_place) = in_time else {
             self.tally.called(Called::Unasked);
             tracing::warn!(%url, request_id, "no place for a call to the auth callback came free in time");
-            return (self.principals.begin(), Exchanged::Nothing);
+            return ended(Exchanged::Nothing);
         };
-        let Some(paid) = client.pay() else {
-            return (self.principals.begin(), Exchanged::Unpaid);
+        let Some(paid) = client.pay(asked) else {
+            return ended(Exchanged::Unpaid);
         };
         let Some(pass) = self.breaker.enter() else {
             paid.give_back();
@@ -119,21 +137,22 @@ impl Desk {
         };
         let began = self.principals.begin();
         let had = deadline.saturating_duration_since(asked);
-        let called = timeout_at(deadline, line.call(told)).await;
-        self.tally.call_took(asked.elapsed());
+        let called = before(deadline, line.alarms(), pin!(line.call(told))).await;
+        let landed = Instant::now();
+        self.tally.call_took(landed.saturating_duration_since(asked));
         let failure = match called {
-            Ok(Ok(Head { status, headers })) => {
+            Some(Ok(Head { status, said })) => {
                 pass.answered();
                 let Settings { default, pass, .. } = &self.settings;
-                let answer = Answer::read(status, &headers, default, *pass);
+                let answer = Answer::read(status, said, default, *pass);
                 self.tally.called(Called::of(&answer));
                 if let Answer::Nonsense(header) = &answer {
                     tracing::warn!(%url, request_id, %header, "the auth callback sent a header that makes no sense");
                 }
-                return (began, Exchanged::Answer(answer, paid));
+                return Exchange { began, landed, what: Exchanged::Answer(answer, paid) };
             }
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::Timeout,
+            Some(Err(failure)) => failure,
+            None => Failure::Timeout,
         };
         match failure {
             // Whoever had to wait that long before says little of how fast the service is.
@@ -145,6 +164,6 @@ impl Desk {
         paid.give_back();
         self.tally.called(Called::Failed);
         tracing::warn!(%url, request_id, cause = %failure, "the auth callback did not answer");
-        (began, Exchanged::Nothing)
+        Exchange { began, landed, what: Exchanged::Nothing }
     }
 }

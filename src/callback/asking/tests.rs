@@ -59,6 +59,7 @@ async fn identities_end_with_their_own_date() {
     let last: UnixTime = "2100-01-01T00:00:00Z".parse().unwrap();
     let find = |now| async move {
         let key = with("k", 1, async |question| stage.desk.keys.answer(question)).await;
+        let now = Moment { instant: Instant::now(), time: now };
         stage.desk.remembered(&key, now).is_some()
     };
     assert!(ada.is_valid_at(UnixTime(last.0 - 1)));
@@ -350,4 +351,13 @@ async fn what_was_good_is_known_as_ours_however_it_comes() {
     assert!(admitted("k") && !admitted("l"));
     stage.desk.principals.flush();
     assert!(admitted("k"));
+    // For an hour after it was good last, and two minutes more at most.
+    for _ in 0..3 {
+        tokio::time::advance(3000 * SECOND).await;
+        assert!(known(stage.asked("k", allow("no-store")).await).is_some());
+    }
+    tokio::time::advance(3600 * SECOND).await;
+    assert!(admitted("k"));
+    tokio::time::advance(120 * SECOND).await;
+    assert!(!admitted("k"));
 }

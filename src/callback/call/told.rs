@@ -39,8 +39,9 @@ impl Told {
         };
         told.line(begin, credential.expose().as_bytes())?;
         told.line("x-request-path: ", path.as_bytes())?;
-        told.line("x-request-method: ", method.as_str().as_bytes())?;
-        told.line("x-request-id: ", request_id.as_bytes())?;
+        // These two end no line.
+        told.sound("x-request-method: ", method.as_str().as_bytes());
+        told.sound("x-request-id: ", request_id.as_bytes());
         if let Some(host) = host {
             told.line("x-request-host: ", host.as_bytes())?;
         }
@@ -58,10 +59,14 @@ impl Told {
         if !value.iter().fold(true, |all, byte| all & is_sendable(byte)) {
             return Err(Failure::Unsendable);
         }
+        self.sound(begin, value);
+        Ok(())
+    }
+
+    fn sound(&mut self, begin: &str, value: &[u8]) {
         for piece in [begin.as_bytes(), value, b"\r\n"] {
             self.lines.extend_from_slice(piece);
         }
-        Ok(())
     }
 
     /// Most have four numbers, which are quicker written than formatted.

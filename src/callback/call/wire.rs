@@ -4,14 +4,13 @@ use std::error::Error as _;
 use std::io;
 
 use http::uri::PathAndQuery;
-use http::{Method, Response, Uri};
+use http::{Method, Uri};
 
 use super::told::Told;
 use super::{Failure, IDLE, cause};
 use crate::callback::settings::Settings;
-use crate::http1::{
-    Address, Answer, ConnectError, Connector, Fault, Http1, SendError, server_name,
-};
+use crate::callback::statement::Statement;
+use crate::http1::{Address, ConnectError, Connector, Fault, Heard, Http1, SendError, server_name};
 
 /// Where the service is, and the connections to it.
 pub(super) struct Wire {
@@ -42,7 +41,7 @@ impl Wire {
 
     /// Puts the question. Once more if it crossed with the end of a kept connection, which the service may close at any
     /// moment: it then has most likely not seen the question, and to see it twice changes nothing.
-    pub(super) async fn post(&self, told: &Told) -> Result<Response<Answer>, Failure> {
+    pub(super) async fn post(&self, told: &Told) -> Result<Heard<Statement>, Failure> {
         let head = [self.beginning.as_bytes(), told.lines(), b"\r\n"];
         let mut sent = self.client.ask(&self.address, &Method::POST, &head).await;
         if let Err(SendError::Crossed(_)) = sent {

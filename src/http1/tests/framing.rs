@@ -1,7 +1,7 @@
 //! Where answers end, and which are none.
 
 use bytes::BytesMut;
-use http::Method;
+use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
@@ -58,7 +58,7 @@ fn seen(status: u16, text: &str, kept: bool) -> Seen {
 fn what_is_for_this_hop_alone_ends_here() {
     let names = |answer: &str| {
         let read = crate::http1::head::read(&mut BytesMut::from(answer), &Method::GET);
-        let headers = read.unwrap().unwrap().headers;
+        let headers: HeaderMap = read.unwrap().unwrap().fields;
         let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
         names.sort();
         names

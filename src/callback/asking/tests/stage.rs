@@ -4,15 +4,17 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::*;
 use crate::callback::CallbackUrl;
 use crate::callback::call::Head;
 use crate::callback::settings::{CacheBy, DefaultIdentity, Passed, WhenUnavailable};
+use crate::callback::statement::Statement;
 use crate::credential::{Credential, Kind};
 use crate::http1::Tls;
+use crate::lookout::Alarms;
 use crate::principal::{Principal, Scopes, TenantId};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -45,9 +47,13 @@ type Reply = oneshot::Sender<Result<Head, Failure>>;
 
 /// A service whose calls the test sees and answers.
 #[derive(Clone)]
-struct Played(mpsc::UnboundedSender<Reply>);
+struct Played(mpsc::UnboundedSender<Reply>, Alarms);
 
 impl Ask for Played {
+    fn alarms(&self) -> &Alarms {
+        &self.1
+    }
+
     async fn call(&self, _: &Told) -> Result<Head, Failure> {
         let (reply, replied) = oneshot::channel();
         self.0.send(reply).unwrap();
@@ -67,7 +73,7 @@ pub(super) fn stage(settings: Settings) -> Arc<Stage> {
     let (line, calls) = mpsc::unbounded_channel();
     let desk = crate::callback::Callback::new(settings).unwrap().desk;
     let calls = tokio::sync::Mutex::new(calls);
-    Arc::new(Stage { desk, line: Played(line), calls, seen: Mutex::new(0) })
+    Arc::new(Stage { desk, line: Played(line, Alarms::default()), calls, seen: Mutex::new(0) })
 }
 
 impl Stage {
@@ -78,10 +84,12 @@ impl Stage {
         from: u8,
     ) -> tokio::task::JoinHandle<Verdict> {
         let stage = Arc::clone(self);
+        // Timers are a worker's own.
+        let line = Played(self.line.0.clone(), Alarms::default());
         tokio::spawn(async move {
             let ask = async |question: &Question<'_>| {
-                let unknown = Unknown(stage.desk.keys.answer(question));
-                stage.desk.ask(&stage.line, question, unknown).await
+                let unknown = Unknown { key: stage.desk.keys.answer(question), at: Moment::now() };
+                stage.desk.ask(&line, question, unknown).await
             };
             with(text, from, ask).await
         })
@@ -109,17 +117,18 @@ impl Stage {
 
     /// Asks as somebody who found nothing remembered, and joins a call or makes one only now.
     pub(super) async fn joined(self: &Arc<Self>, text: &'static str) -> bool {
-        let deadline = Instant::now() + SECOND;
+        let now = Moment::now();
+        let deadline = now.instant + SECOND;
         let join = async |question: &Question<'_>| {
             let key = self.desk.keys.answer(question);
-            self.desk.together(&Inquiry { key, question, line: &self.line, deadline }).await
+            self.desk.together(&Inquiry { key, question, line: &self.line, now, deadline }).await
         };
         matches!(with(text, 1, join).await, Waited::Remembered(Verdict::Known(_)))
     }
 
     pub(super) async fn remembered(&self, text: &'static str) -> Option<Verdict> {
         let find = async |question: &Question<'_>| {
-            self.desk.remembered(&self.desk.keys.answer(question), UnixTime::now())
+            self.desk.remembered(&self.desk.keys.answer(question), Moment::now())
         };
         with(text, 1, find).await
     }
@@ -150,11 +159,8 @@ pub(super) async fn settle() {
 }
 
 pub(super) fn head(status: u16, lines: &[(&'static str, &'static str)]) -> Result<Head, Failure> {
-    let headers = lines
-        .iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-    let status = StatusCode::from_u16(status).unwrap();
-    Ok(Head { status, headers: headers.collect() })
+    let said = Statement::of(lines.iter().map(|(name, value)| (*name, value.as_bytes())));
+    Ok(Head { status: StatusCode::from_u16(status).unwrap(), said })
 }
 
 pub(super) fn allow(control: &'static str) -> Result<Head, Failure> {

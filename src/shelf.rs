@@ -80,7 +80,7 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
     /// Puts something there until a moment, in place of any.
     pub fn put(&self, key: K, what: V, until: Instant, now: Instant) {
         self.things.insert(key, Thing { what, until });
-        self.sweep(now);
+        self.note_put(now);
     }
 
     /// What there is under `key`, or else what `make` puts there until a moment, once for all who want it meanwhile.
@@ -90,12 +90,12 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
         }
         let made = || Ok::<_, Infallible>(Thing { what: make(), until });
         let Ok(thing) = self.things.get_or_insert_with(key, made);
-        self.sweep(now);
+        self.note_put(now);
         thing.what
     }
 
-    /// Notes that something was put there.
-    fn sweep(&self, now: Instant) {
+    /// Counts what was put there, and sweeps when that was enough.
+    fn note_put(&self, now: Instant) {
         let puts = self.puts.fetch_add(1, Ordering::AcqRel);
         if puts % SWEEP == SWEEP - 1 {
             self.things.retain(|_, thing| thing.until > now);

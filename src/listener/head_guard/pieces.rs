@@ -18,16 +18,18 @@ pub(super) fn poll_write<IO: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     pieces: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    let mut whole = [0; MOST];
-    let mut used = 0;
-    for piece in pieces {
-        let Some(place) = whole.get_mut(used..used + piece.len()) else {
-            return Pin::new(io).poll_write_vectored(cx, pieces);
-        };
-        place.copy_from_slice(piece);
-        used += piece.len();
+    let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+    if length > MOST {
+        return Pin::new(io).poll_write_vectored(cx, pieces);
     }
-    Pin::new(io).poll_write(cx, whole.get(..used).unwrap_or_default())
+    let mut whole = [0; MOST];
+    let mut rest = whole.as_mut_slice();
+    for piece in pieces {
+        let (place, left) = rest.split_at_mut(piece.len());
+        place.copy_from_slice(piece);
+        rest = left;
+    }
+    Pin::new(io).poll_write(cx, whole.get(..length).unwrap_or_default())
 }
 
 #[cfg(test)]

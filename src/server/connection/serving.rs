@@ -285,7 +285,8 @@ where
         loop {
             // Whoever is being answered hears of the signal in the answer's head. Else the connection comes first: a request
             // that was sent before the signal is taken in hand before that is heard.
-            if !this.is_answering() || this.signal.poll(cx).is_pending() {
+            let is_answering = this.is_answering();
+            if !is_answering || this.signal.poll(cx).is_pending() {
                 let mut polled = this.poll_connection(cx);
                 if this.fate.is_some_and(|fate| fate != Fate::Closes) && polled.is_pending() {
                     // What ended with this turn is noticed only by whoever reads again.
@@ -297,7 +298,10 @@ where
                         None
                     }));
                 }
-                ready!(this.signal.poll(cx));
+                // Asked before, it calls by itself.
+                if is_answering || this.signal.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
             }
             let Some(next) = this.obey() else { return Poll::Ready(None) };
             this.signal = Seldom::new(next.cancelled_owned());

@@ -102,8 +102,8 @@ def show(journal, without):
     for figure in ("p50", "p99", "cpu"):
         ratio = journal.over(without, figure)
         ratios[figure] = round(ratio["median"], 3)
-        print(f"{figure}, journal / without: {ratio['median']:.3f} (median of pairs; {ratio['least']:.2f} to"
-              f" {ratio['most']:.2f})")
+        print(f"{figure}, journal / without: {ratio['median']:.3f} (median of pairs; half of them lie between"
+              f" {ratio['half'][0]:.2f} and {ratio['half'][1]:.2f})")
     print(json.dumps(ratios))
     return ratios
 

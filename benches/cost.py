@@ -6,11 +6,12 @@ Each figure is a function of the run's options; it gives rows and, for the raw r
 import contextlib
 import json
 import secrets
+import statistics
 
 import load
 import peers
 from load import HOST, Keys, request, write_deck
-from measure import Lane, instructions, interleave, syscalls
+from measure import Lane, half, instructions, interleave, syscalls
 from rows import Row
 from stage import Stage
 
@@ -105,8 +106,7 @@ def cpu(options):
     for way, (label, must, goal) in WAYS.items():
         row = Row("cpu", f"CPU, {label}", "× nginx", must, goal)
         for lane in (lane for lane in measured if lane.way == way):
-            ratio = lane.over(lane.against or lane)
-            row.put(lane.peer, ratio["best"], ratio["least"], ratio["most"])
+            row.put_ratio(lane.peer, lane.over(lane.against or lane))
         if way in ("data", "list", "create"):
             row.note = "against the same request through nginx, which looks at nothing"
         if row.values:
@@ -114,7 +114,7 @@ def cpu(options):
     for way in ("plain", "keyed"):
         row = Row("cpu", f"CPU, {WAYS[way][0]}, in itself", "µs", digits=1)
         for lane in (lane for lane in measured if lane.way == way):
-            row.put(lane.peer, lane.best(), lane.best(), max(lane.values()))
+            row.put(lane.peer, statistics.median(lane.values()), half(lane.values()), lane.best())
         rows.append(row)
     return rows, [lane.told() for lane in measured]
 
@@ -212,6 +212,5 @@ def rows_of(rows, raw, options, stage, few, many, row):
     row = next((one for one in rows if one.label == row.label), row)
     if row not in rows:
         rows.append(row)
-    ratio = many.over(few)
-    row.put(few.peer, ratio["best"], ratio["least"], ratio["most"])
+    row.put_ratio(few.peer, many.over(few))
     raw += [few.told(), many.told()]

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import statistics
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import peers
 from cost import create, data_plane, lanes
 from load import HOST, Keys, request, write_deck
-from measure import Lane, interleave
+from measure import Lane, half, interleave, somewhere
 from rows import Row
 from stage import BLOB, CORES, Stage
 
@@ -47,11 +48,12 @@ def transfers(options):
             if name == "down" and "nginx" in options.peers:
                 ahead = Lane("nginx", "buffered", peers.start(stage, "nginx", "buffered"), deck, connections=2)
             both = [*measured, ahead] if ahead else measured
-            interleave(both, options.rounds, lambda lane: lane.cost(stage, requests=10))
+            # Rounds of a gibibyte: half as many.
+            interleave(both, options.rounds // 2, lambda lane: lane.cost(stage, requests=10))
         row = Row("transfers", f"100 MiB {name}, CPU", "× nginx", must, goal)
         if ahead:
             seconds = ahead.best() * 1e-6 * GIB / BLOB
-            row.note = f"nginx passes on as it comes; where it may read ahead 1 MiB, it takes {seconds:.2f} s a GiB"
+            row.note = f"nginx passes on as it comes; where it may read ahead 1 MiB, {seconds:.2f} s a GiB in its best round"
         absolute = Row("transfers", f"100 MiB {name}, CPU in itself", "s a GiB")
         put_ratios(row, absolute, measured, 1e-6 * GIB / BLOB)
         rows += [row, absolute]
@@ -63,9 +65,8 @@ def put_ratios(row, absolute, measured, scale):
     plain = next((lane for lane in measured if lane.peer == "nginx"), None)
     for lane in measured:
         if plain:
-            ratio = lane.over(plain)
-            row.put(lane.peer, ratio["best"], ratio["least"], ratio["most"])
-        absolute.put(lane.peer, lane.best() * scale)
+            row.put_ratio(lane.peer, lane.over(plain))
+        absolute.put(lane.peer, statistics.median(lane.values()) * scale, best=lane.best() * scale)
 
 
 def websocket(options):
@@ -102,7 +103,8 @@ def latency(options):
         measured = [direct]
         for peer in options.peers:
             measured += lanes(options, stage, peer, ("plain" if peer == "nginx" else "keyed",), keys)
-        interleave(measured, options.rounds, lambda lane: lane.send(seconds=options.seconds, rate=options.rate))
+        interleave(measured, options.rounds, lambda lane: lane.send(
+            first=somewhere(), seconds=2 * options.seconds, rate=options.rate))
     middle = Row("latency", f"Added at {options.rate:,} requests/s, p50", "µs", 110, 75, digits=0)
     late = Row("latency", f"At {options.rate:,} requests/s, p99", "× nginx", 1.5, 1.1)
     absolute = Row("latency", f"At {options.rate:,} requests/s, p99 in itself", "µs", digits=0)
@@ -111,11 +113,11 @@ def latency(options):
     plain = next((lane for lane in measured if lane.peer == "nginx"), None)
     for lane in measured[1:]:
         added = [mine - without for mine, without in zip(lane.values("p50"), direct.values("p50"))]
-        middle.put(lane.peer, lane.best("p50") - direct.best("p50"), min(added), max(added))
-        absolute.put(lane.peer, lane.best("p99"), lane.best("p99"), max(lane.values("p99")))
+        middle.put(lane.peer, lane.best("p50") - direct.best("p50"), half(added))
+        absolute.put(lane.peer, lane.best("p99"), half(lane.values("p99")))
         if plain:
             ratio = lane.over(plain, "p99")
-            late.put(lane.peer, ratio["best"], ratio["least"], ratio["most"])
+            late.put(lane.peer, ratio["best"], ratio["half"])
     return [middle, late, absolute], [lane.told() for lane in measured]
 
 
@@ -130,7 +132,7 @@ class Twice:
         proxies = {lane.proxy.port: lane.proxy for lane in self.halves}.values()
         before = sum(proxy.cpu() for proxy in proxies)
         with ThreadPoolExecutor() as pool:
-            told = list(pool.map(lambda lane: lane.send(seconds=seconds), self.halves))
+            told = list(pool.map(lambda lane: lane.send(first=somewhere(), seconds=seconds), self.halves))
         used = sum(proxy.cpu() for proxy in proxies) - before
         requests = sum(one["requests"] for one in told)
         return {"cpu_us": used / requests * 1e6, "requests": requests, "rate": sum(
@@ -158,6 +160,6 @@ def two_cores(options):
             interleave([one, two], options.rounds, lambda lane: lane.cost(options.seconds))
         single, double = ([each["cpu_us"] for each in lane.rounds] for lane in (one, two))
         pairs = [2 * mine / theirs for mine, theirs in zip(single, double)]
-        row.put(peer, 2 * min(single) / min(double), min(pairs), max(pairs))
+        row.put(peer, statistics.median(pairs), half(pairs), 2 * min(single) / min(double))
         raw += [{"peer": peer, "way": lane.way, "rounds": lane.rounds} for lane in (one, two)]
     return [row], raw

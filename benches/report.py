@@ -20,11 +20,13 @@ def number(value, digits):
 
 
 def cell(row, peer):
-    text = number(row.values.get(peer), row.digits)
-    least, most = row.spread.get(peer, (None, None))
-    if least is None or f"{least:.{row.digits}f}" == f"{most:.{row.digits}f}":
-        return text
-    return f"{text} ({number(least, row.digits)}–{number(most, row.digits)})"
+    text, more = number(row.values.get(peer), row.digits), []
+    low, high = (number(end, row.digits) for end in row.spread.get(peer, (None, None)))
+    if low != high:
+        more.append(f"{low}–{high}")
+    if peer in row.bests:
+        more.append(f"best {number(row.bests[peer], row.digits)}")
+    return f"{text} ({', '.join(more)})" if more else text
 
 
 def lines(table):
@@ -115,8 +117,9 @@ def write(options, rows, raw, missing, skipped):
     parts = [
         "# Side by side", f"{here['cpu']}, {here['cores']} cores, {here['system']}, Linux {here['kernel']};"
         f" {here['date']}. {versions}.",
-        f"{options.rounds} rounds of {options.seconds:g} s, {options.keys:,} keys. In brackets: the least and the most"
-        " of single rounds.", table(rows, columns), "\n".join(notes),
+        f"{options.rounds} rounds of {options.seconds:g} s, {options.keys:,} keys. Ratios are medians of what"
+        " each round gave; in brackets are what half of the rounds lie between, and the ratio of the best rounds.",
+        table(rows, columns), "\n".join(notes),
     ]
     (options.out / "results.md").write_text("\n\n".join(parts) + "\n")
     (options.out / "results.svg").write_text(plot(rows, columns, f"coppice-gateway beside others, {here['cpu']}"))

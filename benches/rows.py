@@ -12,17 +12,25 @@ class Row:
     goal: float | None = None
     # By peer: a number, or a text that says why there is none.
     values: dict = field(default_factory=dict)
-    # By peer: least and most, where rounds differ.
+    # By peer: what half of the rounds lie between; or the least and the most, where there are few.
     spread: dict = field(default_factory=dict)
+    # By peer: of the best rounds, where the value is the median.
+    bests: dict = field(default_factory=dict)
     note: str = ""
     digits: int = 2
     # Whether more is better.
     more: bool = False
 
-    def put(self, peer, value, least=None, most=None):
+    def put(self, peer, value, spread=None, best=None):
         self.values[peer] = value
-        if least is not None:
-            self.spread[peer] = (least, most)
+        if spread is not None:
+            self.spread[peer] = tuple(spread)
+        if best is not None:
+            self.bests[peer] = best
+
+    def put_ratio(self, peer, ratio):
+        """What `Lane.over` tells."""
+        self.put(peer, ratio["median"], ratio["half"], ratio["best"])
 
     def verdict(self):
         """How the gateway stands."""

@@ -51,8 +51,8 @@ def read_options():
                         help=f"of {', '.join(peers.NAMES)}; nginx is what the others are compared with")
     parser.add_argument("--ways", type=several(cost.WAYS), default=list(cost.WAYS), metavar="WAY,…",
                         help=f"of cpu and instructions: {', '.join(cost.WAYS)}")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=1, help="of one round; less than 50, for which answers live")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one round; less than 50, for which answers live")
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--most-keys", type=int, default=1_000_000)
     parser.add_argument("--sandboxes", type=int, default=100_000)

@@ -50,7 +50,7 @@ def many_keys(options):
                 weights.setdefault(keys.count, []).append(proxy.memory() / MIB)
                 stage.stop(proxy)
             memory.put(peer, min(weights[most.count]) - weights[1][0])
-            start.put(peer, min(times[1:]), min(times[1:]), max(times[1:]))
+            start.put(peer, min(times[1:]), (min(times[1:]), max(times[1:])))
             raw.append({"peer": peer, "MiB": weights, "seconds": times, "CPU seconds": used})
     return [memory, start], raw
 

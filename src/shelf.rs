@@ -42,7 +42,8 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
         Self::with_options(OptionsBuilder::new(), capacity, hasher)
     }
 
-    /// The same, where half of the room is for those that came last, whether anybody has looked at them again or not.
+    /// With room for `capacity` of those that were looked at again, and for as many that came last, whether anybody has
+    /// looked at them again or not.
     ///
     /// # Panics
     /// Never: nothing that the options need is missing.
@@ -50,7 +51,7 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
     pub fn for_newcomers(capacity: usize, hasher: S) -> Self {
         let mut options = OptionsBuilder::new();
         options.hot_allocation(0.5);
-        Self::with_options(options, capacity, hasher)
+        Self::with_options(options, 2 * capacity, hasher)
     }
 
     #[expect(clippy::expect_used, reason = "both capacities are set")]
@@ -130,6 +131,7 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
 #[cfg(test)]
 mod tests {
     use std::hash::RandomState;
+    use std::ops::Range;
     use std::time::Duration;
 
     use super::*;
@@ -176,15 +178,18 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_have_half_of_it_where_that_was_asked_for() {
+    fn newcomers_have_as_much_room_as_those_in_use_where_that_was_asked_for() {
         let (shelf, now) = (Shelf::for_newcomers(100_000, RandomState::new()), clock::instant());
+        let in_use = 0..100_000;
         for _ in 0..3 {
-            (0..110_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
-            (0..110_000).for_each(|key| _ = shelf.get(&key, now));
+            in_use.clone().for_each(|key| shelf.put(key, (), now + HOUR, now));
+            in_use.clone().for_each(|key| _ = shelf.get(&key, now));
         }
-        (200_000..240_000).for_each(|key| shelf.put(key, (), now + HOUR, now));
-        let left = (200_000..240_000).filter(|key| shelf.get(key, now).is_some()).count();
-        assert_eq!(left, 40_000);
+        let newcomers = 200_000..300_000;
+        newcomers.clone().for_each(|key| shelf.put(key, (), now + HOUR, now));
+        let left = |keys: Range<usize>| keys.filter(|key| shelf.get(key, now).is_some()).count();
+        assert_eq!((left(newcomers), left(in_use)), (100_000, 100_000));
+        assert!(shelf.len() <= 220_100, "{}", shelf.len());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The requests that are sent, as a file has them: each is a line with its length in bytes, and then the request
 //! itself.
 //!
-//! Nothing here knows what they say. They are dealt in turn, and again from the start after the last one.
+//! Nothing here knows what they say. They are dealt in turn, and again from the first after the last one.
 
 use std::fs;
 
@@ -15,11 +15,11 @@ pub struct Deck {
 }
 
 impl Deck {
-    /// Reads a file of requests.
+    /// Reads a file of requests, of which the one with this number is dealt first, counted round and round.
     ///
     /// # Errors
     /// A file that can't be read, or that is no such file.
-    pub fn read(path: &str) -> Result<Self, Failure> {
+    pub fn read(path: &str, first: usize) -> Result<Self, Failure> {
         let bytes = fs::read(path)?;
         let mut rest = bytes.as_slice();
         let mut requests = Vec::new();
@@ -34,7 +34,7 @@ impl Deck {
         if requests.is_empty() {
             Err("the deck is empty".into())
         } else {
-            Ok(Self { requests, next: 0 })
+            Ok(Self { next: first % requests.len(), requests })
         }
     }
 

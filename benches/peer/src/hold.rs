@@ -17,7 +17,7 @@ use crate::options::Options;
 /// A connection that can't be opened, or an answer other than 200.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let to: SocketAddr = options.need("to")?;
-    let mut deck = Deck::read(&options.need::<String>("deck")?)?;
+    let mut deck = Deck::read(&options.need::<String>("deck")?, 0)?;
     let held = (0..options.need("connections")?)
         .map(|_| {
             let number = deck.deal();

@@ -53,7 +53,7 @@ struct Run {
 }
 
 /// Runs `load --to ADDRESS --deck FILE --connections N --seconds S|--requests N [--rate PER_SECOND]
-/// [--expect STATUS,…] [--filler BYTES] [--message BYTES]`. `--filler` sends so many bytes of body after each request; `--message` sends
+/// [--expect STATUS,…] [--first NUMBER] [--filler BYTES] [--message BYTES]`. `--first` is the request of the deck to begin with. `--filler` sends so many bytes of body after each request; `--message` sends
 /// WebSocket messages of so many bytes after the first answer, which is a 101 then.
 ///
 /// # Errors
@@ -64,6 +64,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         Some(seconds) => Until::Time(Duration::from_secs_f64(seconds)),
         None => Until::Requests(options.need("requests")?),
     };
+    let first = options.maybe("first")?.unwrap_or(0);
     let (filler, message) = (options.maybe("filler")?.unwrap_or(0), options.maybe("message")?);
     let connections = (0..options.need("connections")?)
         .map(|_| Connection::open(to, filler, message))
@@ -71,7 +72,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut run = Run {
         idle: (0..connections.len()).collect(),
         connections,
-        deck: Deck::read(&options.need::<String>("deck")?)?,
+        deck: Deck::read(&options.need::<String>("deck")?, first)?,
         schedule: options.maybe("rate")?.map(Schedule::new).transpose()?,
         until,
         expect: expected(&options.maybe::<String>("expect")?.unwrap_or_else(|| "200".to_owned()))?,

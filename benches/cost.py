@@ -189,15 +189,15 @@ def growth(options):
     return rows, raw
 
 
-def keyed_lane(stage, peer, keys):
+def keyed_lane(stage, peer, keys, under=(), single=False):
     return Lane(peer, f"{keys.count} keys of {keys.tenants} tenants",
-                peers.start(stage, peer, "keyed", keys=keys), keys.deck())
+                peers.start(stage, peer, "keyed", keys=keys, under=under, single=single), keys.deck())
 
 
-def sandbox_lane(stage, count):
+def sandbox_lane(stage, count, under=(), single=False):
     """Data-plane requests to so many sandboxes in turn, all of which the gateway knows by then."""
     keys = Keys(stage, 1)
-    proxy = peers.start(stage, "gateway", "keyed", keys=keys)
+    proxy = peers.start(stage, "gateway", "keyed", keys=keys, under=under, single=single)
     key = {"X-API-Key": keys.keys[0]}
     deck = write_deck(stage.work / f"sandboxes-{count}.deck",
                       (request("GET", "/metrics", data_plane(f"i{secrets.token_hex(10)}") | key) for _ in range(count)))

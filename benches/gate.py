@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fails when a request takes more instructions than it did when benches/instructions.json was recorded.
+"""Fails when a request takes more instructions than it did when benches/instructions.json was recorded, or more where
+there are many keys, tenants or sandboxes than where there is one of each.
 
 User instructions of the gateway under callgrind, without SHA-256's, for one request after the other on one connection:
 the same build gives the same number within a thousandth, whatever else the machine does. See benches/README.md.
@@ -23,6 +24,14 @@ from stage import ROOT, Missing, Stage, find
 BASELINE = ROOT / "benches/instructions.json"
 PATHS = ("plain", "keyed", "cached", "data", "refused")
 KEYS = 1_000
+# Of how many keys and sandboxes the requests are, one after the other.
+MANY = 5_000
+GROWN = {
+    "keys, tenants": lambda stage, count, **how: cost.keyed_lane(stage, "gateway", Keys(stage, count, count), **how),
+    "sandboxes": cost.sandbox_lane,
+}
+# So many percent more with many than with one fail. A table that is fuller is searched a step further at times.
+GROWTH = 2
 # More than the baseline by so many percent fails. Another compiler inlines otherwise, another libc copies otherwise.
 TOLERANCE, TOLERANCE_ELSEWHERE = 3, 10
 # Less by so many percent wants a new baseline, or else later growth up to here goes unseen.
@@ -40,19 +49,35 @@ def tools():
             "libc": " ".join(platform.libc_ver()), "processor": " ".join([platform.machine(), *vectors])}
 
 
-def count(path, requests):
-    options = SimpleNamespace(keys=KEYS)
+def lane_of(stage, path, under):
+    return next(cost.lanes(SimpleNamespace(keys=KEYS), stage, "gateway", (path,), Keys(stage, KEYS), under, single=True))
 
+
+def count(requests, make):
+    """Instructions of each request, through the lane that `make(stage, under)` gives."""
     @contextlib.contextmanager
     def started():
         def run(under):
-            lane = next(cost.lanes(options, stage, "gateway", (path,), Keys(stage, KEYS), under, single=True))
+            lane = make(stage, under)
             # With several, it would depend on the machine how many requests one wake-up finds.
             lane.connections = 1
             return lane
         with Stage() as stage:
             yield stage, run
     return round(instructions(started, requests)["each"])
+
+
+def grows(requests):
+    """Prints what many of something cost beside one; true if that is more than nothing."""
+    print(f"{'instructions a request':24}{'with one':>10}{f'{MANY:,}':>10}{'growth':>9}")
+    found = False
+    for what, lane in GROWN.items():
+        one, many = (count(requests, lambda stage, under: lane(stage, number, under=under, single=True))
+                     for number in (1, MANY))
+        growth = (many / one - 1) * 100
+        found = found or growth > GROWTH
+        print(f"{what:24}{one:>10}{many:>10}{growth:>+8.1f}%{f'  over +{GROWTH} %' if growth > GROWTH else ''}")
+    return found
 
 
 def compare(counts, baseline, here):
@@ -108,13 +133,15 @@ def main():
         sys.exit(str(why))
     if not options.no_build:
         build()
-    counts = {path: count(path, options.requests) for path in options.paths}
+    counts = {path: count(options.requests, lambda stage, under: lane_of(stage, path, under)) for path in options.paths}
     if options.record:
         told = {"tools": tools(), "requests": options.requests, "instructions": counts}
         options.baseline.write_text(json.dumps(told, indent=2) + "\n")
         print(options.baseline.read_text(), end="")
     elif not compare(counts, baseline, tools()):
         sys.exit("a request takes more than it did. Where that is worth it: benches/gate.py --record")
+    if not options.record and grows(options.requests):
+        sys.exit("a request takes more where there is more: what is done for each of them?")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ struct Run {
 }
 
 /// Runs `load --to ADDRESS --deck FILE --connections N --seconds S|--requests N [--rate PER_SECOND]
-/// [--expect STATUS,…] [--first NUMBER] [--filler BYTES] [--message BYTES]`. `--first` is the request of the deck to begin with. `--filler` sends so many bytes of body after each request; `--message` sends
+/// [--expect STATUS,…] [--first NUMBER] [--filler BYTES] [--message BYTES]`. `--first` is the request of the deck to begin
+/// with. `--filler` sends so many bytes of body after each request; `--message` sends
 /// WebSocket messages of so many bytes after the first answer, which is a 101 then.
 ///
 /// # Errors

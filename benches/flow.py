@@ -49,7 +49,7 @@ def transfers(options):
                 ahead = Lane("nginx", "buffered", peers.start(stage, "nginx", "buffered"), deck, connections=2)
             both = [*measured, ahead] if ahead else measured
             # Rounds of a gibibyte: half as many.
-            interleave(both, options.rounds // 2, lambda lane: lane.cost(stage, requests=10))
+            interleave(both, max(1, options.rounds // 2), lambda lane: lane.cost(stage, requests=10))
         row = Row("transfers", f"100 MiB {name}, CPU", "× nginx", must, goal)
         if ahead:
             seconds = ahead.best() * 1e-6 * GIB / BLOB

@@ -26,6 +26,13 @@ impl Freshness {
         }
     }
 
+    /// What was said was for the connection alone.
+    pub(super) fn take_back(&mut self) {
+        if *self != Self::Unsaid {
+            *self = self.and(Self::Never);
+        }
+    }
+
     fn directive(text: &[u8]) -> Self {
         let mut halves = text.splitn(2, |byte| *byte == b'=');
         let name = halves.next().unwrap_or_default().trim_ascii_end();

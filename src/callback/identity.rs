@@ -1,7 +1,7 @@
 //! Who an answer says a credential belongs to: its `X-Auth-*` headers.
 //!
-//! Held to what static keys are held to. A header that is there twice, or says something that cannot be, makes the whole
-//! answer worthless: to guess would be to hand one tenant's sandboxes to another.
+//! Held to what static keys are held to. A header that is there twice, says something that cannot be, or is taken back by
+//! `Connection`, makes the whole answer worthless: to guess would be to hand one tenant's sandboxes to another.
 
 use http::HeaderName;
 use smol_str::SmolStr;
@@ -54,7 +54,7 @@ enum Said<T> {
     Empty,
     /// This.
     Once(T),
-    /// It is there twice, or makes no sense.
+    /// It is there twice, is taken back, or makes no sense.
     Nonsense,
 }
 
@@ -74,18 +74,18 @@ impl Description {
         true
     }
 
-    /// A field of this name was none, after all.
-    pub(super) fn give_up(&mut self, name: &HeaderName) {
+    /// A field of this name was for the connection alone.
+    pub(super) fn take_back(&mut self, name: &HeaderName) {
         if *name == TENANT {
-            self.tenant = Said::Unsaid;
+            self.tenant.take_back();
         } else if *name == USER {
-            self.name = Said::Unsaid;
+            self.name.take_back();
         } else if *name == SCOPES {
-            self.scopes = Said::Unsaid;
+            self.scopes.take_back();
         } else if *name == MAX_SANDBOXES {
-            self.max_sandboxes = Said::Unsaid;
+            self.max_sandboxes.take_back();
         } else if *name == EXPIRES {
-            self.expires = Said::Unsaid;
+            self.expires.take_back();
         }
     }
 
@@ -110,6 +110,13 @@ impl<T> Said<T> {
             Some(text) => parse(text).map_or(Self::Nonsense, Self::Once),
             None => Self::Nonsense,
         };
+    }
+
+    /// Not the same as unsaid: what is given where nothing is said may be more than was meant.
+    fn take_back(&mut self) {
+        if !matches!(self, Self::Unsaid) {
+            *self = Self::Nonsense;
+        }
     }
 
     fn sound(self, name: &HeaderName) -> Result<Option<T>, BadHeader> {

@@ -43,9 +43,9 @@ impl Keep for Statement {
     }
 
     fn give_up(&mut self, name: &HeaderName) {
-        self.described.give_up(name);
+        self.described.take_back(name);
         if *name == CACHE_CONTROL {
-            self.freshness = Freshness::default();
+            self.freshness.take_back();
         } else if *name == RETRY_AFTER {
             self.retry_after = None;
         }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::callback::asking::tests::stage::settings;
+use crate::callback::freshness::Freshness;
 use crate::callback::{Callback, CallbackUrl, Question};
 use crate::credential::{Credential, Kind};
 
@@ -143,13 +144,31 @@ fn tenant(head: Head) -> String {
 }
 
 #[tokio::test]
-async fn what_is_for_the_connection_alone_says_nothing_of_anybody() {
-    for (listed, expected) in [("close", "a"), ("X-Auth-Tenant", "callback")] {
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nX-AUTH-Tenant: a\r\nconnection: {listed}\r\ncontent-length: 0\r\n\r\n"
-        );
-        assert_eq!(tenant(call(answer).await.unwrap()), expected);
+async fn an_answer_that_says_something_and_takes_it_back_is_worthless() {
+    let said = |listed: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nX-AUTH-Tenant: a\r\nx-auth-user: u\r\nx-auth-scopes: read\r\n\
+             x-auth-max-sandboxes: 1\r\nx-auth-expires: 2027-01-01T00:00:00Z\r\n\
+             cache-control: max-age=9\r\nconnection: {listed}\r\ncontent-length: 0\r\n\r\n"
+        )
+    };
+    for listed in ["close", "x-other, Retry-After"] {
+        assert_eq!(tenant(call(said(listed)).await.unwrap()), "a");
     }
+    // To go on without it would give all scopes, no limit and no end to whom they were not given.
+    for part in ["Tenant", "user", "SCOPES", "max-sandboxes", "expires"] {
+        let head = call(said(&format!("close, X-Auth-{part}"))).await.unwrap();
+        let refused = head.said.described.identity(&settings().default);
+        assert!(refused.is_err(), "{part}");
+    }
+    let head = call(said("cache-control")).await.unwrap();
+    assert_eq!(head.said.freshness, Freshness::Never);
+    // What was never said cannot be taken back.
+    let answer =
+        "HTTP/1.1 200 OK\r\nconnection: x-auth-tenant, cache-control\r\ncontent-length: 0\r\n\r\n";
+    let head = call(answer).await.unwrap();
+    assert_eq!(head.said.freshness, Freshness::Unsaid);
+    assert_eq!(tenant(head), "callback");
 }
 
 #[tokio::test]

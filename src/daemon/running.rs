@@ -185,8 +185,9 @@ impl<'a> Running<'a> {
 
     fn call_off(&mut self, why: &str) {
         if let Some(upgrade) = self.upgrade.take() {
-            tracing::error!("not upgraded: {why}; this process goes on");
             upgrade.call_off(self.app);
+            // Not before it is true: the other process has ended, and what it had been given is back.
+            tracing::error!("not upgraded: {why}; this process goes on");
         }
     }
 

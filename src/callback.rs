@@ -14,6 +14,7 @@ mod identity;
 mod key;
 mod ledger;
 mod memory;
+mod now;
 mod principals;
 mod purged;
 mod question;
@@ -74,7 +75,7 @@ pub enum Refusal {
 pub struct Unknown {
     key: key::AnswerKey,
     /// When nothing was.
-    at: memory::Moment,
+    at: now::Now,
 }
 
 /// The service as all workers share it: what is remembered of its answers, the calls under way, and their bounds.
@@ -119,7 +120,7 @@ impl Callback {
     /// [`Unknown`]: the service must be asked.
     pub fn remembered(&self, question: &Question<'_>, now: UnixTime) -> Result<Verdict, Unknown> {
         let key = self.desk.keys.answer(question);
-        let at = memory::Moment { instant: Instant::now(), time: now };
+        let at = now::Now { instant: Instant::now(), time: now };
         let verdict = self.desk.remembered(&key, at);
         let looked_up = if verdict.is_some() { LookedUp::Hit } else { LookedUp::Miss };
         self.desk.tally.looked_up(looked_up);

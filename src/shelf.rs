@@ -67,12 +67,17 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
 
     /// What there is under `key`, unless its time is over.
     pub fn get(&self, key: &K, now: Instant) -> Option<V> {
+        self.get_until(key, now).map(|(what, _)| what)
+    }
+
+    /// The same, and when its time is over.
+    pub fn get_until(&self, key: &K, now: Instant) -> Option<(V, Instant)> {
         if self.was_never_used() {
             return None;
         }
         let thing = self.things.get(key)?;
         if thing.until > now {
-            return Some(thing.what);
+            return Some((thing.what, thing.until));
         }
         self.things.remove_if(key, |thing| thing.until <= now);
         None
@@ -84,15 +89,22 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Shelf<K, V, S> {
         self.note_put(now);
     }
 
-    /// What there is under `key`, or else what `make` puts there until a moment, once for all who want it meanwhile.
-    pub fn get_or_put(&self, key: &K, until: Instant, now: Instant, make: impl FnOnce() -> V) -> V {
-        if let Some(what) = self.get(key, now) {
-            return what;
+    /// What there is under `key`, or else what `make` puts there until a moment, once for all who want it meanwhile; and
+    /// when its time is over.
+    pub fn get_or_put(
+        &self,
+        key: &K,
+        until: Instant,
+        now: Instant,
+        make: impl FnOnce() -> V,
+    ) -> (V, Instant) {
+        if let Some(found) = self.get_until(key, now) {
+            return found;
         }
         let made = || Ok::<_, Infallible>(Thing { what: make(), until });
         let Ok(thing) = self.things.get_or_insert_with(key, made);
         self.note_put(now);
-        thing.what
+        (thing.what, thing.until)
     }
 
     /// Counts what was put there, and sweeps when that was enough.
@@ -200,11 +212,11 @@ mod tests {
         let make = || made.fetch_add(1, Ordering::Relaxed);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(shelf.get_or_put(&1, until, now, make), 0));
+                scope.spawn(|| assert_eq!(shelf.get_or_put(&1, until, now, make), (0, until)));
             }
         });
-        assert_eq!(shelf.get_or_put(&1, later, until, make), 1);
-        assert_eq!(shelf.get_or_put(&1, later, until, make), 1);
+        assert_eq!(shelf.get_or_put(&1, later, until, make), (1, later));
+        assert_eq!(shelf.get_or_put(&1, later + HOUR, until, make), (1, later));
     }
 
     #[test]

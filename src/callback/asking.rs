@@ -19,7 +19,8 @@ use super::call::{Ask, Failure, Told};
 use super::flight::{Abandon, Flights, Landing};
 use super::key::{AnswerKey, AsItIs, Keys};
 use super::ledger::Epoch;
-use super::memory::{Memory, Moment};
+use super::memory::Memory;
+use super::now::Now;
 use super::principals::Principals;
 use super::question::Question;
 use super::settings::Settings;
@@ -49,7 +50,7 @@ struct Inquiry<'q, L> {
     /// How the service is reached from where this question is asked.
     line: &'q L,
     /// When it is asked, or asked again.
-    now: Moment,
+    now: Now,
     deadline: Instant,
 }
 
@@ -177,13 +178,13 @@ impl Desk {
                     }
                 }
             }
-            inquiry.now = Moment::now();
+            inquiry.now = Now::read();
         }
         self.unavailable()
     }
 
     /// What is remembered under `key`.
-    pub(super) fn remembered(&self, key: &AnswerKey, now: Moment) -> Option<Verdict> {
+    pub(super) fn remembered(&self, key: &AnswerKey, now: Now) -> Option<Verdict> {
         self.memory.find(key, now, self.counts())
     }
 
@@ -244,7 +245,7 @@ impl Desk {
     async fn alone<L: Ask>(&self, inquiry: &Inquiry<'_, L>) -> Waited {
         let Inquiry { key, question, line, deadline, .. } = *inquiry;
         // It may have waited for somebody else's call.
-        let now = Moment::now();
+        let now = Now::read();
         if let Some(verdict) = self.remembered(&key, now) {
             return Waited::Remembered(verdict);
         }
@@ -258,7 +259,7 @@ impl Desk {
     /// Whether an outcome still counts by the time that somebody has it.
     fn settle<L>(&self, inquiry: &Inquiry<'_, L>, outcome: Outcome) -> Option<Verdict> {
         let Inquiry { key, question, .. } = inquiry;
-        let now = Moment { time: UnixTime::now(), instant: outcome.landed };
+        let now = Now { time: UnixTime::now(), instant: outcome.landed };
         let verdict = outcome.verdict?;
         if outcome.excused {
             let stale = self.memory.stale(key, now, self.counts());

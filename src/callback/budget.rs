@@ -61,16 +61,10 @@ impl Address {
 #[derive(Debug)]
 pub(super) struct Budgets {
     /// Those that came last have room of their own: to turn newcomers away would give each of their calls a new bucket.
-    clients: Shelf<Address, Kept, RandomState>,
+    clients: Shelf<Address, Arc<Client>, RandomState>,
     size: NonZeroU32,
     places: usize,
     all_places: Semaphore,
-}
-
-#[derive(Clone, Debug)]
-struct Kept {
-    client: Arc<Client>,
-    until: Instant,
 }
 
 impl Budgets {
@@ -88,20 +82,17 @@ impl Budgets {
     /// The one of an address.
     pub(super) fn client(&self, address: Option<IpAddr>, now: Instant) -> Arc<Client> {
         let address = Address::of(address);
-        let until = now + 2 * IDLE;
-        let kept = self.clients.get_or_put(&address, until.into_std(), now.into_std(), || {
+        let (at, now) = (now, now.into_std());
+        let (client, until) = self.clients.get_or_put(&address, now + 2 * IDLE, now, || {
             let size = f64::from(self.size.get());
-            let bucket = Mutex::new(Bucket { left: size, at: now });
-            let client = Arc::new(Client { size, bucket, places: Semaphore::new(self.places) });
-            Kept { client, until }
+            let bucket = Mutex::new(Bucket { left: size, at });
+            Arc::new(Client { size, bucket, places: Semaphore::new(self.places) })
         });
         // Not each time, as that takes a lock.
-        if kept.until < now + IDLE {
-            let client = Arc::clone(&kept.client);
-            let kept = Kept { client, until };
-            self.clients.put(address, kept, until.into_std(), now.into_std());
+        if until < now + IDLE {
+            self.clients.put(address, Arc::clone(&client), now + 2 * IDLE, now);
         }
-        kept.client
+        client
     }
 
     /// A place, if one is free among the client's calls and among all. Who waits for one comes first.

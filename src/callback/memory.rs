@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::freshness::Freshness;
 use super::key::{AnswerKey, AsItIs};
 use super::ledger::Epoch;
+use super::now::Now;
 use super::{Refusal, Verdict};
-use crate::clock::UnixTime;
 use crate::principal::Principal;
 use crate::shelf::Shelf;
 
@@ -34,8 +34,8 @@ const NOTED_FOR: Duration = Duration::from_secs(60);
 pub(super) struct Memory {
     allowed: Shelf<AnswerKey, Entry<Arc<Principal>>, AsItIs>,
     denied: Shelf<AnswerKey, Entry<Refusal>, AsItIs>,
-    /// Until when each is believed to be noted. What is pushed out may pass into sandboxes.
-    admitted: Shelf<AnswerKey, Instant, AsItIs>,
+    /// What is pushed out may pass into sandboxes.
+    admitted: Shelf<AnswerKey, (), AsItIs>,
     default: Duration,
     /// How much longer an identity is kept for when the service cannot be asked.
     stale: Duration,
@@ -66,7 +66,7 @@ impl Memory {
     pub(super) fn find(
         &self,
         key: &AnswerKey,
-        Moment { instant, time: now }: Moment,
+        Now { instant, time: now }: Now,
         is_current: impl Fn(Epoch) -> bool,
     ) -> Option<Verdict> {
         if let Some(entry) = self.allowed.get(key, instant.into_std()) {
@@ -84,7 +84,7 @@ impl Memory {
     pub(super) fn stale(
         &self,
         key: &AnswerKey,
-        now: Moment,
+        now: Now,
         is_current: impl Fn(Epoch) -> bool,
     ) -> Option<Arc<Principal>> {
         let entry = self.allowed.get(key, now.instant.into_std())?;
@@ -133,28 +133,15 @@ impl Memory {
 
     /// Notes that a credential with this text is good.
     pub(super) fn note_admitted(&self, text: AnswerKey, now: Instant) {
-        if self.admitted.get(&text, now.into_std()).is_none_or(|noted_until| noted_until <= now) {
-            let until = now + ADMITTED_FOR + NOTED_FOR;
-            self.admitted.put(text, now + NOTED_FOR, until.into_std(), now.into_std());
+        let now = now.into_std();
+        let noted = self.admitted.get_until(&text, now);
+        if noted.is_none_or(|((), until)| until <= now + ADMITTED_FOR) {
+            self.admitted.put(text, (), now + ADMITTED_FOR + NOTED_FOR, now);
         }
     }
 
     /// Whether one was, within the last hour.
     pub(super) fn has_admitted(&self, text: &AnswerKey) -> bool {
         self.admitted.get(text, Instant::now().into_std()).is_some()
-    }
-}
-
-/// A moment by both clocks: one that only goes forward, and one that others have too.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) instant: Instant,
-    pub(super) time: UnixTime,
-}
-
-impl Moment {
-    /// The present.
-    pub(super) fn now() -> Self {
-        Self { instant: Instant::now(), time: UnixTime::now() }
     }
 }

@@ -59,7 +59,7 @@ async fn identities_end_with_their_own_date() {
     let last: UnixTime = "2100-01-01T00:00:00Z".parse().unwrap();
     let find = |now| async move {
         let key = with("k", 1, async |question| stage.desk.keys.answer(question)).await;
-        let now = Moment { instant: Instant::now(), time: now };
+        let now = Now { instant: Instant::now(), time: now };
         stage.desk.remembered(&key, now).is_some()
     };
     assert!(ada.is_valid_at(UnixTime(last.0 - 1)));

@@ -88,7 +88,7 @@ impl Stage {
         let line = Played(self.line.0.clone(), Alarms::default());
         tokio::spawn(async move {
             let ask = async |question: &Question<'_>| {
-                let unknown = Unknown { key: stage.desk.keys.answer(question), at: Moment::now() };
+                let unknown = Unknown { key: stage.desk.keys.answer(question), at: Now::read() };
                 stage.desk.ask(&line, question, unknown).await
             };
             with(text, from, ask).await
@@ -117,7 +117,7 @@ impl Stage {
 
     /// Asks as somebody who found nothing remembered, and joins a call or makes one only now.
     pub(super) async fn joined(self: &Arc<Self>, text: &'static str) -> bool {
-        let now = Moment::now();
+        let now = Now::read();
         let deadline = now.instant + SECOND;
         let join = async |question: &Question<'_>| {
             let key = self.desk.keys.answer(question);
@@ -128,7 +128,7 @@ impl Stage {
 
     pub(super) async fn remembered(&self, text: &'static str) -> Option<Verdict> {
         let find = async |question: &Question<'_>| {
-            self.desk.remembered(&self.desk.keys.answer(question), Moment::now())
+            self.desk.remembered(&self.desk.keys.answer(question), Now::read())
         };
         with(text, 1, find).await
     }
